@@ -1,0 +1,80 @@
+"""See what a convolutional network sees: Simonyan, Vedaldi & Zisserman 2013, step by step.
+
+A photo goes in; scores, a straight line, a map, seeds, two colour models, a cut, a mask and a box come out.
+The names below stand in the order of that pipeline. Each is imported when it is first used, so that
+``import deepinside_edu`` is quick and torch comes with the first step that needs it.
+"""
+
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import explorers as explore
+    from . import figures
+    from .classifier import Classifier, load_classifier
+    from .colour_models import colour_models
+    from .graph_cut import graph_cut
+    from .images import open_image, photo, photos
+    from .localise import (
+        Localisation,
+        bounding_box,
+        box_iou,
+        largest_component,
+        localise,
+        localise_classes,
+    )
+    from .saliency import Linearisation, linearise, max_abs, saliency_map, saliency_maps
+    from .seeds import seeds
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "images": ("open_image", "photo", "photos"),
+    "classifier": ("Classifier", "load_classifier"),
+    "saliency": ("Linearisation", "linearise", "max_abs", "saliency_map", "saliency_maps"),
+    "seeds": ("seeds",),
+    "colour_models": ("colour_models",),
+    "graph_cut": ("graph_cut",),
+    "localise": ("largest_component", "bounding_box", "box_iou", "localise", "localise_classes", "Localisation"),
+}
+_MODULES = {"figures": "figures", "explore": "explorers", "exercises": "exercises"}
+
+__all__ = [  # noqa: RUF022 - in the order of the pipeline
+    "open_image", "photo", "photos",
+    "load_classifier", "Classifier",
+    "linearise", "Linearisation", "max_abs", "saliency_map", "saliency_maps",
+    "seeds", "colour_models", "graph_cut",
+    "largest_component", "bounding_box", "box_iou",
+    "localise", "localise_classes", "Localisation",
+    "figures", "explore",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        value: Any = import_module(f".{_MODULES[name]}", __name__)
+    else:
+        home = next((module for module, names in _HOMES.items() if name in names), None)
+        if home is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
+        value = getattr(import_module(f".{home}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+class _Package(ModuleType):
+    """Keeps `di.seeds` the step, not the file: importing a submodule would set the package's attribute to the file."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, ModuleType) and name in _HOMES.get(name, ()):
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,404 @@
+"""A network, its labels, its layers in forward order, and its scores before the softmax."""
+
+from __future__ import annotations
+
+import difflib
+import operator
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import NamedTuple
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from .images import normalise, open_image, to_picture
+from .torchvision_import import import_torchvision
+
+OFFLINE_NETWORK = "squeezenet1_1"
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+GREY_MEAN, GREY_STD = (0.449,), (0.226,)
+"""The mean of the three channels: for networks that see one."""
+
+
+class Prediction(NamedTuple):
+    """One class of a picture: its index, its name, its score S_c and its probability P_c."""
+
+    class_index: int
+    label: str
+    score: float
+    probability: float
+
+
+class Layer(NamedTuple):
+    """One layer as it ran: its name in the network, its kind, and the shape that came out, without the batch."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Classifier:
+    """A convolutional network together with what is needed to talk about its class scores.
+
+    The network is used as it is and never changed: no hook, flag, gradient, mode or weight. Two threads may
+    use one classifier.
+
+    Args:
+        network: a module from `(N, C, H, W)` to scores `(N, classes)` before the softmax, in evaluation mode.
+        labels: a name for each class, in the network's order.
+        wordnet_ids: likewise, or none.
+        size: (H, W) in pixels that pictures are resized to.
+        mean: of each input channel on the scale 0..1; one value means a grey-scale network. Without one
+            ImageNet's, grey if the first convolution takes a single channel.
+        std: likewise.
+
+    Raises:
+        ValueError: a network in training mode, one that ends with a softmax or its logarithm, or one whose
+            number of scores is not the number of labels. (A network that cannot take `size` is not tried before
+            it is used.)
+        TypeError: a network that is no `torch.nn.Module`.
+    """
+
+    network: nn.Module
+    labels: Sequence[str]
+    wordnet_ids: Sequence[str] = ()
+    size: tuple[int, int] = (224, 224)
+    mean: Sequence[float] = ()
+    std: Sequence[float] = ()
+
+    def __post_init__(self) -> None:
+        """Try the network once on a plain grey picture, so that a misfit is reported here and not in step five."""
+        if not isinstance(self.network, nn.Module):
+            raise TypeError(f"expected a torch.nn.Module, got {type(self.network).__name__}. Pass the network itself.")
+        if not self.mean and not self.std:
+            grey = self._channels() == 1
+            object.__setattr__(self, "mean", GREY_MEAN if grey else IMAGENET_MEAN)
+            object.__setattr__(self, "std", GREY_STD if grey else IMAGENET_STD)
+        if len(self.mean) != len(self.std) or len(self.mean) not in (1, 3):
+            raise ValueError(f"expected mean and std of 1 or 3 channels, got {len(self.mean)} and {len(self.std)}.")
+        if self.wordnet_ids and len(self.wordnet_ids) != len(self.labels):
+            raise ValueError(f"got {len(self.labels)} labels, {len(self.wordnet_ids)} WordNet ids; pass one for each.")
+        blank = torch.zeros(1, len(self.mean), *self.size, dtype=self.dtype, device=self.device)
+        self._check(blank)
+        try:
+            with torch.no_grad():
+                scores = self.network(blank)
+        except (RuntimeError, AssertionError) as error:
+            if self._channels() not in (None, len(self.mean)):
+                raise ValueError(
+                    f"the network's first convolution takes {self._channels()} channels, but mean and std have "
+                    f"{len(self.mean)}. Pass one value for each channel, 1 or 3."
+                ) from error
+            return  # made for images of another size: what does not fit is told when it is used
+        self._check_scores(scores, blank)
+
+    def _channels(self) -> int | None:
+        """How many channels the first convolution takes, if there is one."""
+        return next((m.in_channels for m in self.network.modules() if isinstance(m, nn.Conv2d)), None)
+
+    def __repr__(self) -> str:
+        """Say what it is in one short line that is the same on every machine but for the device."""
+        colours = "RGB" if len(self.mean) == 3 else "grey"
+        height, width = self.size
+        name = type(self.network).__name__
+        return f"Classifier({name}, {len(self.labels)} classes, {height}×{width} {colours}, {self.device.type})"
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network's weights are."""
+        return next(self.network.parameters(), torch.zeros(0)).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the network's weights, float32 as a rule."""
+        return next(self.network.parameters(), torch.zeros(0)).dtype
+
+    def prepare(self, image: object, size: tuple[int, int] | None = None) -> Tensor:
+        """Turn a picture into the network's input: x_c = (p_c / 255 − mean_c) / std_c.
+
+        Args:
+            image: whatever `open_image` takes; the whole of it is resized, its aspect is not kept. A tensor
+                `(1, C, H, W)` counts as prepared and passes through.
+            size: (H, W) other than the classifier's own.
+
+        Returns:
+            `(1, C, H, W)` in the network's normalised space, precision (float32 as a rule) and on its device.
+
+        Raises:
+            ValueError: no picture, or a tensor of another shape.
+        """
+        if isinstance(image, Tensor):
+            if image.ndim != 4 or image.shape[0] != 1:
+                got = tuple(image.shape)
+                raise ValueError(f"expected one prepared image (1, C, H, W), got {got}. Pass one at a time.")
+            self._check(image)
+            return image.detach().to(self.device, self.dtype)
+        return normalise(open_image(image), size or self.size, self.mean, self.std).to(self.device, self.dtype)
+
+    def picture(self, x: Tensor) -> Image.Image:
+        """Turn a prepared image back into a picture, adding the mean colour once."""
+        return to_picture(x, self.mean, self.std)
+
+    def scores(self, batch: Tensor) -> Tensor:
+        """Compute the class scores S_c before the softmax (paper, Sections 2 and 3).
+
+        Args:
+            batch: `(N, C, H, W)` in normalised space, finite, on the network's device; it is not changed.
+
+        Returns:
+            `(N, classes)`; gradients flow back to `batch` if it asks for them.
+
+        Raises:
+            ValueError: a network in training mode, a batch of the wrong shape, size, precision or device or
+                with NaN in it, scores that are not finite, or another number of them than there are labels.
+            TypeError: no tensor.
+        """
+        self._check(batch)
+        # Without a batch that asks for gradients nothing is recorded, whatever the weights' own flags say.
+        with torch.set_grad_enabled(torch.is_grad_enabled() and batch.requires_grad):
+            return self._check_scores(self._run(batch), batch)
+
+    def _run(self, batch: Tensor) -> object:
+        try:
+            # The copy keeps a network that starts with an in-place layer from writing into the caller's tensor.
+            return self.network(batch.clone())
+        except (RuntimeError, AssertionError) as error:
+            if isinstance(error, torch.cuda.OutOfMemoryError):
+                raise
+            raise ValueError(
+                f"the network cannot take a batch {tuple(batch.shape)} ({error}). Give the classifier the size and "
+                "the channels that the network was made for: Classifier(network, labels, size=…, mean=…, std=…)."
+            ) from error
+
+    def _check_scores(self, scores: object, batch: Tensor) -> Tensor:
+        if not isinstance(scores, Tensor) or scores.ndim != 2:
+            got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
+            raise ValueError(
+                f"expected scores (N, {len(self.labels)}) from the network, got {got}. "
+                "Wrap it so that it gives one row a picture."
+            )
+        if scores.shape[1] != len(self.labels):
+            raise ValueError(
+                f"the network gives {scores.shape[1]} scores but there are {len(self.labels)} labels. "
+                "Pass one label for each score, in the network's order."
+            )
+        values = scores.detach()
+        if not bool(torch.isfinite(values).all()):
+            raise ValueError("the network's scores are not finite. Look for NaN or huge values in its weights.")
+        kind = _kind_of_probabilities(values)
+        if kind:  # by chance, in a small network with round weights? Then not on another image too.
+            with torch.no_grad():
+                kind = kind if _kind_of_probabilities(self.network(batch.detach() + 1)) == kind else ""
+        if kind:
+            raise ValueError(
+                f"the network's outputs are {kind} (they add up to 1), expected scores before the softmax: "
+                "the paper's S_c. Pass the network without its last softmax."
+            )
+        return scores
+
+    def _check(self, batch: Tensor) -> None:
+        if not isinstance(batch, Tensor):
+            got = type(batch).__name__
+            raise TypeError(f"expected a tensor (N, C, H, W), got {got}. Use classifier.prepare(image).")
+        if batch.ndim != 4 or batch.shape[1] != len(self.mean) or 0 in batch.shape:
+            wanted = f"(N, {len(self.mean)}, H, W)"
+            raise ValueError(f"expected a batch {wanted}, got {tuple(batch.shape)}. Use classifier.prepare(image).")
+        if batch.dtype != self.dtype or batch.device != self.device:
+            raise ValueError(
+                f"expected a batch of {self.dtype} on {self.device} like the network, got {batch.dtype} on "
+                f"{batch.device}. Convert one of them: batch.to({str(self.device)!r}, {self.dtype})."
+            )
+        if not bool(torch.isfinite(batch.detach()).all()):
+            raise ValueError("the image holds NaN or infinite values; expected finite ones. Look where they came from.")
+        training = next((name or "the network" for name, m in self.network.named_modules() if m.training), None)
+        if training is not None:
+            raise ValueError(
+                f"the network is in training mode ({training}), where dropout and batch statistics change the scores "
+                "from call to call. Call network.eval() first."
+            )
+
+    def top(self, image: object, k: int = 5) -> tuple[Prediction, ...]:
+        """List the k classes with the highest scores, best first.
+
+        Args:
+            image: whatever `open_image` takes, or a prepared tensor.
+            k: how many, 1 to the number of classes.
+
+        Returns:
+            k `Prediction`s (index, label, score, probability); P_c = exp S_c / Σ_k exp S_k.
+
+        Raises:
+            ValueError: k out of range, or a bad image.
+        """
+        if not 1 <= k <= len(self.labels):
+            raise ValueError(f"expected k from 1 to {len(self.labels)}, got {k}.")
+        with torch.no_grad():
+            scores = self.scores(self.prepare(image))[0].cpu().double()
+        probabilities = scores.softmax(0)
+        best = scores.topk(k).indices.tolist()
+        return tuple(Prediction(c, self.labels[c], float(scores[c]), float(probabilities[c])) for c in best)
+
+    def find(self, text: str | int) -> int:
+        """Find a class by its index, its WordNet id, its name or a part of its name.
+
+        Args:
+            text: such as 388, "388", "n02510455", "giant panda" or "pand"; capitals do not matter.
+
+        Returns:
+            The class index.
+
+        Raises:
+            ValueError: no such class, or several; the error lists near ones.
+            TypeError: neither text nor an integer.
+        """
+        if isinstance(text, bool) or not (isinstance(text, str) or hasattr(text, "__index__")):
+            raise TypeError(f"expected a class index, a WordNet id or a name, got {type(text).__name__}.")
+        wanted = str(text).strip()
+        if not isinstance(text, str) or wanted.removeprefix("-").isdecimal():
+            index = operator.index(text) if not isinstance(text, str) else int(wanted)
+            if not 0 <= index < len(self.labels):
+                raise ValueError(f"class index {index} is out of range; there are classes 0 to {len(self.labels) - 1}.")
+            return index
+        if wanted.lower() in self.wordnet_ids:
+            return list(self.wordnet_ids).index(wanted.lower())
+        folded = [label.casefold() for label in self.labels]
+        # From the strictest reading to the widest; the first that fits anything decides.
+        readings = (
+            [c for c, label in enumerate(self.labels) if label == wanted],
+            [c for c, label in enumerate(folded) if label == wanted.casefold()],
+            [c for c, label in enumerate(folded) if wanted and wanted.casefold() in label],
+        )
+        found = next((reading for reading in readings if reading), [])
+        if len(found) == 1:
+            return found[0]
+        if found:
+            some = ", ".join([f"{self.labels[c]!r} ({c})" for c in found[:8]] + ["…"] * (len(found) > 8))
+            raise ValueError(f"{wanted!r} fits {len(found)} classes: {some}. Pass one index.")
+        near = difflib.get_close_matches(wanted.casefold(), folded, n=5, cutoff=0.5)
+        hint = ", ".join(f"{self.labels[folded.index(name)]!r} ({folded.index(name)})" for name in near)
+        raise ValueError(f"no class is called {wanted!r}. " + (f"Near: {hint}." if near else "Try a part of its name."))
+
+    def layers(self) -> tuple[Layer, ...]:
+        """List the innermost layers in the order in which they run, a layer that runs twice twice.
+
+        Returns:
+            A `Layer` (name, kind, shape) for each.
+        """
+        ran: list[Layer] = []
+        here = threading.get_ident()
+        names = {module: name for name, module in self.network.named_modules() if not list(module.children())}
+
+        def note(module: nn.Module, _: object, output: object) -> None:
+            if threading.get_ident() == here and isinstance(output, Tensor):  # another thread may be at work too
+                ran.append(Layer(names[module], type(module).__name__, tuple(output.shape[1:])))
+
+        blank = torch.zeros(1, len(self.mean), *self.size, dtype=self.dtype, device=self.device)
+        self._check(blank)
+        hooks = [module.register_forward_hook(note) for module in names]
+        try:
+            with torch.no_grad():
+                self._run(blank)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return tuple(ran)
+
+
+def load_classifier(name: str = OFFLINE_NETWORK, device: str | torch.device | None = None) -> Classifier:
+    """Load a trained ImageNet classifier; the default ships with the package and needs no network connection.
+
+    Args:
+        name: "squeezenet1_1", or any classifier of torchvision, whose loader fetches and verifies its weights.
+        device: where to put it; without one CUDA if there is any, else MPS, else the CPU.
+
+    Returns:
+        A `Classifier` whose weights ask for no gradients.
+
+    Raises:
+        ValueError: an unknown name; the error lists near ones. Or a device that this machine has not.
+        ConnectionError: the weights cannot be fetched; the error names the offline default.
+    """
+    device = _best_device() if device is None else _checked_device(device)
+    if name == OFFLINE_NETWORK:
+        return _load_squeezenet(device)
+    models = import_torchvision().models
+    names = models.list_models(module=models)
+    if name not in names:
+        near = difflib.get_close_matches(str(name), names, n=5)
+        hint = f"Near: {', '.join(near)}." if near else f"There are {', '.join(names)}."
+        raise ValueError(f"no torchvision classifier is called {name!r}. {hint} {OFFLINE_NETWORK!r} needs no download.")
+    weights = models.get_model_weights(name).DEFAULT
+    try:
+        # With the weights given, torchvision also sets what goes with them: Inception's transform_input, for one.
+        network = models.get_model(name, weights=weights)
+    except (OSError, RuntimeError) as error:
+        raise ConnectionError(
+            f"the weights of {name!r} could not be fetched ({error}). Check the network connection and try again, "
+            f"or use the network that ships with the package: load_classifier({OFFLINE_NETWORK!r})."
+        ) from error
+    transforms = weights.transforms()
+    side = transforms.crop_size[0]
+    return Classifier(
+        _freeze(network, device), tuple(weights.meta["categories"]), imagenet_wordnet_ids(),
+        (side, side), tuple(transforms.mean), tuple(transforms.std),
+    )  # fmt: skip
+
+
+def _best_device() -> torch.device:
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def _checked_device(device: str | torch.device) -> torch.device:
+    try:
+        return torch.zeros(1, device=device).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"no device {str(device)!r} here ({reason}). Leave it out, or pass 'cpu'.") from error
+
+
+def _load_squeezenet(device: torch.device) -> Classifier:
+    from safetensors.torch import load_file
+
+    from .squeezenet import SqueezeNet
+
+    with torch.device("meta"):  # no time is spent on random weights that are replaced at once
+        network = SqueezeNet()
+    network.load_state_dict(load_file(str(files("deepinside_edu") / "data" / "squeezenet1_1.safetensors")), assign=True)
+    return Classifier(_freeze(network, device), imagenet_labels(), imagenet_wordnet_ids())
+
+
+def _freeze(network: nn.Module, device: torch.device) -> nn.Module:
+    """Make a network of our own ready: nobody trains it, and channels that come last in memory are the fastest."""
+    network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    return network.eval().requires_grad_(False)
+
+
+def _kind_of_probabilities(scores: Tensor) -> str:
+    """What the scores are if each row adds up to 1, as it is or after exp; else nothing."""
+    for kind, values in (("probabilities", scores), ("logarithms of probabilities", scores.exp())):
+        if scores.shape[1] > 1 and bool((values >= 0).all()) and bool(((values.sum(1) - 1).abs() < 1e-3).all()):
+            return kind
+    return ""
+
+
+@cache
+def _imagenet_classes() -> tuple[tuple[str, str], ...]:
+    lines = (files("deepinside_edu") / "data" / "imagenet_classes.tsv").read_text(encoding="utf-8").splitlines()
+    return tuple((line.split("\t")[0], line.split("\t")[1]) for line in lines)
+
+
+def imagenet_wordnet_ids() -> tuple[str, ...]:
+    """List the WordNet ids of ImageNet's 1000 classes in the order of the networks' scores."""
+    return tuple(wordnet_id for wordnet_id, _ in _imagenet_classes())
+
+
+def imagenet_labels() -> tuple[str, ...]:
+    """List the names of ImageNet's 1000 classes in the order of the networks' scores."""
+    return tuple(label for _, label in _imagenet_classes())

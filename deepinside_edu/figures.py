@@ -1,0 +1,285 @@
+"""Arrays -> pictures: heat map, overlay, seeds, cut-out, box, and the paper's Figures 2 and 3.
+
+Knows no torch, no widgets and no step. Every colour here can be told apart with any kind of colour vision: the
+heat map's lightness rises all the way, and the three seed colours differ in lightness as well as in hue.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image, ImageDraw
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BLUE, CYAN, RED = (0, 40, 200), (90, 235, 235), (225, 55, 45)
+"""Figure 3's colours: foreground samples, background samples, unused pixels."""
+
+YELLOW = (255, 215, 0)
+"""Of boxes that were found; boxes that were drawn by hand are white."""
+
+HEAT = "inferno"
+PEAK = 0.995
+"""The quantile of a map that is drawn brightest: one extreme pixel must not darken all the others."""
+
+LONGEST_SIDE = 480
+
+
+def heat_map(saliency: ArrayLike, peak: float = PEAK) -> Image.Image:
+    """Colour a map: black for 0, bright yellow for its `peak` quantile and all above.
+
+    Args:
+        saliency: M, `(H, W)`, finite, at least 0; what is below 0 is drawn as 0.
+        peak: a quantile, above 0 and at most 1.
+
+    Returns:
+        An RGB picture of W×H pixels.
+
+    Raises:
+        ValueError: a map of another shape or not finite, or a quantile out of range.
+    """
+    return Image.fromarray(_heat_table()[_levels(saliency, peak)])
+
+
+def overlay(photo: Image.Image, saliency: ArrayLike, strength: float = 0.6) -> Image.Image:
+    """Lay a heat map over the grey photo: (1 − strength) · photo + strength · heat map.
+
+    Args:
+        photo: RGB, of any size.
+        saliency: M, `(H, W)`; it is stretched to the photo.
+        strength: 0 (photo alone) to 1 (heat map alone).
+
+    Returns:
+        An RGB picture of the photo's size.
+
+    Raises:
+        ValueError: a strength out of range.
+    """
+    if not 0 <= strength <= 1:
+        raise ValueError(f"expected a strength from 0 to 1, got {strength}.")
+    heat = heat_map(saliency).resize(photo.size, Image.Resampling.BILINEAR)
+    return Image.blend(photo.convert("L").convert("RGB"), heat, strength)
+
+
+def seed_picture(photo: Image.Image, foreground: ArrayLike, background: ArrayLike) -> Image.Image:
+    """Paint the seeds as in the paper's Figure 3: blue foreground, cyan background, red unused, over a faint photo.
+
+    Args:
+        photo: RGB, of any size.
+        foreground: boolean `(H, W)`.
+        background: boolean `(H, W)`.
+
+    Returns:
+        An RGB picture of the photo's size.
+
+    Raises:
+        ValueError: masks that are not boolean `(H, W)` or not of one shape.
+    """
+    foreground, background = _mask(foreground), _mask(background)
+    if foreground.shape != background.shape:
+        raise ValueError(f"expected two masks of one shape, got {foreground.shape} and {background.shape}.")
+    paint = np.empty((*foreground.shape, 3), np.uint8)
+    paint[:] = RED
+    paint[background] = CYAN
+    paint[foreground] = BLUE
+    colours = Image.fromarray(paint).resize(photo.size, Image.Resampling.NEAREST)
+    return Image.blend(photo.convert("L").convert("RGB"), colours, 0.8)
+
+
+def cut_out(photo: Image.Image, mask: ArrayLike) -> Image.Image:
+    """Keep the photo inside a mask and pale everything outside it.
+
+    Args:
+        photo: RGB, of any size.
+        mask: boolean `(H, W)`; it is stretched to the photo.
+
+    Returns:
+        An RGB picture of the photo's size.
+
+    Raises:
+        ValueError: a mask that is not boolean `(H, W)`.
+    """
+    inside = Image.fromarray(_mask(mask).astype(np.uint8) * 255).resize(photo.size, Image.Resampling.NEAREST)
+    white = Image.new("RGB", photo.size, "white")
+    return Image.composite(photo.convert("RGB"), Image.blend(photo.convert("RGB"), white, 0.85), inside)
+
+
+def draw_boxes(
+    photo: Image.Image, boxes: Sequence[tuple[int, int, int, int]], colour: tuple[int, int, int] = YELLOW
+) -> Image.Image:
+    """Draw boxes on a copy of the photo, each line edged in black so that it shows on any ground.
+
+    Args:
+        photo: RGB.
+        boxes: (left, top, right, bottom) in the photo's pixels, right and bottom exclusive.
+        colour: of the lines.
+
+    Returns:
+        A picture of the photo's size.
+    """
+    picture = photo.convert("RGB")
+    pen = ImageDraw.Draw(picture)
+    thickness = max(2, round(max(photo.size) / 160))
+    for left, top, right, bottom in boxes:
+        pen.rectangle((left, top, right - 1, bottom - 1), outline="black", width=thickness + 2)
+        inner = (left + 1, top + 1, max(left + 1, right - 2), max(top + 1, bottom - 2))
+        pen.rectangle(inner, outline=colour, width=thickness)
+    return picture
+
+
+def figure_2(photos: Sequence[Image.Image], saliencies: Sequence[ArrayLike], labels: Sequence[str] = ()) -> Figure:
+    """Draw the paper's Figure 2: each photo with its map beneath.
+
+    Args:
+        photos: RGB, of any size.
+        saliencies: a map `(H, W)` for each; it is stretched to its photo.
+        labels: the class of each, or none.
+
+    Returns:
+        A matplotlib figure that shows itself in a notebook; `.savefig("figure.pdf")` for a publication.
+
+    Raises:
+        ValueError: no photo, or another number of maps or of labels than of photos.
+    """
+    if not photos or len(photos) != len(saliencies):
+        raise ValueError(f"expected at least one photo and a map for each, got {len(photos)} and {len(saliencies)}.")
+    if labels and len(labels) != len(photos):
+        raise ValueError(f"expected a label for each of the {len(photos)} photos or none, got {len(labels)}.")
+    figure, axes = _row_of_axes(2, len(photos), [_aspect(photo) for photo in photos])
+    for column, (photo, saliency) in enumerate(zip(photos, saliencies, strict=True)):
+        _show(axes[0][column], _shrink(photo), labels[column] if labels else "")
+        _show(axes[1][column], heat_map(saliency).resize(_shrink(photo).size, Image.Resampling.BILINEAR), "")
+    return figure
+
+
+def figure_3(
+    photo: Image.Image,
+    saliency: ArrayLike,
+    foreground: ArrayLike,
+    background: ArrayLike,
+    mask: ArrayLike,
+    box: tuple[int, int, int, int] | None = None,
+) -> Figure:
+    """Draw the paper's Figure 3: photo, map, seeds in blue, cyan and red, and the object cut out.
+
+    Args:
+        photo: RGB, of any size.
+        saliency: M, `(H, W)`.
+        foreground: boolean `(H, W)`.
+        background: boolean `(H, W)`.
+        mask: boolean `(H, W)`.
+        box: in the photo's pixels, drawn on the cut-out; or none.
+
+    Returns:
+        A matplotlib figure that shows itself in a notebook; `.savefig("figure.pdf")` for a publication.
+    """
+    from matplotlib.patches import Patch
+
+    figure, ((first, second, third, fourth),) = _row_of_axes(1, 4, [_aspect(photo)] * 4)
+    found = cut_out(photo, mask)
+    _show(first, _shrink(photo), "photo")
+    _show(second, heat_map(saliency).resize(_shrink(photo).size, Image.Resampling.BILINEAR), "saliency map")
+    _show(third, seed_picture(_shrink(photo), foreground, background), "seeds")
+    _show(fourth, _shrink(draw_boxes(found, [box]) if box else found), "object and box" if box else "object")
+    keys = [(BLUE, "foreground"), (CYAN, "background"), (RED, "unused")]
+    patches = [Patch(color=(r / 255, g / 255, b / 255), label=text) for (r, g, b), text in keys]
+    third.legend(handles=patches, loc="upper center", bbox_to_anchor=(0.5, 0), ncols=3, fontsize=7, frameon=False,
+                 handlelength=1, columnspacing=0.8, handletextpad=0.4)  # fmt: skip
+    return figure
+
+
+def score_bars(labels: Sequence[str], scores: Sequence[float], title: str = "score $S_c$") -> Figure:
+    """Draw class scores as bars, the first on top, each with its value.
+
+    Args:
+        labels: the names of the classes.
+        scores: a number for each.
+        title: of the axis.
+
+    Returns:
+        A matplotlib figure that shows itself in a notebook.
+    """
+    figure = _figure(5.5, 0.4 + 0.3 * len(labels))
+    axes = figure.add_subplot()
+    bars = axes.barh(range(len(labels)), list(scores), color="#2a6f97")
+    axes.bar_label(bars, [f"{score:.3g}" for score in scores], padding=3, fontsize=8)
+    axes.set_yticks(range(len(labels)), labels)
+    axes.invert_yaxis()
+    axes.set_xlabel(title)
+    axes.margins(x=0.12)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _figure(width: float, height: float) -> Figure:
+    """A figure outside pyplot's global list, which a notebook would show a second time, that draws itself."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    class ShownFigure(Figure):
+        def _repr_png_(self) -> bytes:
+            buffer = io.BytesIO()
+            self.savefig(buffer, format="png", dpi=110)
+            return buffer.getvalue()
+
+    figure = ShownFigure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _row_of_axes(rows: int, columns: int, aspects: Sequence[float]) -> tuple[Figure, NDArray[Any]]:
+    """A grid whose columns are as wide as their pictures need, 10 inches in all at most."""
+    height = min(2.2, 9.6 / sum(aspects))
+    figure = _figure(height * sum(aspects) + 0.1 * columns, rows * height + 0.5)
+    return figure, figure.subplots(rows, columns, squeeze=False, width_ratios=aspects)
+
+
+def _show(axes: Axes, picture: Image.Image, title: str) -> None:
+    axes.imshow(picture)
+    axes.set_title(title, fontsize=9)
+    axes.axis("off")
+
+
+def _shrink(photo: Image.Image) -> Image.Image:
+    small = photo.convert("RGB")
+    small.thumbnail((LONGEST_SIDE, LONGEST_SIDE))
+    return small
+
+
+def _aspect(photo: Image.Image) -> float:
+    """Width over height for the layout, where not even a strip may leave its column without any room."""
+    return min(max(photo.width / photo.height, 0.25), 8.0)
+
+
+def _mask(mask: ArrayLike) -> NDArray[np.bool_]:
+    m = np.asarray(mask)
+    if m.dtype != bool or m.ndim != 2:
+        raise ValueError(f"expected a boolean mask (H, W), got {m.dtype} {m.shape}. Compare with a threshold first.")
+    return m
+
+
+def _levels(saliency: ArrayLike, peak: float) -> NDArray[np.uint8]:
+    m = np.asarray(saliency, np.float32)
+    if m.ndim != 2 or not m.size:
+        raise ValueError(f"expected a map (H, W), got {m.shape}. Of a batch of maps take one: maps[0].")
+    if not 0 < peak <= 1:
+        raise ValueError(f"expected a peak quantile above 0 and at most 1, got {peak}.")
+    if not np.isfinite(m).all():
+        raise ValueError("the map holds NaN or infinite values; expected finite ones. Look where they came from.")
+    m = m.clip(min=0)
+    brightest = float(np.quantile(m, peak)) or float(m.max()) or 1.0
+    return (m / brightest * 255).clip(max=255).astype(np.uint8)
+
+
+@cache
+def _heat_table() -> NDArray[np.uint8]:
+    from matplotlib import colormaps
+
+    return (colormaps[HEAT](np.arange(256))[:, :3] * 255).round().astype(np.uint8)

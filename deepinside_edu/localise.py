@@ -1,0 +1,256 @@
+"""Largest component, box, and the whole chain in one short function that keeps every step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+from . import figures
+from .classifier import Classifier, Prediction
+from .colour_models import ColourModels, Costs, colour_models
+from .graph_cut import SMOOTHNESS, Cut, graph_cut
+from .images import Box, open_image
+from .saliency import saliency_maps
+from .seeds import Seeds, seeds
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def largest_component(mask: ArrayLike) -> NDArray[np.bool_]:
+    """Keep the largest connected component of a mask; pixels that touch at a corner are connected.
+
+    Args:
+        mask: boolean `(H, W)`.
+
+    Returns:
+        A mask like it. Of several equally large components, the one whose first pixel comes first in reading order.
+
+    Raises:
+        ValueError: no boolean array of two dimensions, or one with nothing in it.
+
+    Source: paper, Section 3.2.
+    """
+    from scipy import ndimage
+
+    components, _ = ndimage.label(_check_mask(mask), structure=np.ones((3, 3)))
+    sizes = np.bincount(components.ravel())
+    sizes[0] = 0  # the background
+    return np.asarray(components == sizes.argmax())
+
+
+def bounding_box(mask: ArrayLike) -> Box:
+    """Find the smallest box around a mask.
+
+    Args:
+        mask: boolean `(H, W)`: the first index is y, downwards; the second is x, to the right.
+
+    Returns:
+        (left, top, right, bottom) in pixels, right and bottom exclusive (PIL's convention).
+
+    Raises:
+        ValueError: as in `largest_component`.
+    """
+    m = _check_mask(mask)
+    rows, columns = np.flatnonzero(m.any(axis=1)), np.flatnonzero(m.any(axis=0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def _check_mask(mask: ArrayLike) -> NDArray[np.bool_]:
+    m = np.asarray(mask)
+    if m.dtype != bool or m.ndim != 2:
+        raise ValueError(f"expected a boolean mask (H, W), got {m.dtype} {m.shape}. Compare with a threshold first.")
+    if not m.any():
+        raise ValueError(
+            "the mask is empty: every pixel was called background. "
+            "Lower the smoothness, or let the seeds bind the cut (hard_seeds=True)."
+        )
+    return m
+
+
+def box_iou(one: Box, other: Box) -> float:
+    """Compute intersection over union of two boxes: |A ∩ B| / |A ∪ B|.
+
+    Args:
+        one: (left, top, right, bottom), right and bottom exclusive.
+        other: likewise.
+
+    Returns:
+        0 (apart) to 1 (the same).
+
+    Raises:
+        ValueError: a box that is empty or inside out.
+    """
+    for box in (one, other):
+        if not (box[0] < box[2] and box[1] < box[3]):
+            raise ValueError(f"expected left < right and top < bottom, got {tuple(box)}.")
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    shared = max(0, width) * max(0, height)
+    areas = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
+    return shared / (areas - shared)
+
+
+@dataclass(frozen=True, eq=False)
+class Localisation:
+    """Every step from a photo to the box of one class. Arrays are `(H, W)`, aligned with the prepared image.
+
+    Attributes:
+        image: the photo, upright RGB, in its own size.
+        picture: the same resized to W×H, what mixtures and cut saw.
+        prediction: the class: index, label, score, probability.
+        saliency: the map M.
+        seeds: foreground and background pixels.
+        models: the two mixtures.
+        costs: of calling each pixel foreground and background.
+        cut: the minimum cut: mask and energy.
+        mask: the largest component of the cut's foreground.
+        box: around it, (left, top, right, bottom) in pixels of `image`, right and bottom exclusive.
+    """
+
+    image: Image.Image
+    picture: Image.Image
+    prediction: Prediction
+    saliency: NDArray[np.float32]
+    seeds: Seeds
+    models: ColourModels
+    costs: Costs
+    cut: Cut
+    mask: NDArray[np.bool_]
+    box: Box
+
+    def __repr__(self) -> str:
+        """Say the class and the box; the arrays are for looking at."""
+        return f"Localisation({self.prediction.label!r}, box={self.box})"
+
+    def figure_2(self) -> Figure:
+        """Draw the paper's Figure 2: photo over map."""
+        return figures.figure_2([self.image], [self.saliency], [self.prediction.label])
+
+    def figure_3(self) -> Figure:
+        """Draw the paper's Figure 3: photo with the box, map, seeds, cut-out."""
+        return figures.figure_3(self.image, self.saliency, *self.seeds, self.mask, self.box)
+
+
+def localise(
+    classifier: Classifier,
+    image: object,
+    class_index: int | None = None,
+    *,
+    crops: int = 10,
+    foreground: float = 0.95,
+    background: float = 0.30,
+    components: int = 5,
+    smoothness: float = SMOOTHNESS,
+    hard_seeds: bool = False,
+    random_state: int = 0,
+) -> Localisation:
+    """Find the object of one class: map, seeds, colour models, minimum cut, largest component, box.
+
+    Args:
+        classifier: the network; nothing of it is changed.
+        image: whatever `open_image` takes, of any size and shape.
+        class_index: c; without one the class that the network puts first.
+        crops: 1 or 10 maps to average.
+        foreground: quantile above which pixels are foreground seeds.
+        background: quantile below which pixels are background seeds.
+        components: of each colour mixture.
+        smoothness: λ of the cut, in nats.
+        hard_seeds: false: the seeds estimate the colour models, as the paper says. True: they also bind the cut.
+        random_state: of the mixtures; the same call gives the same bits.
+
+    Returns:
+        A `Localisation` with every intermediate.
+
+    Raises:
+        ValueError: a bad image, an unknown class, or a step that cannot be done: a constant map, an empty
+            seed set, a cut that leaves no object.
+
+    Source: paper, Section 3.2.
+    """
+    photo = open_image(image)
+    return localise_classes(
+        classifier, photo, [classifier.top(photo, 1)[0].class_index if class_index is None else class_index],
+        crops=crops, foreground=foreground, background=background, components=components,
+        smoothness=smoothness, hard_seeds=hard_seeds, random_state=random_state,
+    )[0]  # fmt: skip
+
+
+def localise_classes(
+    classifier: Classifier,
+    image: object,
+    class_indices: Sequence[int] | None = None,
+    *,
+    crops: int = 10,
+    **options: Any,
+) -> tuple[Localisation, ...]:
+    """Find the objects of several classes in one photo; the network's forward passes are shared.
+
+    Args:
+        classifier: as in `localise`.
+        image: as in `localise`.
+        class_indices: the classes; without them the five that the network puts first, as in the paper.
+        crops: as in `localise`.
+        options: the other options of `localise`.
+
+    Returns:
+        A `Localisation` for each class, in their order, each equal to what `localise` gives.
+
+    Raises:
+        ValueError: as in `localise`.
+
+    Source: paper, Section 3.2, which repeats the procedure for each of the top-5 predicted classes.
+    """
+    photo = open_image(image)
+    ranking = classifier.top(photo, len(classifier.labels))
+    if class_indices is None:
+        predictions = ranking[:5]
+    else:
+        by_class = {prediction.class_index: prediction for prediction in ranking}
+        predictions = tuple(by_class[classifier.find(c)] for c in class_indices)
+    maps = saliency_maps(classifier, photo, [prediction.class_index for prediction in predictions], crops)
+    results = []
+    for prediction, saliency in zip(predictions, maps, strict=True):
+        try:
+            results.append(_segment(photo, prediction, saliency, **options))
+        except ValueError as error:
+            name = f"{prediction.label!r} (class {prediction.class_index}, score {prediction.score:.3g})"
+            raise ValueError(f"cannot localise {name}: {error}") from error
+    return tuple(results)
+
+
+def _segment(
+    photo: Image.Image,
+    prediction: Prediction,
+    saliency: NDArray[np.float32],
+    *,
+    foreground: float = 0.95,
+    background: float = 0.30,
+    components: int = 5,
+    smoothness: float = SMOOTHNESS,
+    hard_seeds: bool = False,
+    random_state: int = 0,
+) -> Localisation:
+    """The chain after the network's part, one step a line."""
+    height, width = saliency.shape
+    picture = photo.resize((width, height), Image.Resampling.BICUBIC)
+    chosen = seeds(saliency, foreground, background)
+    models = colour_models(picture, chosen, components, random_state)
+    costs = models.costs(picture)
+    cut = graph_cut(picture, costs, smoothness, chosen if hard_seeds else None)
+    mask = largest_component(cut.mask)
+    box = _in_pixels_of(photo, bounding_box(mask), width, height)
+    return Localisation(photo, picture, prediction, saliency, chosen, models, costs, cut, mask, box)
+
+
+def _in_pixels_of(photo: Image.Image, box: Box, width: int, height: int) -> Box:
+    """Stretch a box from the W×H grid of the map to the photo's own pixels, never to nothing."""
+    left, top = round(box[0] * photo.width / width), round(box[1] * photo.height / height)
+    right, bottom = round(box[2] * photo.width / width), round(box[3] * photo.height / height)
+    left, top = min(left, photo.width - 1), min(top, photo.height - 1)
+    return left, top, max(right, left + 1), max(bottom, top + 1)

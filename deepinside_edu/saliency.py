@@ -1,0 +1,201 @@
+"""Taylor linearisation of one score; max |w| over the channels; the average over ten crops."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .classifier import Classifier
+from .images import ten_crops
+
+ENLARGEMENT = 256 / 224
+"""Ten crops are cut from a picture this much larger than the network's input (256 and 224 pixels in the paper)."""
+
+CROPS_AT_ONCE = 5
+"""Two batches of five are faster than one of ten: less memory is touched for the first time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Linearisation:
+    """The straight line S_c(I) ≈ wᵀI + b that touches one class score at I₀ (paper, Section 3, equation 3).
+
+    Attributes:
+        w: ∂S_c/∂I at I₀, like the image `(N, C, H, W)`.
+        b: S_c(I₀) − wᵀI₀, `(N,)`.
+        score: S_c(I₀), `(N,)`.
+    """
+
+    w: Tensor
+    b: Tensor
+    score: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Evaluate wᵀx + b for images x like those that were linearised: `(N,)`."""
+        if x.shape != self.w.shape:
+            raise ValueError(f"expected an image of shape {tuple(self.w.shape)}, got {tuple(x.shape)}.")
+        return _dot(self.w, x) + self.b
+
+
+def _dot(w: Tensor, x: Tensor) -> Tensor:
+    return (w * x).flatten(1).sum(1)
+
+
+def linearise(classifier: Classifier, x: Tensor, class_index: int) -> Linearisation:
+    """Linearise one class score at an image by one back-propagation.
+
+    w = ∂S_c/∂I at I₀ and b = S_c(I₀) − wᵀI₀. The score is the one before the softmax.
+
+    Args:
+        classifier: the network; nothing of it is changed.
+        x: I₀, `(N, C, H, W)` in normalised space; it is not changed, and neither is its `.grad`.
+        class_index: c, an int (or what `classifier.find` understands).
+
+    Returns:
+        A `Linearisation`; call it to evaluate the line.
+
+    Raises:
+        ValueError: an unknown class, an image of the wrong shape or with NaN in it.
+        TypeError: no tensor.
+
+    Source: paper, Section 3, equations 3 and 4.
+    """
+    return linearise_classes(classifier, x, [class_index])[0]
+
+
+def linearise_classes(classifier: Classifier, x: Tensor, class_indices: Sequence[int]) -> tuple[Linearisation, ...]:
+    """Linearise several class scores at one image: one forward pass, one backward pass a class.
+
+    Args:
+        classifier: as in `linearise`.
+        x: as in `linearise`.
+        class_indices: the classes, in any order.
+
+    Returns:
+        A `Linearisation` for each class, each equal to what `linearise` gives.
+
+    Raises:
+        ValueError: as in `linearise`.
+        TypeError: as in `linearise`.
+    """
+    if not isinstance(x, Tensor):
+        raise TypeError(f"expected a tensor (N, C, H, W), got {type(x).__name__}. Use classifier.prepare(image).")
+    classes = [classifier.find(c) for c in class_indices]
+    with torch.inference_mode(False), torch.enable_grad():
+        leaf = x.detach().clone().requires_grad_()
+        # Summed over the batch: each image's score depends on that image alone.
+        scores = classifier.scores(leaf)
+        totals = scores.sum(0)
+        lines = []
+        for position, c in enumerate(classes):
+            (w,) = torch.autograd.grad(totals[c], leaf, retain_graph=position + 1 < len(classes))
+            score = scores[:, c].detach()
+            lines.append(Linearisation(w, score - _dot(w, leaf.detach()), score))
+    return tuple(lines)
+
+
+def max_abs(w: Tensor) -> Tensor:
+    """Reduce a gradient to one value a pixel: M_ij = max_c |w_h(i,j,c)|, absolute value first, then the maximum.
+
+    Args:
+        w: `(N, C, H, W)`; one channel (grey-scale) gives |w|.
+
+    Returns:
+        `(N, H, W)`, at least 0.
+
+    Raises:
+        ValueError: another number of dimensions.
+
+    Source: paper, Section 3.1.
+    """
+    if w.ndim != 4:
+        raise ValueError(f"expected w of shape (N, C, H, W), got {tuple(w.shape)}. Add the missing axis with w[None].")
+    return w.abs().amax(1)
+
+
+def saliency_map(
+    classifier: Classifier, image: object, class_index: int | None = None, crops: int = 1
+) -> NDArray[np.float32]:
+    """Compute the saliency map of one class: which pixels need to be changed the least to affect its score the most.
+
+    M_ij = max_c |∂S_c/∂I_ijc|. With ten crops it is the average of ten such maps: the picture is enlarged by
+    256/224, four corners and the centre are cut out, each also mirrored, and each map is mirrored back, laid
+    where its crop was cut, and each pixel's sum divided by the number of crops that saw it. (The paper averages
+    ten maps too, and does not say how they are laid back.)
+
+    Args:
+        classifier: the network; nothing of it is changed.
+        image: whatever `open_image` takes, or a prepared tensor.
+        class_index: c; without one the class that the network puts first.
+        crops: 1 or 10.
+
+    Returns:
+        `(H, W)` float32, at least 0, aligned with the prepared image.
+
+    Raises:
+        ValueError: an unknown class, another number of crops, or a bad image.
+
+    Source: paper, Section 3.1 and Figure 2.
+    """
+    if class_index is None:
+        class_index = classifier.top(image, 1)[0].class_index
+    return saliency_maps(classifier, image, [class_index], crops)[0]
+
+
+def saliency_maps(
+    classifier: Classifier, image: object, class_indices: Sequence[int], crops: int = 1
+) -> tuple[NDArray[np.float32], ...]:
+    """Compute the maps of several classes: the forward pass is shared, each class adds one backward pass.
+
+    Args:
+        classifier: as in `saliency_map`.
+        image: as in `saliency_map`.
+        class_indices: the classes, in any order.
+        crops: 1 or 10.
+
+    Returns:
+        A map for each class, as `saliency_map` gives it.
+
+    Raises:
+        ValueError: as in `saliency_map`.
+    """
+    if crops not in (1, 10):
+        raise ValueError(f"expected 1 or 10 crops, got {crops}; the paper averages 10.")
+    if crops == 1:
+        x = classifier.prepare(image)
+        return tuple(_to_array(max_abs(line.w)[0]) for line in linearise_classes(classifier, x, class_indices))
+    return _ten_crop_maps(classifier, image, class_indices)
+
+
+def _ten_crop_maps(
+    classifier: Classifier, image: object, class_indices: Sequence[int]
+) -> tuple[NDArray[np.float32], ...]:
+    height, width = image.shape[-2:] if isinstance(image, Tensor) else classifier.size
+    large = (round(height * ENLARGEMENT), round(width * ENLARGEMENT))
+    x = classifier.prepare(image, large)
+    if isinstance(image, Tensor):
+        x = torch.nn.functional.interpolate(x, large, mode="bicubic", antialias=True)
+    places = ten_crops(*large, height, width)
+    total = torch.zeros(len(class_indices), *large, dtype=x.dtype, device=x.device)
+    count = torch.zeros(large, dtype=x.dtype, device=x.device)
+    for start in range(0, len(places), CROPS_AT_ONCE):
+        group = places[start : start + CROPS_AT_ONCE]
+        views = [x[:, :, p.top : p.top + p.height, p.left : p.left + p.width] for p in group]
+        batch = torch.cat([view.flip(3) if p.mirrored else view for view, p in zip(views, group, strict=True)])
+        maps = torch.stack([max_abs(line.w) for line in linearise_classes(classifier, batch, class_indices)])
+        for i, p in enumerate(group):
+            upright = maps[:, i].flip(2) if p.mirrored else maps[:, i]
+            total[:, p.top : p.top + p.height, p.left : p.left + p.width] += upright
+            count[p.top : p.top + p.height, p.left : p.left + p.width] += 1
+    mean = (total / count)[:, None]
+    mean = torch.nn.functional.interpolate(mean, (height, width), mode="bilinear", antialias=True)
+    return tuple(_to_array(each) for each in mean[:, 0])
+
+
+def _to_array(values: Tensor) -> NDArray[Any]:
+    return values.cpu().numpy().astype(np.float32, copy=False)

@@ -1,0 +1,67 @@
+"""Two quantiles turn a map into foreground, background and unused pixels."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+class Seeds(NamedTuple):
+    """The pixels that the two colour models learn from: boolean masks `(H, W)` that share no pixel."""
+
+    foreground: NDArray[np.bool_]
+    background: NDArray[np.bool_]
+
+    @property
+    def unused(self) -> NDArray[np.bool_]:
+        """The pixels between the two quantiles, which teach neither model."""
+        return ~(self.foreground | self.background)
+
+
+def seeds(saliency: ArrayLike, foreground: float = 0.95, background: float = 0.30) -> Seeds:
+    """Choose seed pixels by two quantiles of the map.
+
+    Foreground: M_ij above the `foreground` quantile. Background: M_ij below the `background` quantile.
+
+    Args:
+        saliency: M, `(H, W)`, finite.
+        foreground: a quantile, 0 to 1, at least `background`.
+        background: a quantile, 0 to 1.
+
+    Returns:
+        Two boolean masks; the rest is unused.
+
+    Raises:
+        ValueError: a map of another shape, not finite or constant, quantiles out of order, or a side that
+            stays empty because too many pixels share one value.
+
+    Source: paper, Section 3.2 (95 % and 30 %).
+    """
+    m = np.asarray(saliency)
+    if m.ndim != 2 or m.size == 0:
+        raise ValueError(f"expected a map (H, W), got {m.shape}. Of a batch of maps take one: maps[0].")
+    if not np.isfinite(m).all():
+        raise ValueError("the map holds NaN or infinite values; expected finite ones. Look where they came from.")
+    if not 0 <= background <= foreground <= 1:
+        raise ValueError(
+            f"expected 0 ≤ background ≤ foreground ≤ 1, got background {background} and foreground {foreground}. "
+            "Quantiles are shares of the pixels: 95 % is 0.95."
+        )
+    if m.min() == m.max():
+        raise ValueError(
+            f"the map is constant ({m.flat[0]:.3g} everywhere), so no quantile parts it. A score that the network "
+            "holds at zero has a map of zeros: choose a class with a higher score."
+        )
+    low, high = np.quantile(m, [background, foreground])
+    chosen = Seeds(m > high, m < low)
+    for side, mask, quantile, remedy in (
+        ("foreground", chosen.foreground, foreground, "Lower the foreground quantile."),
+        ("background", chosen.background, background, "Raise the background quantile."),
+    ):
+        if not mask.any():
+            raise ValueError(
+                f"no pixel is left as {side} at the quantile {quantile}: too many share one value. {remedy}"
+            )
+    return chosen
