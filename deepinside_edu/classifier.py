@@ -130,14 +130,20 @@ class Classifier:
             `(1, C, H, W)` in the network's normalised space, precision (float32 as a rule) and on its device.
 
         Raises:
-            ValueError: no picture, or a tensor of another shape.
+            ValueError: no picture, or a tensor of another shape, of integers or with NaN in it.
         """
         if isinstance(image, Tensor):
             if image.ndim != 4 or image.shape[0] != 1:
                 got = tuple(image.shape)
                 raise ValueError(f"expected one prepared image (1, C, H, W), got {got}. Pass one at a time.")
-            self._check(image)
-            return image.detach().to(self.device, self.dtype)
+            if not image.is_floating_point():
+                raise ValueError(
+                    f"expected floats in normalised space, got {image.dtype}. Pass the picture, or its uint8 levels as "
+                    "a NumPy array (H, W, 3), and it is normalised here."
+                )
+            x = image.detach().to(self.device, self.dtype)
+            self._check(x)
+            return x
         return normalise(open_image(image), size or self.size, self.mean, self.std).to(self.device, self.dtype)
 
     def picture(self, x: Tensor) -> Image.Image:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from .images import open_image
 from .seeds import Seeds
 
 Array = NDArray[np.float64]
@@ -110,7 +111,7 @@ class ColourModels:
         """Compute each pixel's two costs, −log p(colour | foreground) and −log p(colour | background), in nats.
 
         Args:
-            image: a PIL image or a uint8 array `(H, W, 3)`, of any size.
+            image: whatever `open_image` takes, or a uint8 array `(H, W, 3)`, of any size.
 
         Returns:
             Two arrays `(H, W)`; where the first is smaller, the colour looks more like the object.
@@ -129,7 +130,7 @@ def colour_models(image: object, seeds: Seeds, components: int = 5, random_state
     its pixels. Where the seeds have fewer colours than there are components, there are fewer components.
 
     Args:
-        image: a PIL image or a uint8 array `(H, W, 3)`.
+        image: whatever `open_image` takes, resized to the masks, or a uint8 array `(H, W, 3)` of their size.
         seeds: two boolean masks `(H, W)`, as `seeds` gives them.
         components: K of each mixture, at least 1.
         random_state: chooses pixels and starts; the same number gives the same bits.
@@ -142,16 +143,16 @@ def colour_models(image: object, seeds: Seeds, components: int = 5, random_state
 
     Source: paper, Section 3.2, which gives neither K nor the kind of covariance.
     """
-    levels = rgb_levels(image)
-    if components < 1:
-        raise ValueError(f"expected at least 1 component, got {components}.")
+    levels = rgb_levels(image, np.shape(seeds[0]))
+    if components != int(components) or components < 1:
+        raise ValueError(f"expected at least 1 component, a whole number, got {components}.")
     mixtures = []
     for side, mask in (("foreground", seeds[0]), ("background", seeds[1])):
         mask = np.asarray(mask)
         if mask.dtype != bool or mask.shape != levels.shape[:2]:
             raise ValueError(
                 f"expected boolean {side} seeds {levels.shape[:2]} like the picture, got {mask.dtype} {mask.shape}. "
-                "Resize the picture to the map's size, not the map to the picture's."
+                "Resize the picture to the map's size, or pass it as a PIL image, which is resized for you."
             )
         if not mask.any():
             raise ValueError(f"the {side} seeds are empty: no colour to learn from. Move their quantile.")
@@ -216,19 +217,26 @@ def _spread_out_start(z: Array, components: int, rng: np.random.Generator) -> ND
     return np.asarray(distances.argmin(1))
 
 
-def rgb_levels(image: object) -> NDArray[np.uint8]:
-    """Give the 8-bit levels `(H, W, 3)` of a PIL image or an array.
+def rgb_levels(image: object, grid: tuple[int, ...] | None = None) -> NDArray[np.uint8]:
+    """Give the 8-bit levels `(H, W, 3)` of a picture.
 
     Args:
-        image: a PIL image, or a uint8 array `(H, W, 3)`.
+        image: a uint8 array `(H, W, 3)`, which is passed through, or whatever `open_image` takes.
+        grid: (H, W) that a picture of another size is resized to (bicubic); an array never is.
 
     Returns:
-        The levels; an array is passed through.
+        The levels.
 
     Raises:
-        ValueError: anything else.
+        ValueError: an array of another kind, or no picture.
     """
-    levels = np.asarray(image.convert("RGB") if isinstance(image, Image.Image) else image)
+    if isinstance(image, np.ndarray):
+        levels = image
+    else:
+        picture = open_image(image)
+        if grid is not None and len(grid) == 2 and 0 not in grid:
+            picture = picture.resize((grid[1], grid[0]), Image.Resampling.BICUBIC)
+        levels = np.asarray(picture)
     if levels.dtype != np.uint8 or levels.ndim != 3 or levels.shape[2] != 3:
         raise ValueError(
             f"expected a PIL image or a uint8 array (H, W, 3), got {levels.dtype} {levels.shape}. Use open_image first."

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 BLUE, CYAN, RED = (0, 40, 200), (90, 235, 235), (225, 55, 45)
 """Figure 3's colours: foreground samples, background samples, unused pixels."""
 
-YELLOW = (255, 215, 0)
-"""Of boxes that were found; boxes that were drawn by hand are white."""
+BLACK, YELLOW = (0, 0, 0), (255, 215, 0)
+"""Of the edges of boxes, and of boxes that were found; those that were drawn by hand are white."""
 
 HEAT = "inferno"
 PEAK = 0.995
@@ -123,14 +123,26 @@ def draw_boxes(
 
     Returns:
         A picture of the photo's size.
+
+    Raises:
+        ValueError: a box without any pixels.
     """
     picture = photo.convert("RGB")
     pen = ImageDraw.Draw(picture)
     thickness = max(2, round(max(photo.size) / 160))
     for left, top, right, bottom in boxes:
-        pen.rectangle((left, top, right - 1, bottom - 1), outline="black", width=thickness + 2)
-        inner = (left + 1, top + 1, max(left + 1, right - 2), max(top + 1, bottom - 2))
-        pen.rectangle(inner, outline=colour, width=thickness)
+        if not (left < right and top < bottom):
+            raise ValueError(
+                f"expected a box (left, top, right, bottom) with left < right and top < bottom, got "
+                f"{(left, top, right, bottom)}. Are x and y mixed up, or width and height taken for right and bottom?"
+            )
+        if min(right - left, bottom - top) < 3:  # no room for a line and its edges
+            pen.rectangle((left, top, right - 1, bottom - 1), fill=colour)
+            continue
+        room = (min(right - left, bottom - top) + 1) // 2
+        for ring in range(min(thickness + 2, room)):
+            paint = BLACK if ring in (0, thickness + 1) else colour
+            pen.rectangle((left + ring, top + ring, right - 1 - ring, bottom - 1 - ring), outline=paint)
     return picture
 
 
@@ -205,7 +217,12 @@ def score_bars(labels: Sequence[str], scores: Sequence[float], title: str = "sco
 
     Returns:
         A matplotlib figure that shows itself in a notebook.
+
+    Raises:
+        ValueError: another number of scores than of labels.
     """
+    if len(labels) != len(scores):
+        raise ValueError(f"expected a score for each of the {len(labels)} labels, got {len(scores)}.")
     figure = _figure(5.5, 0.4 + 0.3 * len(labels))
     axes = figure.add_subplot()
     bars = axes.barh(range(len(labels)), list(scores), color="#2a6f97")

@@ -42,7 +42,7 @@ def graph_cut(
     β = 2.5 / ⟨‖I_p − I_q‖²⟩, the mean taken over all neighbours of the picture.
 
     Args:
-        image: a PIL image or a uint8 array `(H, W, 3)`.
+        image: whatever `open_image` takes, resized to the costs, or a uint8 array `(H, W, 3)` of their size.
         costs: of calling each pixel foreground and background, two finite arrays `(H, W)`.
         smoothness: λ ≥ 0, in nats.
         seeds: if given, hard constraints: no foreground seed can become background, nor the reverse. The
@@ -57,7 +57,7 @@ def graph_cut(
 
     Source: paper, Section 3.2; Boykov & Jolly 2001. The paper gives neither λ nor the neighbourhood.
     """
-    levels = rgb_levels(image)
+    levels = rgb_levels(image, np.shape(costs[0]))
     height, width = levels.shape[:2]
     foreground, background = _check(levels, costs, smoothness, seeds, neighbours)
     parts = [smoothness * weights.ravel() for weights in contrast_weights(levels, neighbours)]
@@ -73,9 +73,10 @@ def graph_cut(
     graph = maxflow.Graph[float](height * width, len(capacities))
     nodes = graph.add_grid_nodes((height, width))
     graph.add_edges(ends.first, ends.second, capacities, capacities)
-    graph.add_grid_tedges(nodes, np.maximum(pull, 0), np.maximum(-pull, 0))
+    # The sink is the foreground, because a pixel that no flow reaches stays with the source: a tie is no object.
+    graph.add_grid_tedges(nodes, np.maximum(-pull, 0), np.maximum(pull, 0))
     graph.maxflow()
-    mask = ~np.asarray(graph.get_grid_segments(nodes), dtype=bool)  # the source's side is foreground
+    mask = np.asarray(graph.get_grid_segments(nodes), dtype=bool)
     return Cut(mask, cut_energy(levels, costs, mask, smoothness, neighbours))
 
 
@@ -93,11 +94,20 @@ def cut_energy(
 
     Returns:
         The energy in nats.
+
+    Raises:
+        ValueError: as in `graph_cut`, or a mask that is not boolean or of another shape.
     """
-    labels = np.asarray(mask, dtype=bool)
-    pixels = float(np.where(labels, costs[0], costs[1]).sum())
+    levels = rgb_levels(image, np.shape(costs[0]))
+    foreground, background = _check(levels, costs, smoothness, None, neighbours)
+    labels = np.asarray(mask)
+    if labels.dtype != bool or labels.shape != levels.shape[:2]:
+        raise ValueError(
+            f"expected a boolean mask {levels.shape[:2]} like the picture, got {labels.dtype} {labels.shape}."
+        )
+    pixels = float(np.where(labels, foreground, background).sum())
     borders = 0.0
-    for (down, right), weights in zip(NEIGHBOURS[neighbours], contrast_weights(image, neighbours), strict=True):
+    for (down, right), weights in zip(NEIGHBOURS[neighbours], contrast_weights(levels, neighbours), strict=True):
         first, second = _shifted(labels, down, right)
         borders += float(weights[first != second].sum())
     return pixels + smoothness * borders
@@ -176,6 +186,8 @@ def _check(
             raise ValueError(
                 f"expected seeds {shape} like the picture, got {np.shape(seeds[0])} and {np.shape(seeds[1])}."
             )
+        if np.asarray(seeds[0]).dtype != bool or np.asarray(seeds[1]).dtype != bool:
+            raise ValueError("expected boolean seeds. Compare the map with its quantiles, as di.seeds does.")
         if bool((np.asarray(seeds[0]) & np.asarray(seeds[1])).any()):
             raise ValueError("a pixel is seed of both sides; take it out of one of them.")
     return foreground, background

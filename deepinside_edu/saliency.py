@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .classifier import Classifier
-from .images import ten_crops
+from .images import Crop, ten_crops
 
-ENLARGEMENT = 256 / 224
-"""Ten crops are cut from a picture this much larger than the network's input (256 and 224 pixels in the paper)."""
+CROP_SHARE = 224 / 256
+"""Each of ten crops has this share of the picture's width and height (of 256 pixels it would be 224)."""
 
 CROPS_AT_ONCE = 5
 """Two batches of five are faster than one of ten: less memory is touched for the first time."""
@@ -90,6 +90,11 @@ def linearise_classes(classifier: Classifier, x: Tensor, class_indices: Sequence
         leaf = x.detach().clone().requires_grad_()
         # Summed over the batch: each image's score depends on that image alone.
         scores = classifier.scores(leaf)
+        if not scores.requires_grad:
+            raise ValueError(
+                "the scores do not depend on the image, so there is no gradient. Look for a detach() or no_grad() "
+                "in the network's forward, or for weights that were made in inference mode."
+            )
         totals = scores.sum(0)
         lines = []
         for position, c in enumerate(classes):
@@ -123,10 +128,11 @@ def saliency_map(
 ) -> NDArray[np.float32]:
     """Compute the saliency map of one class: which pixels need to be changed the least to affect its score the most.
 
-    M_ij = max_c |∂S_c/∂I_ijc|. With ten crops it is the average of ten such maps: the picture is enlarged by
-    256/224, four corners and the centre are cut out, each also mirrored, and each map is mirrored back, laid
-    where its crop was cut, and each pixel's sum divided by the number of crops that saw it. (The paper averages
-    ten maps too, and does not say how they are laid back.)
+    M_ij = max_c |∂S_c/∂I_ijc|. With ten crops it is the average of ten such maps: four corners and the centre,
+    7/8 of the prepared image wide and high, each also mirrored, are enlarged to the network's size; each gradient
+    goes back through the enlargement to the crop's own pixels; each map is mirrored back and laid where its crop
+    was cut; each pixel's sum is divided by the number of crops that saw it. (The paper averages ten maps too, and
+    does not say how they are laid back.)
 
     Args:
         classifier: the network; nothing of it is changed.
@@ -175,26 +181,37 @@ def saliency_maps(
 def _ten_crop_maps(
     classifier: Classifier, image: object, class_indices: Sequence[int]
 ) -> tuple[NDArray[np.float32], ...]:
-    height, width = image.shape[-2:] if isinstance(image, Tensor) else classifier.size
-    large = (round(height * ENLARGEMENT), round(width * ENLARGEMENT))
-    x = classifier.prepare(image, large)
-    if isinstance(image, Tensor):
-        x = torch.nn.functional.interpolate(x, large, mode="bicubic", antialias=True)
-    places = ten_crops(*large, height, width)
-    total = torch.zeros(len(class_indices), *large, dtype=x.dtype, device=x.device)
-    count = torch.zeros(large, dtype=x.dtype, device=x.device)
+    x = classifier.prepare(image)
+    height, width = x.shape[-2:]
+    places = ten_crops(height, width, round(height * CROP_SHARE), round(width * CROP_SHARE))
+    total = x.new_zeros(len(class_indices), height, width)
+    count = x.new_zeros(height, width)
     for start in range(0, len(places), CROPS_AT_ONCE):
         group = places[start : start + CROPS_AT_ONCE]
-        views = [x[:, :, p.top : p.top + p.height, p.left : p.left + p.width] for p in group]
-        batch = torch.cat([view.flip(3) if p.mirrored else view for view, p in zip(views, group, strict=True)])
-        maps = torch.stack([max_abs(line.w) for line in linearise_classes(classifier, batch, class_indices)])
+        maps = torch.stack([max_abs(w) for w in _crop_gradients(classifier, x, group, class_indices)])
         for i, p in enumerate(group):
             upright = maps[:, i].flip(2) if p.mirrored else maps[:, i]
             total[:, p.top : p.top + p.height, p.left : p.left + p.width] += upright
             count[p.top : p.top + p.height, p.left : p.left + p.width] += 1
-    mean = (total / count)[:, None]
-    mean = torch.nn.functional.interpolate(mean, (height, width), mode="bilinear", antialias=True)
-    return tuple(_to_array(each) for each in mean[:, 0])
+    return tuple(_to_array(each) for each in total / count)
+
+
+def _crop_gradients(
+    classifier: Classifier, x: Tensor, places: Sequence[Crop], class_indices: Sequence[int]
+) -> list[Tensor]:
+    """∂S_c/∂(pixels of each crop) for each class: through the network, then back through the enlargement."""
+    views = [x[:, :, p.top : p.top + p.height, p.left : p.left + p.width] for p in places]
+    crops = torch.cat([view.flip(3) if p.mirrored else view for view, p in zip(views, places, strict=True)])
+    # Written as two matrices, the enlargement and its way back give the same bits on every run, also on a GPU.
+    rows, columns = _enlargement(crops.shape[2], x.shape[2], x), _enlargement(crops.shape[3], x.shape[3], x)
+    lines = linearise_classes(classifier, rows @ crops @ columns.T, class_indices)
+    return [rows.T @ line.w @ columns for line in lines]
+
+
+def _enlargement(small: int, large: int, like: Tensor) -> Tensor:
+    """The matrix `(large, small)` of linear interpolation."""
+    unit = torch.eye(small, dtype=like.dtype, device=like.device)
+    return torch.nn.functional.interpolate(unit[None], large, mode="linear")[0].T
 
 
 def _to_array(values: Tensor) -> NDArray[Any]:

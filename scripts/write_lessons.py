@@ -23,6 +23,7 @@ def execute(path: Path) -> nbformat.NotebookNode:
         timeout=600,
         kernel_name="python3",
         extra_arguments=["--log-level=ERROR"],  # a warning about the kernel's transport helps no author
+        coalesce_streams=True,  # what one cell prints is one output, however it happened to arrive
         record_timing=False,
         store_widget_state=False,
         resources={"metadata": {"path": str(path.parent)}},
@@ -41,9 +42,17 @@ def clean(notebook: nbformat.NotebookNode) -> None:
         for output in cell.get("outputs", []):
             if "data" in output:
                 output.data.pop(WIDGET_VIEW, None)
+                drop_larger_picture(output.data)
             if output.output_type == "error":
                 # A traceback names folders of this machine; what the lesson teaches is the message.
                 output.traceback = [f"{output.ename}: {output.evalue}"]
+
+
+def drop_larger_picture(data: dict[str, str]) -> None:
+    """Pillow shows a picture as PNG and as JPEG; one is enough for a reader."""
+    formats = [name for name in ("image/png", "image/jpeg") if name in data]
+    if len(formats) == 2:
+        del data[max(formats, key=lambda name: len(data[name]))]
 
 
 def main(arguments: list[str]) -> int:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import io
 
 import ipywidgets
 import traitlets
 from PIL import Image
 
-from ..images import open_image, photo, photos
+from ..images import Photo, open_image, photo, photos
 
 FIRST = "red_panda"
 LONGEST_SIDE = 448
@@ -23,13 +24,14 @@ class PhotoChooser(ipywidgets.VBox):  # type: ignore[misc]
 
     def __init__(self, source: object = None) -> None:
         """Start with a photo of the learner's (whatever `open_image` takes), or with the first shipped one."""
+        first = source.name if isinstance(source, Photo) else FIRST if source is None else None
         self.shipped = ipywidgets.Dropdown(
-            options=[(each.name.replace("_", " "), each.name) for each in photos()], value=FIRST, description="photo"
+            options=[(each.name.replace("_", " "), each.name) for each in photos()], value=first, description="photo"
         )
         self.upload = ipywidgets.FileUpload(accept="image/*", multiple=False, description="your own …")
         self.message = ipywidgets.HTML()
         super().__init__([ipywidgets.HBox([self.shipped, self.upload]), self.message])
-        if source is None:
+        if first:
             self._choose_shipped()
         else:
             self.image, self.image_name = open_image(source), "your photo"
@@ -37,6 +39,8 @@ class PhotoChooser(ipywidgets.VBox):  # type: ignore[misc]
         self.upload.observe(lambda _: self._choose_upload(), "value")
 
     def _choose_shipped(self) -> None:
+        if self.shipped.value is None:  # while the learner's own photo is shown
+            return
         self.message.value = ""
         self.image_name = self.shipped.value
         self.image = photo(self.shipped.value).image
@@ -47,11 +51,12 @@ class PhotoChooser(ipywidgets.VBox):  # type: ignore[misc]
         try:
             image = open_image(self.upload.value)
         except (ValueError, TypeError) as error:
-            self.message.value = f"<b>{error}</b> The last photo stays."
+            self.message.value = f"<b>{html.escape(str(error))}</b> The last photo stays."
             return
         finally:
             self.upload.value = ()  # an uploaded photo must never be saved into the notebook
         self.message.value = ""
+        self.shipped.value = None  # so that the shipped one shown before can be chosen again
         self.image_name, self.image = "your photo", image
 
 

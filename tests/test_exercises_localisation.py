@@ -1,0 +1,223 @@
+"""The checks of lesson 3 accept right answers however they are written, and name each known mistake."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from scipy import ndimage
+
+import deepinside_edu as di
+from deepinside_edu.exercises import localisation as exercises
+from deepinside_edu.exercises.localisation import check_iou, check_object_box
+
+LESSON = Path(__file__).parents[1] / "notebooks" / "03_localisation.ipynb"
+
+
+def iou(one, other, clip=lambda w, h: max(0, w) * max(0, h), more=0, divide=lambda s, a, b: s / (a + b - s)):
+    width = min(one[2], other[2]) - max(one[0], other[0]) + more
+    height = min(one[3], other[3]) - max(one[1], other[1]) + more
+    areas = [(box[2] - box[0] + more) * (box[3] - box[1] + more) for box in (one, other)]
+    return divide(clip(width, height), *areas)
+
+
+def iou_by_painting(one, other):
+    canvas = np.zeros((2, 20, 20), bool)
+    for plane, (left, top, right, bottom) in zip(canvas, (one, other), strict=True):
+        plane[top:bottom, left:right] = True
+    return np.float32((canvas[0] & canvas[1]).sum() / (canvas[0] | canvas[1]).sum())
+
+
+@pytest.mark.parametrize("function", [iou, iou_by_painting, di.box_iou, lambda a, b: np.array(iou(a, b))])
+def test_right_ious_are_accepted(function):
+    assert check_iou(function)
+
+
+def sum_of_areas(s, a, b):
+    return s / (a + b)
+
+
+IOU_MISTAKES = [
+    (lambda a, b: iou(a, b, divide=sum_of_areas), "counts the overlap twice"),
+    (lambda a, b: iou(a, b, clip=lambda w, h: w * h), "not clipped"),
+    (lambda a, b: iou(a, b, clip=lambda w, h: max(0, w * h)), "clipped the product"),
+    (lambda a, b: iou(a, b, clip=lambda w, h: max(0, w) * h), "only one of the two"),
+    (lambda a, b: iou(a, b, clip=lambda w, h: w * max(0, h)), "only one of the two"),
+    (lambda a, b: iou(a, b, more=1), "added 1 to each width"),
+    (lambda a, b: iou(a, b, more=-1), "took 1 from each width"),
+    (lambda a, b: iou(*((x[0], x[2], x[1], x[3]) for x in (a, b))), "x and y are mixed up"),
+    (lambda a, b: iou(*((x[0], x[1], x[0] + x[2], x[1] + x[3]) for x in (a, b))), "(left, top, width, height)"),
+    (lambda a, b: iou(a, b, divide=lambda s, a, b: s / a), "a box inside a larger one would score 1"),
+    (lambda a, b: iou(a, b, divide=lambda s, a, b: s / b), "a large box around the object would score 1"),
+    (lambda a, b: iou(a, b, divide=lambda s, a, b: s / min(a, b)), "smaller area"),
+    (lambda a, b: iou(a, b, divide=lambda s, a, b: s), "in pixels alone"),
+    (lambda a, b: 1 - iou(a, b), "one minus IoU"),
+    (lambda a, b: 100 * iou(a, b), "percentage"),
+    (lambda a, b: round(iou(a, b), 2), "rounding"),
+    (lambda a, b: 0.5, "counted pixel by pixel it is 0.273"),
+]
+
+
+@pytest.mark.parametrize(("function", "words"), IOU_MISTAKES, ids=lambda value: value if isinstance(value, str) else "")
+def test_wrong_ious_are_named(function, words):
+    verdict = check_iou(function)
+    assert not verdict
+    assert words in verdict.message
+    assert repr(verdict).startswith("✘ Not yet.")
+
+
+def test_two_mistakes_at_once_are_both_named():
+    message = check_iou(lambda a, b: iou(a, b, clip=lambda w, h: w * h, divide=sum_of_areas)).message
+    assert "not clipped" in message
+    assert "counts the overlap twice" in message
+
+
+def pieces(mask):
+    return ndimage.label(mask, np.ones((3, 3)))
+
+
+def keep(mask, label):
+    labels, _ = pieces(mask)
+    return labels == label
+
+
+def box(piece):
+    rows, columns = np.flatnonzero(piece.any(1)), np.flatnonzero(piece.any(0))
+    return columns[0], rows[0], columns[-1] + 1, rows[-1] + 1
+
+
+def sizes(mask):
+    return np.bincount(pieces(mask)[0].ravel())
+
+
+def largest(mask):
+    return keep(mask, 1 + sizes(mask)[1:].argmax())
+
+
+def box_by_slices(mask):
+    labels, _ = pieces(mask)
+    counts = np.bincount(labels.ravel())
+    counts[0] = 0
+    rows, columns = ndimage.find_objects(labels)[counts.argmax() - 1]
+    return [columns.start, rows.start, columns.stop, rows.stop]
+
+
+def largest_without_corners(mask):
+    labels, _ = ndimage.label(mask)
+    return labels == 1 + np.bincount(labels.ravel())[1:].argmax()
+
+
+RIGHT_BOXES = [
+    lambda mask: box(largest(mask)),
+    box_by_slices,
+    lambda mask: np.array(box(largest(mask)), float),
+    lambda mask: di.bounding_box(di.largest_component(mask)),
+]
+
+
+@pytest.mark.parametrize("function", RIGHT_BOXES)
+def test_right_boxes_are_accepted(function):
+    assert check_object_box(function)
+
+
+def swapped(b):
+    return b[1], b[0], b[3], b[2]
+
+
+def inclusive(b):
+    return b[0], b[1], b[2] - 1, b[3] - 1
+
+
+BOX_MISTAKES = [
+    (box, "the largest component is missing"),
+    (lambda mask: box(keep(mask, 1)), "you kept the first piece"),
+    (lambda mask: box(keep(mask, pieces(mask)[1])), "you kept the last piece"),
+    (lambda mask: box(keep(mask, 0)), "label 0, which is the background"),
+    (lambda mask: box(keep(mask, sizes(mask).argmax())), "label 0 is the background, and it won"),
+    (lambda mask: box(keep(mask, sizes(mask)[1:].argmax())), "one label too low"),
+    (lambda mask: box(keep(mask, 1 + sizes(mask)[1:].argmin())), "the smallest piece"),
+    (lambda mask: box(largest_without_corners(mask)), "touch only at a corner"),
+    (lambda mask: swapped(box(largest(mask))), "x and y are swapped"),
+    (lambda mask: inclusive(box(largest(mask))), "they are exclusive"),
+    (lambda mask: np.add(box(largest(mask)), (0, 0, 1, 1)), "one too large"),
+    (lambda mask: (lambda a, b, c, d: (a, b, c - a, d - b))(*box(largest(mask))), "(left, top, width, height)"),
+    (lambda mask: (lambda a, b, c, d: (a, c, b, d))(*box(largest(mask))), "(left, right, top, bottom)"),
+    (largest, "You returned the mask"),
+    (lambda mask: box(largest(mask))[:3], "You returned 3 numbers"),
+    (lambda mask: np.array(box(largest(mask))) + 0.5, "four whole numbers"),
+    (lambda mask: "box", "You returned str"),
+    (lambda mask: (0, 0, 1, 1), "for this mask you returned (0, 0, 1, 1); expected (3, 4, 6, 8)"),
+]
+
+
+@pytest.mark.parametrize(("function", "words"), BOX_MISTAKES, ids=lambda value: value if isinstance(value, str) else "")
+def test_wrong_boxes_are_named(function, words):
+    verdict = check_object_box(function)
+    assert not verdict
+    assert words in verdict.message
+
+
+@pytest.mark.parametrize(
+    ("function", "all_words"),
+    [
+        (lambda mask: swapped(box(mask)), ["component is missing", "x and y are swapped"]),
+        (lambda mask: inclusive(box(mask)), ["component is missing", "they are exclusive"]),
+        (lambda mask: swapped(inclusive(box(largest(mask)))), ["x and y are swapped", "they are exclusive"]),
+    ],
+)
+def test_two_mistakes_of_a_box_are_both_named(function, all_words):
+    message = check_object_box(function).message
+    assert all(words in message for words in all_words)
+
+
+def test_no_two_mistakes_give_the_same_boxes():
+    """A mistake is named by what it gives: two that give the same on every mask could not be told apart."""
+    masks = [np.array([[c == "#" for c in line.strip()] for line in m.strip().splitlines()]) for m in exercises._MASKS]
+    given = [
+        tuple(frame(choose(mask)) for mask in masks)
+        for choose in exercises._CHOOSE.values()
+        for frame in exercises._FRAME.values()
+    ]
+    assert len(set(given)) == len(given)
+
+
+def unanswered(*_):
+    ...
+
+
+def crashing(*_):
+    raise KeyError("left")
+
+
+@pytest.mark.parametrize("check", [check_iou, check_object_box])
+def test_unanswered_and_crashing_functions_are_told_so(check):
+    assert "Nothing to check yet" in check(unanswered).message
+    assert "Nothing to check yet" in check(lambda *_: ...).message
+    message = check(crashing).message
+    assert "stopped with KeyError" in message
+    assert "It was given" in message
+    assert not check(lambda: 1)
+    assert not check(lambda *_: object())
+    assert not check(lambda *_: [None])
+    assert not check(lambda *_: float("nan"))
+
+
+def test_the_learners_function_may_write_into_the_mask():
+    def careless(mask):
+        answer = box(largest(mask))
+        mask[:] = False
+        return answer
+
+    assert check_object_box(careless)
+
+
+@pytest.mark.parametrize(("name", "check"), [("iou", check_iou), ("object_box", check_object_box)])
+def test_the_solution_behind_the_details_is_right(name, check):
+    lesson = nbformat.read(LESSON, as_version=4)
+    prose = "\n".join(cell.source for cell in lesson.cells if cell.cell_type == "markdown")
+    blocks = [code for code in re.findall(r"```python\n(.*?)```", prose, re.DOTALL) if f"def {name}(" in code]
+    assert len(blocks) == 1
+    names = {}
+    exec("import numpy as np\nfrom scipy import ndimage\n" + blocks[0], names)  # what the lesson has imported
+    assert check(names[name])

@@ -1,0 +1,207 @@
+"""The checks of lesson 2 accept right answers however they are written, and name each known mistake."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import deepinside_edu as di
+from deepinside_edu.exercises.saliency import check_average, check_map
+from deepinside_edu.exercises.verdict import Verdict
+
+LESSON = Path(__file__).parent.parent / "notebooks" / "02_saliency.ipynb"
+
+
+def by_loops(w):
+    height, width, _ = w.shape
+    return [[max(abs(float(value)) for value in w[i, j]) for j in range(width)] for i in range(height)]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda w: w.abs().amax(-1),
+        lambda w: w.abs().max(dim=2).values,
+        lambda w: torch.maximum(w.amax(2), -w.amin(2)),
+        lambda w: np.abs(w.numpy()).max(axis=2),
+        lambda w: di.max_abs(w.permute(2, 0, 1)[None])[0],
+        by_loops,
+    ],
+)
+def test_a_right_map_is_accepted(answer):
+    verdict = check_map(answer)
+    assert verdict, verdict
+    assert verdict.right is True
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda w: w.amax(-1), "Signed maximum"),
+        (lambda w: w.amax(-1).abs(), "abs comes too late"),
+        (lambda w: w.sum(-1), "Channel sum: entries"),
+        (lambda w: w.sum(-1).abs(), "Channel sum, then abs"),
+        (lambda w: w.abs().sum(-1), r"Sum of \|w\|"),
+        (lambda w: w.abs().mean(-1), r"Mean of \|w\|"),
+        (lambda w: w.mean(-1), "Mean over the channels: entries"),
+        (lambda w: w.mean(-1).abs(), "Mean over the channels, then abs"),
+        (lambda w: w.norm(dim=-1), "Euclidean length"),
+        (lambda w: w.abs().amin(-1), r"Minimum of \|w\|"),
+        (lambda w: w.abs().amax(-1) / w.abs().max(), "scaled the map"),
+        (lambda w: w.abs().amax(0), "Wrong axis: you reduced over the height"),
+        (lambda w: w.abs().amax(1), "Wrong axis: you reduced over the width"),
+        (lambda w: w.abs().amax(-1, keepdim=True), "keepdim"),
+        (lambda w: w.abs(), "maximum over the channels"),
+        (lambda w: w.abs().max(), "one number for all pixels"),
+        (lambda w: w.abs().amax(-1).T, "no other"),
+        (lambda w: w.abs().max(-1), r"\.values"),
+        (lambda w: w.abs_().amax(-1), "changes w itself"),
+        (lambda w: w.abs().amax(-1) + 1, "The values are wrong"),
+        (lambda w: w.abs().amax(-1) / 0, "divide by zero"),
+    ],
+)
+def test_a_known_mistake_of_the_map_is_named(answer, words):
+    verdict = check_map(answer)
+    assert not verdict
+    assert re.search(words, verdict.message), verdict.message
+
+
+def average(network, x, c, crops, target=None, size=None, before=None, after=None, divide=None):
+    """A learner's answer, with holes for mistakes."""
+    target = target or (lambda scores: scores[0, c])
+    size = size or (lambda w: w.abs().amax(1)[0])
+    total, count = torch.zeros(x.shape[2:]), torch.zeros(x.shape[2:])
+    for top, left, height, width, mirrored in crops:
+        place = (slice(top, top + height), slice(left, left + width))
+        crop = x[:, :, place[0], place[1]]
+        if mirrored:
+            crop = before(crop) if before else crop.flip(3)
+        crop = crop.detach().clone().requires_grad_()
+        (w,) = torch.autograd.grad(target(network(crop)), crop)
+        m = size(w)
+        if mirrored:
+            m = after(m) if after else m.flip(1)
+        total[place] += m
+        count[place] += 1
+    return divide(total, count) if divide else total / count
+
+
+def with_mistakes(**mistakes):
+    return lambda *arguments: average(*arguments, **mistakes)
+
+
+def in_one_canvas_a_crop(network, x, c, crops):
+    """The average by NaN canvases, and gradients by backward(): right as well."""
+    canvases = []
+    for crop in crops:
+        part = x[:, :, crop.top : crop.top + crop.height, crop.left : crop.left + crop.width].clone()
+        part = (part.flip(-1) if crop.mirrored else part).requires_grad_(True)
+        network(part)[0, c].backward()
+        m = di.max_abs(part.grad)[0].numpy()
+        canvas = np.full(x.shape[2:], np.nan)
+        upright = m[:, ::-1] if crop.mirrored else m
+        canvas[crop.top : crop.top + crop.height, crop.left : crop.left + crop.width] = upright
+        canvases.append(canvas)
+    return np.nanmean(canvases, axis=0)
+
+
+@pytest.mark.parametrize("answer", [average, in_one_canvas_a_crop])
+def test_a_right_average_is_accepted(answer):
+    verdict = check_average(answer)
+    assert verdict, verdict
+
+
+SAME = {"before": lambda crop: crop, "after": lambda m: m}
+AVERAGE_MISTAKES = {
+    "probability": {"target": lambda scores: scores.softmax(1)[0, 1]},
+    "predicted class": {"target": lambda scores: scores.max()},
+    "all scores together": {"target": lambda scores: scores.sum()},
+    "without mirroring it back": {"after": lambda m: m},
+    "never mirrored": SAME,
+    "network sees the crop as it is": {"before": lambda crop: crop},
+    "upside down": {"before": lambda crop: crop.flip(2), "after": lambda m: m.flip(0)},
+    "divide by the number of crops": {"divide": lambda total, count: total / 8},
+    "It is a sum": {"divide": lambda total, count: total},
+    "Signed maximum": {"size": lambda w: w.amax(1)[0]},
+    r"Sum of \|w\|": {"size": lambda w: w.abs().sum(1)[0]},
+    "Drop the batch's axis": {"divide": lambda total, count: (total / count)[None]},
+    "rows and columns are swapped": {"divide": lambda total, count: (total / count).T},
+    "Start from zeros": {"divide": lambda total, count: (total / count)[1:]},
+    "The values are wrong": {"divide": lambda total, count: total / count + 1},
+    "divide by zero": {"divide": lambda total, count: total / (count - count)},
+}
+
+
+@pytest.mark.parametrize("words", AVERAGE_MISTAKES)
+def test_a_known_mistake_of_the_average_is_named(words):
+    verdict = check_average(with_mistakes(**AVERAGE_MISTAKES[words]))
+    assert not verdict
+    assert re.search(words, verdict.message), verdict.message
+
+
+def test_two_mistakes_at_once_are_both_named():
+    verdict = check_average(with_mistakes(after=lambda m: m, divide=lambda total, count: total / 8))
+    assert "without mirroring it back" in verdict.message
+    assert "number of crops" in verdict.message
+
+
+def test_one_mistake_is_not_taken_for_another():
+    for words, mistakes in AVERAGE_MISTAKES.items():
+        message = check_average(with_mistakes(**mistakes)).message
+        others = [other for other in AVERAGE_MISTAKES if other != words and re.search(other, message)]
+        assert not others, (words, message)
+
+
+def test_an_average_that_writes_into_x_is_told_so():
+    def answer(network, x, c, crops):
+        x *= 1.5
+        return average(network, x, c, crops)
+
+    assert "changes x itself" in check_average(answer).message
+
+
+@pytest.mark.parametrize("check", [check_map, check_average])
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda *_: ..., "Nothing to check yet"),
+        (lambda *_: None, "Nothing to check yet"),
+        (lambda *_: 1 / 0, "ZeroDivisionError"),
+        (lambda *_: "a map", "tensor or an array"),
+        (lambda *_: [[1, 2], [3]], "tensor or an array"),
+        (lambda *_: [torch.ones(2, requires_grad=True)] * 2, "tensor or an array|map must be"),
+        (..., "TypeError"),
+    ],
+)
+def test_what_is_no_answer_gets_a_word_and_no_traceback(check, answer, words):
+    verdict = check(answer)
+    assert isinstance(verdict, Verdict)
+    assert not verdict
+    assert re.search(words, verdict.message), verdict.message
+
+
+def test_the_checks_leave_the_random_state_alone():
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    check_map(lambda w: w.abs().amax(-1))
+    check_average(average)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def solutions():
+    import nbformat
+
+    cells = nbformat.read(LESSON, as_version=4).cells
+    hidden = [part for cell in cells if cell.cell_type == "markdown" for part in cell.source.split("<details>")[1:]]
+    return [code for part in hidden for code in re.findall(r"```python\n(.*?)```", part, re.DOTALL)]
+
+
+@pytest.mark.parametrize(("name", "check"), [("my_map", check_map), ("my_average", check_average)])
+def test_the_lesson_s_own_solution_is_right(name, check):
+    (code,) = [code for code in solutions() if f"def {name}(" in code]
+    names = {"torch": torch, "di": di}
+    exec(code, names)
+    verdict = check(names[name])
+    assert verdict, verdict

@@ -1,0 +1,198 @@
+"""Lesson 1's checks accept right answers however they are written, and name the known mistakes."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+import torch
+
+from deepinside_edu.exercises.scores import check_convolution, check_softmax
+
+LESSON = Path(__file__).parents[1] / "notebooks" / "01_scores.ipynb"
+
+
+def row_maximum(S):
+    powers = np.exp(S - S.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def in_place(S):
+    S -= S.max(axis=1, keepdims=True)
+    np.exp(S, out=S)
+    S /= S.sum(axis=1, keepdims=True)
+    return S
+
+
+def row_by_row(S):
+    return [[1 / sum(np.exp(np.minimum(k - c, 700)) for k in row) for c in row] for row in S]
+
+
+@pytest.mark.parametrize(
+    "softmax",
+    [
+        row_maximum,
+        in_place,
+        row_by_row,
+        lambda S: torch.softmax(S, 1),
+        lambda S: torch.softmax(torch.from_numpy(S), 1).float(),
+        lambda S: S.softmax(dim=-1),
+        lambda S: row_maximum(S).astype(np.float32),
+    ],
+)
+def test_right_softmax_is_accepted(softmax):
+    verdict = check_softmax(softmax)
+    assert verdict, verdict
+    assert repr(verdict).startswith("✔ Right.")
+
+
+def whole_table_maximum(S):
+    powers = np.exp(S - S.max())
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("softmax", "words"),
+    [
+        (lambda S: np.exp(S) / np.exp(S).sum(0), "wrong axis"),
+        (lambda S: torch.softmax(S, 0), "wrong axis"),
+        (lambda S: np.exp(S) / np.exp(S).sum(), "whole table adds up to 1"),
+        (lambda S: np.exp(S), "divide each by the sum of its row"),
+        (lambda S: S / S.sum(1, keepdims=True), "take the exponential"),
+        (lambda S: np.log(row_maximum(S)), "logarithms"),
+        (lambda S: (S.max(1, keepdims=True) == S) * 1.0, "arg max"),
+        (lambda S: row_maximum(-S), "sign is turned round"),
+        (lambda S: np.exp(S - S.max(1, keepdims=True)), "did not divide"),
+        (lambda S: 2**S / (2**S).sum(1, keepdims=True), "2 as the base"),
+        (lambda S: np.exp(S) / np.exp(S).sum(1, keepdims=True), "overflows to inf"),
+        (whole_table_maximum, "largest of each row"),
+        (lambda S: row_maximum(S) * np.nan, "not finite"),
+        (lambda S: row_maximum(3 * S), "each row adds up to 1, as it should"),
+        (lambda S: row_maximum(S) * 3, "your first row adds up to 3"),
+        (lambda S: row_maximum(S)[0], "shape (3,)"),
+        (lambda S: row_maximum(S).T, "Rows and columns are swapped"),
+        (lambda S: 1.0, "not one number"),
+        (lambda S: "half", "expected an array of numbers"),
+        (lambda S: [[1.0], [1.0, 2.0]], "expected an array of numbers"),
+        (lambda S: torch.zeros(2, 3, requires_grad=True), "expected an array of numbers"),
+        (lambda S: ..., "Nothing to check yet"),
+        (lambda S: None, "Nothing to check yet"),
+        (lambda S: S[7], "IndexError"),
+        (lambda: 0, "TypeError"),
+        (lambda S: S.exp() / S.nope(), "'nope'"),
+    ],
+)
+def test_softmax_mistakes_are_named(softmax, words):
+    verdict = check_softmax(softmax)
+    assert not verdict
+    assert words in verdict.message, verdict
+
+
+def convolve(x, K, b, stride):
+    _, h, w = K.shape
+    rows, columns = (x.shape[1] - h) // stride + 1, (x.shape[2] - w) // stride + 1
+    return np.array(
+        [
+            [(x[:, i * stride : i * stride + h, j * stride : j * stride + w] * K).sum() + b for j in range(columns)]
+            for i in range(rows)
+        ]
+    )
+
+
+def by_windows(x, K, b, stride):
+    windows = np.lib.stride_tricks.sliding_window_view(x, K.shape[1:], axis=(1, 2))[:, ::stride, ::stride]
+    return np.einsum("cijuv,cuv->ij", windows, K) + b
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        convolve,
+        by_windows,
+        lambda x, K, b, stride: torch.nn.functional.conv2d(x[None], K[None], stride=stride)[0, 0] + b,
+        lambda x, K, b, stride: convolve(x, K, b, stride).tolist(),
+    ],
+)
+def test_right_convolution_is_accepted(function):
+    verdict = check_convolution(function)
+    assert verdict, verdict
+
+
+def swapped_windows(x, K, b, stride):
+    _, h, w = K.shape
+    rows, columns = (x.shape[1] - h) // stride + 1, (x.shape[2] - w) // stride + 1
+    return np.array(
+        [
+            [(x[:, j * stride : j * stride + h, i * stride : i * stride + w] * K).sum() + b for j in range(columns)]
+            for i in range(rows)
+        ]
+    )
+
+
+def stride_in_the_size_only(x, K, b, stride):
+    rows, columns = convolve(x, K, b, stride).shape
+    return convolve(x, K, b, 1)[:rows, :columns]
+
+
+def right_on_squares_only(x, K, b, stride):
+    if x.shape[1] != x.shape[2]:
+        raise ValueError("operands could not be broadcast together")
+    return convolve(x, K, b, stride)
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (lambda x, K, b, s: convolve(x, K[:, ::-1, ::-1], b, s), ["the kernel is flipped"]),
+        (lambda x, K, b, s: convolve(x, K.transpose(0, 2, 1), b, s), ["swapped in the kernel"]),
+        (swapped_windows, ["x and y are swapped: i counts rows"]),
+        (lambda x, K, b, s: convolve(x, K, b, 1), ["the stride is forgotten"]),
+        (stride_in_the_size_only, ["the stride is forgotten in the windows"]),
+        (lambda x, K, b, s: convolve(x, K, 0, s), ["the bias is missing"]),
+        (lambda x, K, b, s: convolve(x, K, b * K.size, s), ["once for every product"]),
+        (lambda x, K, b, s: convolve(x, K, b * len(K), s), ["once for every channel"]),
+        (lambda x, K, b, s: convolve(x, K[:, ::-1, ::-1], 0, 1), ["flipped", "bias is missing", "stride is forgotten"]),
+        (
+            lambda x, K, b, s: np.stack([convolve(x[c:][:1], K[c:][:1], b, s) for c in range(len(x))]),
+            ["one map a channel"],
+        ),
+        (lambda x, K, b, s: convolve(x[:1], K[:1], b, s), ["only the first channel"]),
+        (lambda x, K, b, s: convolve(x[:1], K[:1], 0, s), ["only the first channel", "bias is missing"]),
+        (lambda x, K, b, s: convolve(x, K, 0, s) / K.size + b, ["mean of the products"]),
+        (lambda x, K, b, s: convolve(x, K, b, s).clip(0), ["ReLU"]),
+        (lambda x, K, b, s: convolve(x, K, b, s)[:-1, :-1], ["(H − h) // stride + 1"]),
+        (lambda x, K, b, s: convolve(x, K, b, s)[0, 0], ["not one number"]),
+        (lambda x, K, b, s: convolve(x, K, b, s) + np.eye(3), ["output [0, 0] is", "x[:, 0:3, 0:3] * K"]),
+        (right_on_squares_only, ["oblong", "rows come first"]),
+        (lambda x, K, b, s: ..., ["Nothing to check yet"]),
+        (lambda x, K, b, s: {}, ["expected an array of numbers"]),
+        (lambda x, K, b, s: 1 / 0, ["ZeroDivisionError"]),
+        (lambda x, K: 0, ["TypeError"]),
+    ],
+)
+def test_convolution_mistakes_are_named(function, words):
+    verdict = check_convolution(function)
+    assert not verdict
+    for each in words:
+        assert each in verdict.message, verdict
+
+
+def test_the_checks_give_the_same_verdict_twice():
+    def wrong(x, K, b, s):
+        return convolve(x, K, b, s) ** 2
+
+    assert check_convolution(wrong) == check_convolution(wrong)
+
+
+@pytest.mark.parametrize(("name", "check"), [("softmax", check_softmax), ("convolve", check_convolution)])
+def test_the_lessons_stub_is_unanswered_and_its_solution_is_right(name, check):
+    cells = nbformat.read(LESSON, as_version=4).cells
+    stub = next(cell.source for cell in cells if cell.cell_type == "code" and f"def {name}(" in cell.source)
+    prose = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    (solution,) = [code for code in re.findall(r"```python\n(.*?)```", prose, re.DOTALL) if f"def {name}(" in code]
+    names = {"np": np, "torch": torch}
+    exec(stub, names)
+    assert "Nothing to check yet" in check(names[name]).message
+    exec(solution, names)
+    assert check(names[name])

@@ -1,0 +1,351 @@
+"""Pictures show what the arrays hold, to the pixel, and can be told apart with any kind of colour vision."""
+
+import io
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from matplotlib import pyplot
+from no_trace import no_trace
+from PIL import Image
+
+from deepinside_edu import figures
+from deepinside_edu.figures import BLUE, CYAN, RED, YELLOW
+
+maps = hnp.arrays(np.float32, hnp.array_shapes(min_dims=2, max_dims=2, max_side=12), elements=st.floats(0, 8, width=16))
+
+
+def picture(height=60, width=80):
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8))
+
+
+def a_map(height=20, width=30):
+    return np.random.default_rng(1).random((height, width))
+
+
+def levels(image):
+    return np.asarray(image).astype(float)
+
+
+# --- heat map --------------------------------------------------------------------------------------------------------
+
+
+def heat_rows(image):
+    """Which row of the heat table each pixel shows."""
+    table = {tuple(colour): row for row, colour in enumerate(figures._heat_table().tolist())}
+    return np.array([[table[tuple(pixel)] for pixel in row] for row in np.asarray(image).tolist()])
+
+
+def test_heat_is_proportional_to_the_map_up_to_its_peak():
+    m = np.array([[0, 1, 2], [4, 8, 800]])
+    assert heat_rows(figures.heat_map(m, peak=1)).tolist() == [[0, 0, 0], [1, 2, 255]]
+    assert heat_rows(figures.heat_map(m, peak=0.8)).tolist() == [[0, 31, 63], [127, 255, 255]]  # the 80 % quantile is 8
+    assert figures.heat_map(m).size == (3, 2)
+
+
+@given(maps)
+def test_what_is_larger_is_never_darker(m):
+    with no_trace(m):
+        rows = heat_rows(figures.heat_map(m))
+    assert (np.diff(rows.ravel()[np.argsort(m, axis=None)]) >= 0).all()
+    assert rows.max() == (255 if m.any() else 0)
+
+
+@given(maps, st.sampled_from([2.0**-20, 0.5, 4.0, 2.0**20]))
+def test_the_unit_of_a_map_does_not_matter(m, factor):
+    assert np.array_equal(figures.heat_map(m), figures.heat_map(m * np.float32(factor)))
+
+
+def test_one_bright_pixel_does_not_darken_all_others():
+    m = a_map(100, 100)
+    m[3, 4] = 1e6
+    assert np.median(heat_rows(figures.heat_map(m))) > 100
+
+
+def test_a_single_lit_pixel_is_seen():
+    m = np.zeros((50, 50))
+    m[3, 4] = 1e-3
+    rows = heat_rows(figures.heat_map(m))
+    assert rows[3, 4] == 255
+    assert rows.sum() == 255
+
+
+def test_what_is_below_zero_is_drawn_as_zero():
+    assert heat_rows(figures.heat_map([[-5, 0, 1]], peak=1)).tolist() == [[0, 0, 255]]
+    assert heat_rows(figures.heat_map([[-5, -1]])).tolist() == [[0, 0]]
+
+
+@pytest.mark.parametrize("shape", [(3,), (1, 3, 4), (0, 4), ()])
+def test_a_map_of_another_shape_is_refused(shape):
+    with pytest.raises(ValueError, match=r"expected a map \(H, W\)"):
+        figures.heat_map(np.ones(shape))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_map_that_is_not_finite_is_refused(bad):
+    with pytest.raises(ValueError, match="map holds NaN or infinite"):
+        figures.heat_map([[0, bad]])
+
+
+@pytest.mark.parametrize("peak", [0, -0.1, 1.1, np.nan])
+def test_a_peak_out_of_range_is_refused(peak):
+    with pytest.raises(ValueError, match="peak quantile above 0 and at most 1"):
+        figures.heat_map(a_map(), peak)
+
+
+# --- overlay, seeds, cut-out, boxes ----------------------------------------------------------------------------------
+
+
+def test_overlay_goes_from_the_grey_photo_to_the_heat_map():
+    photo, m = picture(), a_map(60, 80)
+    grey, heat = levels(photo.convert("L").convert("RGB")), levels(figures.heat_map(m))
+    with no_trace(photo, m):
+        for strength in (0, 0.25, 1):
+            mixed = levels(figures.overlay(photo, m, strength))
+            assert np.abs(mixed - ((1 - strength) * grey + strength * heat)).max() <= 1
+    assert figures.overlay(photo, a_map()).size == photo.size
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.1, np.nan])
+def test_a_strength_out_of_range_is_refused(strength):
+    with pytest.raises(ValueError, match="strength from 0 to 1"):
+        figures.overlay(picture(), a_map(), strength)
+
+
+def test_seeds_are_blue_cyan_and_red_as_in_the_paper():
+    photo = picture()
+    foreground, background = a_map(6, 8) > 0.8, a_map(6, 8) < 0.3
+    with no_trace(photo, foreground, background):
+        painted = levels(figures.seed_picture(photo, foreground, background))
+    assert painted.shape == (60, 80, 3)
+    grey = levels(photo.convert("L"))
+    for y, x in itertools.product(range(60), range(80)):
+        where = y // 10, x // 10
+        colour = BLUE if foreground[where] else CYAN if background[where] else RED
+        assert np.abs(painted[y, x] - (0.2 * grey[y, x] + 0.8 * np.array(colour))).max() <= 1
+
+
+MASK = np.ones((3, 4), bool)
+
+
+@pytest.mark.parametrize("bad", [MASK.astype(np.uint8), MASK.astype(float), MASK[0], MASK[None]])
+def test_masks_that_are_not_boolean_planes_are_refused(bad):
+    for call in (
+        lambda: figures.seed_picture(picture(), bad, MASK), lambda: figures.seed_picture(picture(), MASK, bad),
+        lambda: figures.cut_out(picture(), bad),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=r"expected a boolean mask \(H, W\), got"):
+            call()
+
+
+def test_seeds_of_two_shapes_are_refused():
+    with pytest.raises(ValueError, match=r"one shape, got \(3, 4\) and \(3, 3\)"):
+        figures.seed_picture(picture(), MASK, MASK[:, :3])
+
+
+def test_a_cut_out_keeps_the_inside_and_pales_the_outside():
+    photo = picture()
+    mask = np.array([[True, False], [False, False], [False, True]])
+    with no_trace(photo, mask):
+        cut = levels(figures.cut_out(photo, mask))
+    inside = np.kron(mask, np.ones((20, 40), bool))
+    assert np.array_equal(cut[inside], levels(photo)[inside])
+    assert np.abs(cut[~inside] - (0.15 * levels(photo)[~inside] + 0.85 * 255)).max() <= 1
+
+
+@given(st.integers(0, 60), st.integers(0, 40), st.integers(10, 20), st.integers(10, 20))
+def test_a_box_is_a_coloured_line_edged_in_black_inside_its_pixels(left, top, width, height):
+    photo = picture()
+    with no_trace(photo):
+        drawn = np.asarray(figures.draw_boxes(photo, [(left, top, left + width, top + height)]))
+    expected = np.array(photo)
+    for ring, colour in enumerate(("black", YELLOW, YELLOW, "black")):
+        box = expected[top + ring : top + height - ring, left + ring : left + width - ring]
+        keep = box[1:-1, 1:-1].copy()
+        box[:] = 0 if colour == "black" else colour
+        box[1:-1, 1:-1] = keep
+    assert np.array_equal(drawn, expected)
+
+
+@given(st.integers(0, 75), st.integers(0, 55), st.integers(1, 5), st.integers(1, 5))
+def test_a_tiny_box_paints_nothing_outside_and_shows_its_colour(left, top, width, height):
+    photo = picture()
+    drawn, before = np.array(figures.draw_boxes(photo, [(left, top, left + width, top + height)])), np.array(photo)
+    box = drawn[top : top + height, left : left + width]
+    assert (box == YELLOW).all(axis=2).any()
+    box[:] = before[top : top + height, left : left + width]
+    assert np.array_equal(drawn, before)
+
+
+def test_lines_grow_with_the_photo_and_take_any_colour():
+    drawn = np.asarray(figures.draw_boxes(Image.new("RGB", (1600, 800)), [(0, 0, 1600, 800)], (1, 2, 3)))
+    assert (drawn == (1, 2, 3)).all(axis=2)[400, :800].sum() == 10
+
+
+def test_several_boxes_or_none():
+    photo = picture()
+    assert np.array_equal(figures.draw_boxes(photo, []), photo)
+    first, second = (0, 0, 20, 20), (30, 30, 60, 60)
+    together = figures.draw_boxes(photo, [first, second])
+    assert np.array_equal(together, figures.draw_boxes(figures.draw_boxes(photo, [first]), [second]))
+
+
+@pytest.mark.parametrize("box", [(5, 5, 5, 9), (5, 5, 9, 5), (9, 5, 5, 9), (5, 9, 9, 5)])
+def test_a_box_without_pixels_is_refused(box):
+    with pytest.raises(ValueError, match=r"left < right and top < bottom, got \(\d"):
+        figures.draw_boxes(picture(), [box])
+
+
+# --- the paper's figures ---------------------------------------------------------------------------------------------
+
+
+def pictures_in(figure):
+    return [axes.get_images()[0].get_array() for axes in figure.axes]
+
+
+def prints(figure):
+    """Whether it can be published, and shows itself in a notebook: once, as pyplot does not know it."""
+    assert not pyplot.get_fignums()
+    stream = io.BytesIO()
+    figure.savefig(stream, format="pdf")
+    assert stream.getvalue().startswith(b"%PDF")
+    return Image.open(io.BytesIO(figure._repr_png_())).size
+
+
+def test_figure_2_shows_each_photo_over_its_map():
+    photos, saliencies = [picture(), picture(300, 200)], [a_map(), a_map(9, 9)]
+    with no_trace(*photos, *saliencies):
+        figure = figures.figure_2(photos, saliencies, ["one", "two"])
+    assert len(figure.axes) == 4
+    assert [axes.get_title() for axes in figure.axes] == ["one", "two", "", ""]
+    above, beside, beneath, _ = pictures_in(figure)
+    assert np.array_equal(above, photos[0])
+    assert np.array_equal(beside, photos[1])
+    assert np.array_equal(beneath, figures.heat_map(saliencies[0]).resize((80, 60), Image.Resampling.BILINEAR))
+    assert max(prints(figure)) <= 1200
+
+
+def test_figure_2_needs_no_labels():
+    assert len(figures.figure_2([picture()], [a_map()]).axes) == 2
+
+
+@pytest.mark.parametrize(("photos", "saliencies", "labels", "message"), [
+    (2, 1, 0, "a map for each, got 2 and 1"), (0, 0, 0, "at least one photo"),
+    (2, 2, 1, "a label for each of the 2 photos"), (1, 1, 2, "a label for each of the 1 photos"),
+])  # fmt: skip
+def test_figure_2_of_unequal_numbers_is_refused(photos, saliencies, labels, message):
+    with pytest.raises(ValueError, match=message):
+        figures.figure_2([picture()] * photos, [a_map()] * saliencies, ["a"] * labels)
+
+
+def test_figure_3_shows_photo_map_seeds_and_object():
+    photo, m = picture(), a_map()
+    foreground, background, mask, box = m > 0.9, m < 0.3, m > 0.5, (10, 5, 70, 50)
+    with no_trace(photo, m, foreground, background, mask):
+        figure = figures.figure_3(photo, m, foreground, background, mask, box)
+        alone = figures.figure_3(photo, m, foreground, background, mask)
+    assert [axes.get_title() for axes in figure.axes] == ["photo", "saliency map", "seeds", "object and box"]
+    assert [axes.get_title() for axes in alone.axes] == ["photo", "saliency map", "seeds", "object"]
+    shown, _, seeds, found = pictures_in(figure)
+    assert np.array_equal(shown, photo)
+    assert np.array_equal(seeds, figures.seed_picture(photo, foreground, background))
+    assert np.array_equal(found, figures.draw_boxes(figures.cut_out(photo, mask), [box]))
+    assert np.array_equal(pictures_in(alone)[3], figures.cut_out(photo, mask))
+
+    keys = figure.axes[2].get_legend()
+    assert [text.get_text() for text in keys.get_texts()] == ["foreground", "background", "unused"]
+    colours = [tuple(round(255 * level) for level in patch.get_facecolor()[:3]) for patch in keys.get_patches()]
+    assert colours == [BLUE, CYAN, RED]
+    assert max(prints(figure)) <= 1200
+
+
+def test_a_large_photo_is_shrunk_for_display_and_itself_left_alone():
+    photo = picture(700, 1400)
+    with no_trace(photo):
+        figure = figures.figure_2([photo], [a_map()])
+    assert [p.shape for p in pictures_in(figure)] == [(240, 480, 3)] * 2
+
+
+@pytest.mark.parametrize(("height", "width"), [(1000, 2), (2, 1000), (2, 2)])
+def test_even_a_strip_can_be_drawn(height, width):
+    photo, m = picture(height, width), a_map()
+    prints(figures.figure_2([photo] * 3, [m] * 3))
+    prints(figures.figure_3(photo, m, m > 0.9, m < 0.3, m > 0.5))
+
+
+def test_score_bars_stand_in_the_order_given():
+    figure = figures.score_bars(["panda", "bear"], [18.25, -3.5], "score")
+    (axes,) = figure.axes
+    assert [bar.get_width() for bar in axes.patches] == [18.25, -3.5]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["panda", "bear"]
+    assert {"18.2", "-3.5"} <= {text.get_text() for text in axes.texts}
+    assert axes.yaxis_inverted()
+    assert axes.get_xlabel() == "score"
+    prints(figure)
+
+
+def test_bars_without_names_are_refused():
+    with pytest.raises(ValueError, match="a score for each of the 1 labels, got 2"):
+        figures.score_bars(["panda"], [1, 2])
+
+
+# --- for any kind of colour vision -----------------------------------------------------------------------------------
+
+# Machado, Oliveira & Fernandes 2009, severity 1, on linear RGB.
+VISIONS = {
+    "all cones": [[1, 0, 0], [0, 1, 0], [0, 0, 1]],
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881],
+    ],
+    "tritanopia": [
+        [1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900],
+    ],
+}  # fmt: skip
+
+
+def lab(colours, vision):
+    """CIE L*a*b* (D65) of sRGB levels (…, 3), as somebody with that vision sees them."""
+    encoded = np.asarray(colours) / 255
+    linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+    linear = (linear @ np.transpose(VISIONS[vision])).clip(0, 1)
+    to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
+    share = linear @ to_xyz.T / to_xyz.sum(axis=1)
+    f = np.where(share > (6 / 29) ** 3, np.cbrt(share), share / (3 * (6 / 29) ** 2) + 4 / 29)
+    return np.stack([116 * f[..., 1] - 16, 500 * (f[..., 0] - f[..., 1]), 200 * (f[..., 1] - f[..., 2])], axis=-1)
+
+
+def test_the_measure_knows_the_classic_pair():
+    green, brown = (60, 130, 40), (140, 95, 0)
+    apart = {vision: np.linalg.norm(lab(green, vision) - lab(brown, vision)) for vision in VISIONS}
+    assert apart["all cones"] > 50
+    assert apart["deuteranopia"] < 20
+    assert np.abs(lab([255, 255, 255], "all cones") - [100, 0, 0]).max() < 0.1
+
+
+@pytest.mark.parametrize("vision", VISIONS)
+def test_the_three_seed_colours_are_far_apart(vision):
+    for one, other in itertools.combinations((BLUE, CYAN, RED), 2):
+        assert np.linalg.norm(lab(one, vision) - lab(other, vision)) > 50
+        # And so they are where they are painted over photos, of whatever greys.
+        greys = 0.2 * np.arange(0, 256, 15)[:, None]
+        painted_one, painted_other = (lab(0.8 * np.array(each) + greys, vision) for each in (one, other))
+        assert np.linalg.norm(painted_one[:, None] - painted_other[None], axis=-1).min() > 30
+
+
+def test_the_three_seed_colours_differ_in_lightness_alone():
+    lightness = sorted(lab(each, "all cones")[0] for each in (BLUE, CYAN, RED))
+    assert np.diff(lightness).min() > 20
+
+
+@pytest.mark.parametrize("vision", VISIONS)
+def test_the_heat_map_grows_lighter_all_the_way(vision):
+    lightness = lab(figures._heat_table(), vision)[:, 0]
+    assert np.diff(lightness).min() > 0
+    assert lightness[0] < 1
+    assert lightness[-1] > 95
