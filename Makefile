@@ -10,6 +10,8 @@ help: ## list the targets
 lab: set-up ## open JupyterLab on lesson 1 (ARGS=--no-browser only serves it); your copies lie in my-lessons/
 	@.venv/bin/deepinside lab my-lessons $(ARGS)
 
+# One thread: two of them spin while they wait for each other, and a busy machine is slowed down fourfold.
+test: export OMP_NUM_THREADS := 1
 test: set-up lint types ## lint, types, unit tests, every lesson executed and compared
 	$(PYTHON_HERE) -m pytest $(ARGS)
 	@if [ -n "$$(find notebooks -name '*.ipynb' 2>/dev/null)" ]; then set -x; \

@@ -222,14 +222,14 @@ def localise_classes(
     results = []
     for prediction, saliency in zip(predictions, maps, strict=True):
         try:
-            results.append(_segment(photo, prediction, saliency, **options))
+            results.append(segment(photo, prediction, saliency, **options))
         except ValueError as error:
             name = f"{prediction.label!r} (class {prediction.class_index}, score {prediction.score:.3g})"
             raise ValueError(f"cannot localise {name}: {error}") from error
     return tuple(results)
 
 
-def _segment(
+def segment(
     photo: Image.Image,
     prediction: Prediction,
     saliency: NDArray[np.float32],
@@ -242,7 +242,28 @@ def _segment(
     hard_seeds: bool = False,
     random_state: int = 0,
 ) -> Localisation:
-    """The chain after the network's part, one step a line."""
+    """Go from a map to the box, one step a line: the part of `localise` that needs no network.
+
+    Args:
+        photo: upright RGB, of any size.
+        prediction: the class that the map is of.
+        saliency: M, `(H, W)`, of the whole photo.
+        foreground: as in `localise`, and so are the rest.
+        background: as in `localise`.
+        blur: as in `localise`.
+        components: as in `localise`.
+        smoothness: as in `localise`.
+        hard_seeds: as in `localise`.
+        random_state: as in `localise`.
+
+    Returns:
+        A `Localisation` with every intermediate.
+
+    Raises:
+        ValueError: a step that cannot be done, as in `localise`.
+
+    Source: paper, Section 3.2.
+    """
     height, width = saliency.shape
     picture = photo.resize((width, height), Image.Resampling.BICUBIC)
     chosen = seeds(saliency, foreground, background, blur)

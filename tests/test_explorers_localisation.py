@@ -77,6 +77,7 @@ def test_it_shows_what_localise_gives(explorer, classifier, monkeypatch):
     [
         ("foreground_slider", 0.9, "foreground"),
         ("background_slider", 0.5, "background"),
+        ("blur_slider", 0.0, "blur"),
         ("components_slider", 2, "components"),
         ("smoothness_slider", 5.0, "smoothness"),
         ("seeds_buttons", 1, "hard_seeds"),
@@ -100,7 +101,7 @@ def test_no_slider_computes_a_map_again(explorer, monkeypatch):
     calls = []
     real = explorer_module.saliency_map
     monkeypatch.setattr(explorer_module, "saliency_map", lambda *a: calls.append(a[2:]) or real(*a))
-    explorer.foreground, explorer.background, explorer.components = 0.9, 0.2, 3
+    explorer.foreground, explorer.background, explorer.components, explorer.blur = 0.9, 0.2, 3, 0.5
     explorer.smoothness, explorer.hard_seeds = 20.0, True
     assert calls == []
     explorer.crops = 1
@@ -221,8 +222,8 @@ def test_an_image_set_from_python(explorer):
 
 
 def test_wrong_traits_are_refused(explorer):
-    for trait, value in [("foreground", 1.0), ("background", 0.0), ("components", 0), ("smoothness", -1.0),
-                         ("crops", 5), ("class_index", 1000), ("image", "macaw.jpg")]:  # fmt: skip
+    wrong = {"foreground": 1.0, "background": 0.0, "blur": -1.0, "components": 0, "smoothness": -1.0, "crops": 5}
+    for trait, value in [*wrong.items(), ("class_index", 1000), ("image", "macaw.jpg")]:
         before = getattr(explorer, trait)
         with pytest.raises(traitlets.TraitError):
             setattr(explorer, trait, value)
@@ -252,7 +253,7 @@ def test_it_stands_without_a_kernel_and_says_the_same_each_time(explorer):
     bundle = explorer._repr_mimebundle_()
     assert bundle["text/plain"] == repr(explorer)
     assert len(repr(explorer)) < 100
-    assert repr(explorer).startswith("LocalisationExplorer('macaw', 'macaw', box=(")
+    assert repr(explorer) == "LocalisationExplorer('macaw', 'macaw', foreground=0.95, background=0.3)"
     assert len(bundle["image/png"]) < 200_000
     assert bundle["image/png"] == explorer._repr_mimebundle_()["image/png"]
 

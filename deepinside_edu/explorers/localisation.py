@@ -19,18 +19,18 @@ from .. import figures
 from ..classifier import Classifier, Prediction, load_classifier
 from ..graph_cut import SMOOTHNESS
 from ..images import Box, photo, photos
-from ..localise import Localisation, _segment, box_iou
+from ..localise import BLUR, Localisation, box_iou, segment
 from ..saliency import saliency_map
 from .photo_chooser import PhotoChooser, png
 
-PANEL_WIDTH, PANEL_HEIGHT = 260, 220
-"""Each of the four pictures is shown no larger than this, in pixels."""
+PANEL_WIDTH, PANEL_HEIGHT = 230, 220
+"""Each of the four pictures is shown no larger than this, in pixels: four fit beside Lab's file browser."""
 
 MAPS_KEPT = 64
 """Maps of 200 KB each: all classes and crops that a learner is likely to come back to."""
 
 WHITE = (255, 255, 255)
-STEPS = ["foreground", "background", "components", "smoothness", "hard_seeds", "crops", "class_index"]
+STEPS = ["foreground", "background", "blur", "components", "smoothness", "hard_seeds", "crops", "class_index"]
 
 
 class LocalisationExplorer(ipywidgets.VBox):  # type: ignore[misc]
@@ -43,6 +43,7 @@ class LocalisationExplorer(ipywidgets.VBox):  # type: ignore[misc]
         class_index: c.
         foreground: quantile of the map above which pixels are foreground seeds, 0.5 to 0.995.
         background: quantile below which they are background seeds, 0.05 to 0.9.
+        blur: of the map before the quantiles, 0 (as in the paper) to 6 pixels.
         components: of each colour mixture, 1 to 8.
         smoothness: λ of the cut, 0 to 200 nats.
         hard_seeds: whether the seeds also bind the cut.
@@ -56,6 +57,7 @@ class LocalisationExplorer(ipywidgets.VBox):  # type: ignore[misc]
     class_index = traitlets.Int()
     foreground = traitlets.Float(0.95, min=0.5, max=0.995)
     background = traitlets.Float(0.30, min=0.05, max=0.9)
+    blur = traitlets.Float(BLUR, min=0.0, max=6.0)
     components = traitlets.Int(5, min=1, max=8)
     smoothness = traitlets.Float(SMOOTHNESS, min=0.0, max=200.0)
     hard_seeds = traitlets.Bool(False)
@@ -74,7 +76,7 @@ class LocalisationExplorer(ipywidgets.VBox):  # type: ignore[misc]
         self.panels = [
             ipywidgets.Image(format="png", layout=ipywidgets.Layout(max_width=f"{PANEL_WIDTH}px")) for _ in range(4)
         ]
-        self.captions = [ipywidgets.HTML() for _ in self.panels]
+        self.captions = [ipywidgets.HTML(layout=ipywidgets.Layout(width=f"{PANEL_WIDTH}px")) for _ in self.panels]
         self.message, self.summary = ipywidgets.HTML(), ipywidgets.HTML()
         wrap = ipywidgets.Layout(flex_flow="row wrap")
         pictures = [ipywidgets.VBox(pair) for pair in zip(self.captions, self.panels, strict=True)]
@@ -82,8 +84,9 @@ class LocalisationExplorer(ipywidgets.VBox):  # type: ignore[misc]
             [
                 self.chooser,
                 ipywidgets.HBox([self.class_choice, self.class_search], layout=wrap),
-                ipywidgets.HBox([self.foreground_slider, self.background_slider, self.components_slider], layout=wrap),
-                ipywidgets.HBox([self.smoothness_slider, self.seeds_buttons, self.crops_buttons], layout=wrap),
+                ipywidgets.HBox([self.foreground_slider, self.background_slider, self.blur_slider], layout=wrap),
+                ipywidgets.HBox([self.components_slider, self.smoothness_slider], layout=wrap),
+                ipywidgets.HBox([self.seeds_buttons, self.crops_buttons], layout=wrap),
                 self.message,
                 ipywidgets.HBox(pictures, layout=wrap),
                 self.summary,
@@ -105,6 +108,9 @@ class LocalisationExplorer(ipywidgets.VBox):  # type: ignore[misc]
         quantile = {"step": 0.005, "readout_format": ".3f", "continuous_update": False}
         self.foreground_slider = ipywidgets.FloatSlider(min=0.5, max=0.995, description="foreground", **quantile)
         self.background_slider = ipywidgets.FloatSlider(min=0.05, max=0.9, description="background", **quantile)
+        self.blur_slider = ipywidgets.FloatSlider(
+            min=0, max=6, step=0.25, description="blur", continuous_update=False
+        )
         self.components_slider = ipywidgets.IntSlider(
             min=1, max=8, description="components", continuous_update=False
         )
@@ -113,6 +119,7 @@ class LocalisationExplorer(ipywidgets.VBox):  # type: ignore[misc]
         )
         self.seeds_buttons = ipywidgets.ToggleButtons(options=[("soft", False), ("hard", True)], description="seeds")
         self.crops_buttons = ipywidgets.ToggleButtons(options=[("one", 1), ("ten", 10)], description="crops")
+        self.components_slider.style.description_width = "90px"  # its name is longer than ipywidgets' 80
         for buttons in (self.seeds_buttons, self.crops_buttons):
             buttons.style.button_width = "4em"
 
@@ -120,6 +127,7 @@ class LocalisationExplorer(ipywidgets.VBox):  # type: ignore[misc]
         for trait, control in (
             ("foreground", self.foreground_slider),
             ("background", self.background_slider),
+            ("blur", self.blur_slider),
             ("components", self.components_slider),
             ("smoothness", self.smoothness_slider),
             ("hard_seeds", self.seeds_buttons),
@@ -212,12 +220,13 @@ class LocalisationExplorer(ipywidgets.VBox):  # type: ignore[misc]
 
     def _localise(self) -> Localisation:
         """All steps of `localise` but its first, which is kept."""
-        return _segment(
+        return segment(
             self._photo,
             self._ranking[self.class_index],
             self._map(),
             foreground=self.foreground,
             background=self.background,
+            blur=self.blur,
             components=self.components,
             smoothness=self.smoothness,
             hard_seeds=self.hard_seeds,
@@ -229,9 +238,9 @@ class LocalisationExplorer(ipywidgets.VBox):  # type: ignore[misc]
     def _draw(self, result: Localisation) -> None:
         captions = (
             "map",
-            "seeds: blue foreground, cyan background, red unused",
-            "cut: what it calls foreground",
-            "largest component, box" + (" (white: true)" if self.true_boxes else ""),
+            "seeds: blue, cyan; red unused",
+            "cut",
+            "its largest piece, box" + (" (white: true)" if self.true_boxes else ""),
         )
         for caption, text, panel, picture in zip(
             self.captions, captions, self.panels, self._pictures(result), strict=True
@@ -285,7 +294,9 @@ class LocalisationExplorer(ipywidgets.VBox):  # type: ignore[misc]
     def __repr__(self) -> str:
         if self.result is None:
             return f"LocalisationExplorer({self._name!r}, nothing yet)"
-        return f"LocalisationExplorer({self._result_name!r}, {self.result.prediction.label!r}, box={self.result.box})"
+        # No box: its last pixel may depend on the machine, and a saved lesson is compared on others.
+        quantiles = f"foreground={self.foreground:.3g}, background={self.background:.3g}"
+        return f"LocalisationExplorer({self._result_name!r}, {self.result.prediction.label!r}, {quantiles})"
 
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
         bundle: dict[str, Any] = super()._repr_mimebundle_(**kwargs)
