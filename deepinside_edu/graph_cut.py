@@ -60,9 +60,9 @@ def graph_cut(
     levels = rgb_levels(image, np.shape(costs[0]))
     height, width = levels.shape[:2]
     foreground, background = _check(levels, costs, smoothness, seeds, neighbours)
-    parts = [smoothness * weights.ravel() for weights in contrast_weights(levels, neighbours)]
+    weights = contrast_weights(levels, neighbours)
     ends = _neighbour_pairs(height, width, neighbours)
-    capacities = np.concatenate(parts)[ends.order]
+    capacities = smoothness * np.concatenate([each.ravel() for each in weights])[ends.order]
 
     pull = background - foreground  # > 0: the pixel would rather be foreground
     if seeds is not None:
@@ -77,7 +77,7 @@ def graph_cut(
     graph.add_grid_tedges(nodes, np.maximum(-pull, 0), np.maximum(pull, 0))
     graph.maxflow()
     mask = np.asarray(graph.get_grid_segments(nodes), dtype=bool)
-    return Cut(mask, cut_energy(levels, costs, mask, smoothness, neighbours))
+    return Cut(mask, _energy(mask, foreground, background, weights, smoothness))
 
 
 def cut_energy(
@@ -105,11 +105,21 @@ def cut_energy(
         raise ValueError(
             f"expected a boolean mask {levels.shape[:2]} like the picture, got {labels.dtype} {labels.shape}."
         )
+    return _energy(labels, foreground, background, contrast_weights(levels, neighbours), smoothness)
+
+
+def _energy(
+    labels: NDArray[np.bool_],
+    foreground: NDArray[np.float64],
+    background: NDArray[np.float64],
+    weights: list[NDArray[np.float64]],
+    smoothness: float,
+) -> float:
     pixels = float(np.where(labels, foreground, background).sum())
     borders = 0.0
-    for (down, right), weights in zip(NEIGHBOURS[neighbours], contrast_weights(levels, neighbours), strict=True):
+    for (down, right), each in zip(NEIGHBOURS[2 * len(weights)], weights, strict=True):
         first, second = _shifted(labels, down, right)
-        borders += float(weights[first != second].sum())
+        borders += float(each[first != second].sum())
     return pixels + smoothness * borders
 
 
