@@ -75,7 +75,8 @@ class Classifier:
         """Try the network once on a plain grey picture, so that a misfit is reported here and not in step five."""
         if not isinstance(self.network, nn.Module):
             raise TypeError(f"expected a torch.nn.Module, got {type(self.network).__name__}. Pass the network itself.")
-        if not self.mean and not self.std:
+        given = bool(self.mean or self.std)
+        if not given:
             grey = self._channels() == 1
             object.__setattr__(self, "mean", GREY_MEAN if grey else IMAGENET_MEAN)
             object.__setattr__(self, "std", GREY_STD if grey else IMAGENET_STD)
@@ -89,7 +90,7 @@ class Classifier:
             with torch.no_grad():
                 scores = self.network(blank)
         except (RuntimeError, AssertionError) as error:
-            if self._channels() not in (None, len(self.mean)):
+            if given and self._channels() not in (None, len(self.mean)):
                 raise ValueError(
                     f"the network's first convolution takes {self._channels()} channels, but mean and std have "
                     f"{len(self.mean)}. Pass one value for each channel, 1 or 3."
@@ -211,7 +212,9 @@ class Classifier:
         if not isinstance(batch, Tensor):
             got = type(batch).__name__
             raise TypeError(f"expected a tensor (N, C, H, W), got {got}. Use classifier.prepare(image).")
-        if batch.ndim != 4 or batch.shape[1] != len(self.mean) or 0 in batch.shape:
+        # Where mean and first convolution agree, the number of channels is known; else the network says it as it runs.
+        known = self._channels() == len(self.mean)
+        if batch.ndim != 4 or 0 in batch.shape or (known and batch.shape[1] != len(self.mean)):
             wanted = f"(N, {len(self.mean)}, H, W)"
             raise ValueError(f"expected a batch {wanted}, got {tuple(batch.shape)}. Use classifier.prepare(image).")
         if batch.dtype != self.dtype or batch.device != self.device:

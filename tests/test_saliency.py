@@ -573,3 +573,12 @@ def test_a_network_in_training_mode_is_refused() -> None:
     classifier.network.train()
     with pytest.raises(ValueError, match="training mode"):
         saliency_map(classifier, normal(1, 3, 6, 8), 0)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4])
+def test_prepared_tensors_may_have_any_number_of_channels(channels: int) -> None:
+    """Pictures have one or three; a network of a learner's own may take any tensor."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(channels * 16, 3)).double().eval()
+    x, far = torch.randn(2, 2, channels, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    line = linearise(Classifier(network, ("a", "b", "c")), x, 1)
+    torch.testing.assert_close(line(far), network(far)[:, 1])
