@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import operator
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -75,13 +75,17 @@ class Classifier:
         """Try the network once on a plain grey picture, so that a misfit is reported here and not in step five."""
         if not isinstance(self.network, nn.Module):
             raise TypeError(f"expected a torch.nn.Module, got {type(self.network).__name__}. Pass the network itself.")
-        given = bool(self.mean or self.std)
-        if not given:
-            grey = self._channels() == 1
-            object.__setattr__(self, "mean", GREY_MEAN if grey else IMAGENET_MEAN)
-            object.__setattr__(self, "std", GREY_STD if grey else IMAGENET_STD)
+        self._set("labels", _names(self.labels))
+        self._set("wordnet_ids", tuple(self.wordnet_ids))
+        given = len(self.mean) > 0 or len(self.std) > 0
+        grey = self._channels() == 1
+        self._set("mean", tuple(map(float, self.mean if given else GREY_MEAN if grey else IMAGENET_MEAN)))
+        self._set("std", tuple(map(float, self.std if given else GREY_STD if grey else IMAGENET_STD)))
         if len(self.mean) != len(self.std) or len(self.mean) not in (1, 3):
             raise ValueError(f"expected mean and std of 1 or 3 channels, got {len(self.mean)} and {len(self.std)}.")
+        sides = list(self.size)
+        if min(self.std) <= 0 or len(sides) != 2 or min(sides) < 1:
+            raise ValueError(f"expected std above 0 and a size (H, W) in pixels, got {self.std} and {self.size}.")
         if self.wordnet_ids and len(self.wordnet_ids) != len(self.labels):
             raise ValueError(f"got {len(self.labels)} labels, {len(self.wordnet_ids)} WordNet ids; pass one for each.")
         blank = torch.zeros(1, len(self.mean), *self.size, dtype=self.dtype, device=self.device)
@@ -95,8 +99,21 @@ class Classifier:
                     f"the network's first convolution takes {self._channels()} channels, but mean and std have "
                     f"{len(self.mean)}. Pass one value for each channel, 1 or 3."
                 ) from error
-            return  # made for images of another size: what does not fit is told when it is used
+            # Made for images of another size: the rest is told when it is used. A last linear layer tells its part now.
+            last = list(self.network.modules())[-1]
+            if isinstance(last, nn.Linear) and last.out_features != len(self.labels):
+                raise self._misfit(last.out_features) from error
+            return
         self._check_scores(scores, blank)
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)  # frozen for everyone else
+
+    def _misfit(self, scores: int) -> ValueError:
+        return ValueError(
+            f"the network gives {scores} scores but there are {len(self.labels)} labels. "
+            "Pass one label for each score, in the network's order."
+        )
 
     def _channels(self) -> int | None:
         """How many channels the first convolution takes, if there is one."""
@@ -190,10 +207,7 @@ class Classifier:
                 "Wrap it so that it gives one row a picture."
             )
         if scores.shape[1] != len(self.labels):
-            raise ValueError(
-                f"the network gives {scores.shape[1]} scores but there are {len(self.labels)} labels. "
-                "Pass one label for each score, in the network's order."
-            )
+            raise self._misfit(scores.shape[1])
         values = scores.detach()
         if not bool(torch.isfinite(values).all()):
             raise ValueError("the network's scores are not finite. Look for NaN or huge values in its weights.")
@@ -236,20 +250,20 @@ class Classifier:
 
         Args:
             image: whatever `open_image` takes, or a prepared tensor.
-            k: how many, 1 to the number of classes.
+            k: how many, at least 1; all of them where there are fewer.
 
         Returns:
             k `Prediction`s (index, label, score, probability); P_c = exp S_c / Σ_k exp S_k.
 
         Raises:
-            ValueError: k out of range, or a bad image.
+            ValueError: k below 1, or a bad image.
         """
-        if not 1 <= k <= len(self.labels):
-            raise ValueError(f"expected k from 1 to {len(self.labels)}, got {k}.")
+        if k < 1:
+            raise ValueError(f"expected k of at least 1, got {k}.")
         with torch.no_grad():
             scores = self.scores(self.prepare(image))[0].cpu().double()
         probabilities = scores.softmax(0)
-        best = scores.topk(k).indices.tolist()
+        best = scores.topk(min(k, len(scores))).indices.tolist()
         return tuple(Prediction(c, self.labels[c], float(scores[c]), float(probabilities[c])) for c in best)
 
     def find(self, text: str | int) -> int:
@@ -316,6 +330,16 @@ class Classifier:
             for hook in hooks:
                 hook.remove()
         return tuple(ran)
+
+
+def _names(labels: object) -> tuple[str, ...]:
+    if not isinstance(labels, Iterable):
+        raise TypeError(f"expected a label for each class, such as ['cat', 'dog'], got {labels!r}.")
+    names = tuple(labels)
+    wrong = next((name for name in names if not isinstance(name, str)), None)
+    if wrong is not None:
+        raise TypeError(f"expected labels that are text, got {wrong!r}. Turn each into text with str().")
+    return names
 
 
 def load_classifier(name: str = OFFLINE_NETWORK, device: str | torch.device | None = None) -> Classifier:

@@ -7,8 +7,12 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from . import __version__
+
+if TYPE_CHECKING:
+    from .localise import Localisation
 
 COMMANDS = """\
   deepinside PHOTO           top-5 classes and boxes; writes a picture of every stage
@@ -39,8 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _localise(_parser().parse_args(given))
     except (ValueError, TypeError, OSError) as error:
-        message = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) and error.filename else error
-        print(f"deepinside: {message}", file=sys.stderr)
+        if isinstance(error, FileNotFoundError):
+            print(f"deepinside: there is no {error.filename}; `deepinside lab` opens the lessons", file=sys.stderr)
+        else:
+            print(f"deepinside: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("deepinside: stopped; the pictures written so far stay.", file=sys.stderr)
@@ -71,28 +77,40 @@ def _localise(options: argparse.Namespace) -> int:
     clock = _Clock()
     photo = open_image(options.photo)  # before torch is imported: a wrong path is told at once
     from .classifier import load_classifier
-    from .localise import localise_classes
+    from .localise import segment
+    from .saliency import saliency_maps
 
     classifier = load_classifier(options.network)
     print(f"{options.photo}: {photo.width}×{photo.height} pixels; {classifier}")
     clock.lap("read photo, load network")
-    top = classifier.top(photo, min(5, len(classifier.labels)))
+    ranking = classifier.top(photo, len(classifier.labels))
     clock.lap("scores")
-    chosen = [classifier.find(options.class_name)] if options.class_name else [each.class_index for each in top]
-    results = localise_classes(classifier, photo, chosen, crops=options.crops, hard_seeds=options.hard_seeds)
-    clock.lap(f"map, seeds, colours, cut, box of {len(results)}")
+    top = ranking[:5]
+    if options.class_name:
+        index = classifier.find(options.class_name)
+        chosen = [each for each in ranking if each.class_index == index]
+    else:
+        chosen = list(top)
 
-    boxes = {result.prediction.class_index: result.box for result in results}
+    maps = saliency_maps(classifier, photo, [each.class_index for each in chosen], options.crops)
+    results, outcomes = [], {}
+    for prediction, saliency in zip(chosen, maps, strict=True):
+        try:
+            results.append(segment(photo, prediction, saliency, hard_seeds=options.hard_seeds))
+            outcomes[prediction] = str(results[-1].box)
+        except ValueError as error:  # of one class: the others still have their boxes
+            outcomes[prediction] = f"none: {error}"
+    clock.lap(f"map, seeds, colours, cut, box of {len(chosen)}")
+
     print(f"\n  {'class':<28} {'score':>7} {'probability':>12}   box (left, top, right, bottom)")
-    listed = {each.class_index: each for each in (*top, *(result.prediction for result in results))}
-    for each in listed.values():
-        print(f"  {each.label:<28} {each.score:7.2f} {each.probability:12.4f}   {boxes.get(each.class_index, '')}")
+    for each in dict.fromkeys([*top, *chosen]):
+        print(f"  {each.label:<28} {each.score:7.2f} {each.probability:12.4f}   {outcomes.get(each, '')}")
 
     folder = options.out or Path("localised") / options.photo.stem
     folder.mkdir(parents=True, exist_ok=True)
     names = [name for rank, result in enumerate(results, 1) for name in _write_stages(result, folder, rank)]
     clock.lap("pictures")
-    print(f"\n{len(names)} pictures in {folder}/; look first at {names[0]}")
+    print(f"\n{len(names)} pictures in {folder}/" + (f"; look first at {names[0]}" if names else ""))
     print("; ".join(clock.laps))
     return 0
 
@@ -110,11 +128,9 @@ class _Clock:
         self._last = now
 
 
-def _write_stages(result: object, folder: Path, rank: int) -> list[str]:
+def _write_stages(result: Localisation, folder: Path, rank: int) -> list[str]:
     from . import figures
-    from .localise import Localisation
 
-    assert isinstance(result, Localisation)
     name = f"{rank}_{''.join(c if c.isalnum() else '_' for c in result.prediction.label)}"
     pictures = {
         "1_photo": result.image,

@@ -102,16 +102,18 @@ class ColourModels:
     Attributes:
         foreground: the colours of the foreground seeds.
         background: the colours of the background seeds.
+        grid: (H, W) of the seeds, and so of the costs.
     """
 
     foreground: Mixture
     background: Mixture
+    grid: tuple[int, int]
 
     def costs(self, image: object) -> Costs:
         """Compute each pixel's two costs, −log p(colour | foreground) and −log p(colour | background), in nats.
 
         Args:
-            image: whatever `open_image` takes, or a uint8 array `(H, W, 3)`, of any size.
+            image: whatever `open_image` takes, resized to the seeds, or a uint8 array `(H, W, 3)` of any size.
 
         Returns:
             Two arrays `(H, W)`; where the first is smaller, the colour looks more like the object.
@@ -119,7 +121,7 @@ class ColourModels:
         Raises:
             ValueError: no RGB picture.
         """
-        z = rgb_levels(image)
+        z = rgb_levels(image, self.grid)
         return Costs(-self.foreground.log_likelihood(z), -self.background.log_likelihood(z))
 
 
@@ -146,7 +148,7 @@ def colour_models(image: object, seeds: Seeds, components: int = 5, random_state
     levels = rgb_levels(image, np.shape(seeds[0]))
     if components != int(components) or components < 1:
         raise ValueError(f"expected at least 1 component, a whole number, got {components}.")
-    mixtures = []
+    fitted = {}
     for side, mask in (("foreground", seeds[0]), ("background", seeds[1])):
         mask = np.asarray(mask)
         if mask.dtype != bool or mask.shape != levels.shape[:2]:
@@ -156,8 +158,9 @@ def colour_models(image: object, seeds: Seeds, components: int = 5, random_state
             )
         if not mask.any():
             raise ValueError(f"the {side} seeds are empty: no colour to learn from. Move their quantile.")
-        mixtures.append(fit_mixture(levels[mask], components, random_state))
-    return ColourModels(*mixtures)
+        fitted[side] = fit_mixture(levels[mask], components, random_state)
+    height, width = levels.shape[:2]
+    return ColourModels(fitted["foreground"], fitted["background"], (height, width))
 
 
 def fit_mixture(colours: NDArray[Any], components: int, random_state: int = 0) -> Mixture:

@@ -71,7 +71,8 @@ def _check_mask(mask: ArrayLike) -> NDArray[np.bool_]:
     if not m.any():
         raise ValueError(
             "the mask is empty: every pixel was called background. "
-            "Lower the smoothness, or let the seeds bind the cut (hard_seeds=True)."
+            "Lower the smoothness, let the seeds bind the cut (hard seeds), or take a photo whose object differs in "
+            "colour from its ground."
         )
     return m
 

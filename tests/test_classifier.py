@@ -333,10 +333,14 @@ def test_top_does_not_overflow():
     assert [p.probability for p in mine.top(picture(), 2)] == [1, 0]
 
 
-@pytest.mark.parametrize("k", [0, -1, 7])
-def test_top_of_too_few_or_too_many(k):
-    with pytest.raises(ValueError, match=f"k from 1 to 6, got {k}"):
+@pytest.mark.parametrize("k", [0, -1])
+def test_top_of_none_is_refused(k):
+    with pytest.raises(ValueError, match=f"k of at least 1, got {k}"):
         small().top(picture(), k)
+
+
+def test_top_of_more_than_there_are_is_all_of_them():
+    assert sorted(row.class_index for row in small().top(picture(), 99)) == list(range(6))
 
 
 def test_top_refuses_what_is_no_picture():
@@ -557,3 +561,25 @@ def test_what_belongs_to_the_weights_is_set_with_them(monkeypatch):
 def test_a_device_that_is_not_there(device):
     with pytest.raises(ValueError, match=f"no device '{device}'.*'cpu'"):
         load_classifier(device=device)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "kind"),
+    [
+        ({"labels": 3}, TypeError),
+        ({"labels": [1, 2, 3, 4, 5, 6]}, TypeError),
+        ({"std": (0.0, 1.0, 1.0), "mean": (0.5, 0.5, 0.5)}, ValueError),
+        ({"size": (0, 5)}, ValueError),
+        ({"size": (5, 5, 5)}, ValueError),
+    ],
+)
+def test_what_describes_no_network_is_refused(wrong, kind):
+    with pytest.raises(kind, match="expected"):
+        Classifier(small().network, **({"labels": "abcdef"} | wrong))
+
+
+def test_mean_and_std_may_be_arrays():
+    means = (np.array([0.1, 0.2, 0.3]), torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64))
+    for mean in means:
+        wrapped = Classifier(small().network, "abcdef", (), (5, 7), mean, mean)
+        assert wrapped.mean == pytest.approx((0.1, 0.2, 0.3))

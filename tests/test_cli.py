@@ -62,3 +62,14 @@ def test_lab_takes_a_folder_and_hands_the_rest_on(monkeypatch: pytest.MonkeyPatc
     assert main(["lab", "--no-browser"]) == 0
     assert main(["lab"]) == 0
     assert calls == [(Path("mine"), ["--no-browser"]), (None, ["--no-browser"]), (None, [])]
+
+
+def test_a_class_without_an_object_costs_no_other_class_and_not_the_scores(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Image.new("RGB", (300, 200), (90, 120, 60)).save(tmp_path / "flat.png")
+    assert main([str(tmp_path / "flat.png"), "--crops", "1", "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert said.count("none: ") == 5
+    assert "every pixel was called background" in said
+    assert "0 pictures" in said

@@ -323,12 +323,12 @@ def test_a_pil_image_of_another_size_is_resized_to_the_masks_and_an_array_never(
     picture = Image.fromarray(colours(1, 12, 18))
     chosen = two_sides(6, 9)
     by_hand = np.asarray(picture.resize((9, 6), Image.Resampling.BICUBIC))
-    for one, other in zip(
-        (m.means for m in vars(colour_models(picture, chosen)).values()),
-        (m.means for m in vars(colour_models(by_hand, chosen)).values()),
-        strict=True,
-    ):
-        assert np.array_equal(one, other)
+    from_picture, from_array = colour_models(picture, chosen), colour_models(by_hand, chosen)
+    assert np.array_equal(from_picture.foreground.means, from_array.foreground.means)
+    assert np.array_equal(from_picture.background.means, from_array.background.means)
+    assert from_picture.costs(picture).foreground.shape == (6, 9)
+    assert np.array_equal(from_picture.costs(picture), from_array.costs(by_hand))
+    assert from_picture.costs(np.asarray(picture)).foreground.shape == (12, 18)
     with pytest.raises(ValueError, match="resized for you"):
         colour_models(np.asarray(picture), chosen)
     with pytest.raises(ValueError, match="a whole number"):

@@ -511,3 +511,13 @@ def test_the_same_call_gives_the_same_bits(classifier: Classifier, localised: di
     other = localise(classifier, photo("duck"), localised["duck"].prediction.class_index, random_state=1)
     assert np.array_equal(other.saliency, again.saliency)
     assert not np.array_equal(other.costs, again.costs)
+
+
+def test_the_steps_take_the_photo_as_it_is(classifier: Classifier) -> None:
+    """A learner who never resizes anything gets what `localise` gives: each step brings the photo to the map's grid."""
+    image, c = photo("koala").image, 105
+    sides = seeds(saliency_map(classifier, image, c, crops=10), blur=1.5)
+    costs = colour_models(image, sides).costs(image)
+    soft, hard = graph_cut(image, costs), graph_cut(image, costs, seeds=sides)
+    assert np.array_equal(soft.mask, localise(classifier, image, c).cut.mask)
+    assert np.array_equal(hard.mask, localise(classifier, image, c, hard_seeds=True).cut.mask)

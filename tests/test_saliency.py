@@ -582,3 +582,9 @@ def test_prepared_tensors_may_have_any_number_of_channels(channels: int) -> None
     x, far = torch.randn(2, 2, channels, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     line = linearise(Classifier(network, ("a", "b", "c")), x, 1)
     torch.testing.assert_close(line(far), network(far)[:, 1])
+
+
+def test_a_wrong_number_of_labels_is_told_at_once_also_by_a_network_of_another_size() -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(48, 3)).eval()
+    with pytest.raises(ValueError, match="gives 3 scores but there are 2 labels"):
+        Classifier(network, ("a", "b"))
