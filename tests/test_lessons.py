@@ -68,7 +68,7 @@ def test_the_lesson_has_the_shape_of_a_lesson(path: Path) -> None:
     prose = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
     text = re.sub(r"```.*?```", "", "\n".join(prose), flags=re.DOTALL)
     assert 25 <= len(notebook.cells) <= 35
-    assert 800 <= len(re.findall(r"[A-Za-z’'-]+", re.sub(r"<[^>]+>|\$[^$]*\$", " ", text))) <= 1300
+    assert 800 <= len(re.findall(r"[A-Za-z’'-]+", re.sub(r"<[^>]+>|\$[^$]*\$", " ", text))) <= 1200
     assert path.stat().st_size < 1_000_000
     assert prose[0].startswith("# ")
     assert prose[0].splitlines()[0].endswith("?"), "the title asks a question"
