@@ -10,15 +10,15 @@ help: ## list the targets
 lab: set-up ## open JupyterLab on lesson 1 (ARGS=--no-browser only serves it); your copies lie in my-lessons/
 	@.venv/bin/deepinside lab my-lessons $(ARGS)
 
-# One thread: two of them spin while they wait for each other, and a busy machine is slowed down fourfold.
-test: export OMP_NUM_THREADS := 1
+# Threads that wait sleep instead of spinning: a lesson on a busy machine takes 10 seconds instead of 56.
+export OMP_WAIT_POLICY ?= PASSIVE
 test: set-up lint types ## lint, types, unit tests, every lesson executed and compared
 	$(PYTHON_HERE) -m pytest $(ARGS)
 	@if [ -n "$$(find notebooks -name '*.ipynb' 2>/dev/null)" ]; then set -x; \
 	$(PYTHON_HERE) -m pytest --nbval --nbval-current-env notebooks; fi
 
 demo: set-up ## localise a photo (PHOTO=…) without a browser: top-5, boxes, times, a picture of every stage
-	@$(PYTHON_HERE) -m deepinside_edu $(PHOTO) $(ARGS)
+	@$(PYTHON_HERE) -m deepinside_edu "$(PHOTO)" $(ARGS)
 
 bench: set-up ## speed beside peers and the floor, as ratios
 	@$(PYTHON_HERE) -c 'import captum, cv2, sklearn' 2>/dev/null || \

@@ -301,7 +301,7 @@ class Classifier:
             return found[0]
         if found:
             some = ", ".join([f"{self.labels[c]!r} ({c})" for c in found[:8]] + ["…"] * (len(found) > 8))
-            raise ValueError(f"{wanted!r} fits {len(found)} classes: {some}. Pass one index.")
+            raise ValueError(f"{wanted!r} fits {len(found)} classes: {some}. Name one of them, or its index.")
         near = difflib.get_close_matches(wanted.casefold(), folded, n=5, cutoff=0.5)
         hint = ", ".join(f"{self.labels[folded.index(name)]!r} ({folded.index(name)})" for name in near)
         raise ValueError(f"no class is called {wanted!r}. " + (f"Near: {hint}." if near else "Try a part of its name."))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import itertools
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -30,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 if all went well; 2 after a one-line message on what went wrong.
     """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that wait sleep instead of spinning
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["lab"]:
         from .lab import open_lab
@@ -106,13 +109,19 @@ def _localise(options: argparse.Namespace) -> int:
     for each in dict.fromkeys([*top, *chosen]):
         print(f"  {each.label:<28} {each.score:7.2f} {each.probability:12.4f}   {outcomes.get(each, '')}")
 
-    folder = options.out or Path("localised") / options.photo.stem
+    folder = options.out or _free_folder(Path("localised") / options.photo.stem)
     folder.mkdir(parents=True, exist_ok=True)
     names = [name for rank, result in enumerate(results, 1) for name in _write_stages(result, folder, rank)]
     clock.lap("pictures")
     print(f"\n{len(names)} pictures in {folder}/" + (f"; look first at {names[0]}" if names else ""))
     print("; ".join(clock.laps))
     return 0
+
+
+def _free_folder(wanted: Path) -> Path:
+    """The folder itself, or with a number if an earlier run has filled it: pictures of two photos never mix."""
+    candidates = (wanted if n == 1 else wanted.with_name(f"{wanted.name}_{n}") for n in itertools.count(1))
+    return next(folder for folder in candidates if not folder.exists())
 
 
 class _Clock:

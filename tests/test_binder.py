@@ -83,6 +83,13 @@ def test_post_build_is_a_script_that_may_run():
     assert "pip install --no-cache-dir --no-deps ." in script.read_text()
 
 
+def test_start_hands_on_what_it_is_given_with_threads_that_sleep():
+    script = BINDER / "start"
+    assert os.access(script, os.X_OK)
+    run = subprocess.run([script, "printenv", "OMP_WAIT_POLICY"], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "PASSIVE"
+
+
 def test_lesson_1_opens():
     settings = json.loads((BINDER / "jupyter_server_config.json").read_text())
     address = settings["ServerApp"]["default_url"]
@@ -90,7 +97,7 @@ def test_lesson_1_opens():
     assert (ROOT / address.removeprefix("/lab/tree/")).is_file()
 
 
-def test_repo2docker_takes_up_all_three_files():
+def test_repo2docker_takes_up_every_file():
     run = subprocess.run(
         # repo2docker refuses to act for root unless it is told another user.
         [sys.executable, "-m", "repo2docker", "--no-build", "--debug", "--user-id=1000", "--user-name=reader", "."],
@@ -101,5 +108,5 @@ def test_repo2docker_takes_up_all_three_files():
     )
     assert run.returncode == 0, run.stderr[-2000:]
     build_file = run.stdout + run.stderr
-    for words in ("binder/requirements.txt", "binder/postBuild", "python=3.11"):
+    for words in ("binder/requirements.txt", "binder/postBuild", "binder/start", "python=3.11"):
         assert words in build_file

@@ -373,7 +373,7 @@ def test_every_class_is_found_by_index_wordnet_id_and_name(classifier, index):
 
 def test_a_name_that_fits_several_classes_lists_them():
     mine = small()
-    with pytest.raises(ValueError, match=r"'abb' fits 2 classes: 'tabby cat' \(1\), 'Tabby' \(2\)\. Pass one index"):
+    with pytest.raises(ValueError, match=r"'abb' fits 2 classes: 'tabby cat' \(1\), 'Tabby' \(2\)\. Name one of them"):
         mine.find("abb")
     with pytest.raises(ValueError, match=r"'a' fits 4 classes"):
         mine.find("a")
@@ -383,7 +383,7 @@ def test_a_long_list_of_classes_is_cut_short(classifier):
     with pytest.raises(ValueError, match=r"'cat' fits \d+ classes: .*'Siamese cat' \(284\)") as caught:
         classifier.find("cat")
     assert "…" not in str(caught.value)
-    with pytest.raises(ValueError, match=r"'an' fits \d\d+ classes: ('[^']+' \(\d+\), ){8}…\. Pass"):
+    with pytest.raises(ValueError, match=r"'an' fits \d\d+ classes: ('[^']+' \(\d+\), ){8}…\. Name"):
         classifier.find("an")
 
 

@@ -73,3 +73,11 @@ def test_a_class_without_an_object_costs_no_other_class_and_not_the_scores(
     assert said.count("none: ") == 5
     assert "every pixel was called background" in said
     assert "0 pictures" in said
+
+
+def test_pictures_of_two_photos_of_one_name_never_mix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        assert main([str(di.photo("pig").path), "--class", "hog", "--crops", "1"]) == 0
+    folders = sorted(path.name for path in (tmp_path / "localised").iterdir())
+    assert folders == ["pig", "pig_2"]

@@ -23,7 +23,7 @@ class Verdict:
         return self.right
 
     def __repr__(self) -> str:
-        return f"{'✔ Right.' if self.right else '✘ Not yet.'} {self.message}"
+        return f"{'✔ Right.' if self.right else '✘ Not yet.'} {self.message[:1].upper()}{self.message[1:]}"
 
 
 def ask(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -23,13 +23,12 @@ from ..localise import BLUR, Localisation, box_iou, segment
 from ..saliency import saliency_map
 from .photo_chooser import PhotoChooser, png
 
-PANEL_WIDTH, PANEL_HEIGHT = 230, 220
+PANEL_WIDTH, PANEL_HEIGHT = 200, 200
 """Each of the four pictures is shown no larger than this, in pixels: four fit beside Lab's file browser."""
 
 MAPS_KEPT = 64
 """Maps of 200 KB each: all classes and crops that a learner is likely to come back to."""
 
-WHITE = (255, 255, 255)
 STEPS = ["foreground", "background", "blur", "components", "smoothness", "hard_seeds", "crops", "class_index"]
 
 
@@ -240,7 +239,7 @@ class LocalisationExplorer(ipywidgets.VBox):  # type: ignore[misc]
             "map",
             "seeds: blue, cyan; red unused",
             "cut",
-            "its largest piece, box" + (" (white: true)" if self.true_boxes else ""),
+            "its largest piece, box" + (" (blue: true)" if self.true_boxes else ""),
         )
         for caption, text, panel, picture in zip(
             self.captions, captions, self.panels, self._pictures(result), strict=True
@@ -253,7 +252,8 @@ class LocalisationExplorer(ipywidgets.VBox):  # type: ignore[misc]
         shown = result.image.copy()
         shown.thumbnail((PANEL_WIDTH, PANEL_HEIGHT))
         boxed = figures.cut_out(shown, result.mask)
-        boxed = figures.draw_boxes(boxed, [_scaled(each, result.image, shown) for each in self.true_boxes], WHITE)
+        by_hand = [_scaled(each, result.image, shown) for each in self.true_boxes]
+        boxed = figures.draw_boxes(boxed, by_hand, figures.BLUE)
         return [
             figures.heat_map(result.saliency).resize(shown.size, Image.Resampling.BILINEAR),
             figures.seed_picture(shown, *result.seeds),

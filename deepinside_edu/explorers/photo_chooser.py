@@ -55,7 +55,7 @@ class PhotoChooser(ipywidgets.VBox):  # type: ignore[misc]
             return
         finally:
             self.upload.value = ()  # an uploaded photo must never be saved into the notebook
-        self.message.value = ""
+        self.message.value = "This is your photo."
         self.shipped.value = None  # so that the shipped one shown before can be chosen again
         self.image_name, self.image = "your photo", image
 
