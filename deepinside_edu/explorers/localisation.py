@@ -239,7 +239,7 @@ class LocalisationExplorer(ipywidgets.VBox):  # type: ignore[misc]
             "map",
             "seeds: blue, cyan; red unused",
             "cut",
-            "its largest piece, box" + (" (blue: true)" if self.true_boxes else ""),
+            "largest piece" + (", true box blue" if self.true_boxes else ""),
         )
         for caption, text, panel, picture in zip(
             self.captions, captions, self.panels, self._pictures(result), strict=True
