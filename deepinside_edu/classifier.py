@@ -148,7 +148,7 @@ class Classifier:
             `(1, C, H, W)` in the network's normalised space, precision (float32 as a rule) and on its device.
 
         Raises:
-            ValueError: no picture, or a tensor of another shape, of integers or with NaN in it.
+            ValueError: no picture, a size without pixels, or a tensor of another shape, of integers or with NaN in it.
         """
         if isinstance(image, Tensor):
             if image.ndim != 4 or image.shape[0] != 1:
@@ -162,7 +162,10 @@ class Classifier:
             x = image.detach().to(self.device, self.dtype)
             self._check(x)
             return x
-        return normalise(open_image(image), size or self.size, self.mean, self.std).to(self.device, self.dtype)
+        height, width = self.size if size is None else size
+        if height < 1 or width < 1:
+            raise ValueError(f"expected a size of at least 1×1 pixels, got {size}. Leave it out for {self.size}.")
+        return normalise(open_image(image), (height, width), self.mean, self.std).to(self.device, self.dtype)
 
     def picture(self, x: Tensor) -> Image.Image:
         """Turn a prepared image back into a picture, adding the mean colour once."""

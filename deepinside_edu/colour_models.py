@@ -159,6 +159,8 @@ def colour_models(image: object, seeds: Seeds, components: int = 5, random_state
         if not mask.any():
             raise ValueError(f"the {side} seeds are empty: no colour to learn from. Move their quantile.")
         fitted[side] = fit_mixture(levels[mask], components, random_state)
+    if bool((np.asarray(seeds[0]) & np.asarray(seeds[1])).any()):
+        raise ValueError("a pixel is seed of both sides; take it out of one of them.")
     height, width = levels.shape[:2]
     return ColourModels(fitted["foreground"], fitted["background"], (height, width))
 

@@ -179,6 +179,8 @@ def _check(
     levels: NDArray[np.uint8], costs: Costs, smoothness: float, seeds: Seeds | None, neighbours: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     shape = levels.shape[:2]
+    if len(costs) != 2:
+        raise ValueError(f"expected two arrays of costs, foreground and background, got {len(costs)}.")
     foreground, background = (np.asarray(cost, np.float64) for cost in costs)
     for side, cost in (("foreground", foreground), ("background", background)):
         if cost.shape != shape:

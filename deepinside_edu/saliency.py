@@ -38,7 +38,10 @@ class Linearisation:
     def __call__(self, x: Tensor) -> Tensor:
         """Evaluate wᵀx + b for images x like those that were linearised: `(N,)`."""
         if x.shape != self.w.shape:
-            raise ValueError(f"expected an image of shape {tuple(self.w.shape)}, got {tuple(x.shape)}.")
+            raise ValueError(
+                f"expected an image of shape {tuple(self.w.shape)}, got {tuple(x.shape)}. "
+                "The line holds for images like the one that was linearised: linearise again for another batch."
+            )
         return _dot(self.w, x) + self.b
 
 
@@ -115,9 +118,12 @@ def max_abs(w: Tensor) -> Tensor:
 
     Raises:
         ValueError: another number of dimensions.
+        TypeError: no tensor.
 
     Source: paper, Section 3.1.
     """
+    if not isinstance(w, Tensor):
+        raise TypeError(f"expected a tensor (N, C, H, W), got {type(w).__name__}. Use torch.from_numpy(w).")
     if w.ndim != 4:
         raise ValueError(f"expected w of shape (N, C, H, W), got {tuple(w.shape)}. Add the missing axis with w[None].")
     return w.abs().amax(1)

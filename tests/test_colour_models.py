@@ -333,3 +333,9 @@ def test_a_pil_image_of_another_size_is_resized_to_the_masks_and_an_array_never(
         colour_models(np.asarray(picture), chosen)
     with pytest.raises(ValueError, match="a whole number"):
         colour_models(picture, chosen, components=2.5)  # type: ignore[arg-type]
+
+
+def test_a_pixel_that_is_seed_of_both_sides_is_refused() -> None:
+    everywhere = np.ones((6, 9), bool)
+    with pytest.raises(ValueError, match="seed of both sides"):
+        colour_models(colours(2, 6, 9), (everywhere, everywhere))

@@ -367,3 +367,9 @@ def test_the_energy_of_a_labelling_of_another_shape_or_kind_is_refused() -> None
         cut_energy(picture, costs, np.zeros((4, 5), bool), neighbours=6)
     with pytest.raises(ValueError, match="boolean seeds"):
         graph_cut(picture, costs, seeds=(np.zeros((4, 5)), np.ones((4, 5))))
+
+
+def test_three_arrays_of_costs_are_refused() -> None:
+    nothing = np.zeros((4, 5))
+    with pytest.raises(ValueError, match="two arrays of costs"):
+        graph_cut(np.zeros((4, 5, 3), np.uint8), (nothing, nothing, nothing))  # type: ignore[arg-type]

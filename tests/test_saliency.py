@@ -588,3 +588,14 @@ def test_a_wrong_number_of_labels_is_told_at_once_also_by_a_network_of_another_s
     network = nn.Sequential(nn.Flatten(), nn.Linear(48, 3)).eval()
     with pytest.raises(ValueError, match="gives 3 scores but there are 2 labels"):
         Classifier(network, ("a", "b"))
+
+
+def test_what_no_step_can_use_is_refused_with_a_remedy(classifier: Classifier) -> None:
+    with pytest.raises(TypeError, match=r"torch\.from_numpy"):
+        max_abs(np.zeros((1, 3, 4, 4)))  # type: ignore[arg-type]
+    line = linearise(small(), torch.zeros(2, 3, 6, 8, dtype=torch.float64), 1)
+    with pytest.raises(ValueError, match="linearise again"):
+        line(torch.zeros(1, 3, 6, 8))
+    for size in ((0, 0), (5, -1)):
+        with pytest.raises(ValueError, match="at least 1×1 pixels"):
+            classifier.prepare(photo("pig"), size)
