@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import explorers as explore
     from . import figures
+    from .class_model import DivergedError, Step, class_model
     from .classifier import Classifier, load_classifier
     from .colour_models import colour_models
     from .graph_cut import graph_cut
@@ -38,6 +39,7 @@ _HOMES = {
     "colour_models": ("colour_models",),
     "graph_cut": ("graph_cut",),
     "localise": ("largest_component", "bounding_box", "box_iou", "localise", "localise_classes", "Localisation"),
+    "class_model": ("class_model", "Step", "DivergedError"),
 }
 _MODULES = {"figures": "figures", "explore": "explorers", "exercises": "exercises"}
 
@@ -48,6 +50,7 @@ __all__ = [  # noqa: RUF022 - in the order of the pipeline
     "seeds", "colour_models", "graph_cut",
     "largest_component", "bounding_box", "box_iou",
     "localise", "localise_classes", "Localisation",
+    "class_model", "Step", "DivergedError",
     "figures", "explore",
 ]  # fmt: skip
 

@@ -24,6 +24,10 @@ GREY_MEAN, GREY_STD = (0.449,), (0.226,)
 """The mean of the three channels: for networks that see one."""
 
 
+class NotFiniteError(ValueError):
+    """NaN or infinite values, in the image or in the network's scores."""
+
+
 class Prediction(NamedTuple):
     """One class of a picture: its index, its name, its score S_c and its probability P_c."""
 
@@ -213,7 +217,7 @@ class Classifier:
             raise self._misfit(scores.shape[1])
         values = scores.detach()
         if not bool(torch.isfinite(values).all()):
-            raise ValueError("the network's scores are not finite. Look for NaN or huge values in its weights.")
+            raise NotFiniteError("the network's scores are not finite. Look for NaN or huge values in its weights.")
         kind = _kind_of_probabilities(values)
         if kind:  # by chance, in a small network with round weights? Then not on another image too.
             with torch.no_grad():
@@ -240,7 +244,9 @@ class Classifier:
                 f"{batch.device}. Convert one of them: batch.to({str(self.device)!r}, {self.dtype})."
             )
         if not bool(torch.isfinite(batch.detach()).all()):
-            raise ValueError("the image holds NaN or infinite values; expected finite ones. Look where they came from.")
+            raise NotFiniteError(
+                "the image holds NaN or infinite values; expected finite ones. Look where they came from."
+            )
         training = next((name or "the network" for name, m in self.network.named_modules() if m.training), None)
         if training is not None:
             raise ValueError(

@@ -7,9 +7,12 @@ heat map's lightness rises all the way, and the three seed colours differ in lig
 from __future__ import annotations
 
 import io
+import math
+import os
 from collections.abc import Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -28,6 +31,9 @@ BLACK, YELLOW = (0, 0, 0), (255, 215, 0)
 HEAT = "inferno"
 PEAK = 0.995
 """The quantile of a map that is drawn brightest: one extreme pixel must not darken all the others."""
+
+STRETCHED = 0.995
+"""The quantile of the deviations from the mean colour that becomes full contrast."""
 
 LONGEST_SIDE = 480
 
@@ -207,6 +213,90 @@ def figure_3(
     return figure
 
 
+def stretch_contrast(picture: Image.Image, like: Image.Image | None = None) -> Image.Image:
+    """Make faint structure visible: p' = 128 + 127 (p − m) / q, clipped to 0..255.
+
+    m is the mean colour of the picture and q the 0.995 quantile of |p − m| over all its pixels and channels. One q for
+    the three channels keeps the hues of the differences; the mean colour becomes grey. A picture to look at: the
+    network sees another image in it.
+
+    Args:
+        picture: RGB, of any size.
+        like: take m and q of this picture, so that several can be compared; without it, the picture's own.
+
+    Returns:
+        An RGB picture of the same size. One of a single colour becomes grey.
+    """
+    levels = np.asarray(picture.convert("RGB"), np.float32)
+    measured = levels if like is None else np.asarray(like.convert("RGB"), np.float32)
+    mean = measured.mean((0, 1))
+    reach = float(np.quantile(np.abs(measured - mean), STRETCHED)) or 127.0
+    return Image.fromarray((128 + 127 / reach * (levels - mean)).round().clip(0, 255).astype(np.uint8))
+
+
+def filmstrip(pictures: Sequence[Image.Image], labels: Sequence[str] = (), count: int = 6) -> Figure:
+    """Lay some of many pictures side by side: the first, the last, and others at even distances between them.
+
+    Args:
+        pictures: of an ascent, in order; RGB, of any size.
+        labels: a line under each of `pictures`, or none.
+        count: how many are shown, at most.
+
+    Returns:
+        A matplotlib figure that shows itself in a notebook.
+
+    Raises:
+        ValueError: no picture, a count below 1, or another number of labels than of pictures.
+    """
+    if not pictures or count < 1:
+        raise ValueError(f"expected at least one picture and a count of 1 or more, got {len(pictures)} and {count}.")
+    if labels and len(labels) != len(pictures):
+        raise ValueError(f"expected a label for each of the {len(pictures)} pictures or none, got {len(labels)}.")
+    chosen = _spread(len(pictures), count)
+    figure, (row,) = _row_of_axes(1, len(chosen), [_aspect(pictures[i]) for i in chosen])
+    for axes, i in zip(row, chosen, strict=True):
+        _show(axes, _shrink(pictures[i]), labels[i] if labels else "")
+    return figure
+
+
+def save_film(
+    pictures: Sequence[Image.Image],
+    file: str | os.PathLike[str] | BinaryIO,
+    seconds: float = 4.0,
+    most: int = 60,
+    kind: str = "",
+) -> None:
+    """Save pictures as one that moves, over and over: an animated GIF or WebP.
+
+    A GIF is shown everywhere and has 256 colours a picture; a WebP is smaller and has all of them.
+
+    Args:
+        pictures: in order, of one size.
+        file: a path that ends in .gif or .webp, or a binary file object.
+        seconds: from the first picture to the last, which stays one second longer. A browser shows each picture for
+            20 ms at least.
+        most: of more pictures than this, so many at even distances are taken, with the first and the last.
+        kind: "gif" or "webp", for a file object; a path says it by its end.
+
+    Raises:
+        ValueError: no picture, pictures of several sizes, another kind of file, or a time that is not above 0.
+    """
+    kind = kind or (Path(file).suffix[1:] if isinstance(file, str | os.PathLike) else "")
+    if kind.lower() not in ("gif", "webp"):
+        raise ValueError(f"expected a file that ends in .gif or .webp, or one of them as `kind`, got {kind!r}.")
+    if not pictures or len({picture.size for picture in pictures}) != 1:
+        sizes = sorted({picture.size for picture in pictures})
+        raise ValueError(f"expected pictures of one size, got {sizes or 'none'}. Resize them first.")
+    if not 0 < seconds < math.inf or most < 1:
+        raise ValueError(f"expected a time above 0 seconds and at least 1 picture at most, got {seconds} and {most}.")
+    first, *others = [pictures[i].convert("RGB") for i in _spread(len(pictures), most)]
+    each = max(20, round(1000 * seconds / (len(others) + 1)))
+    # Pillow drops a picture equal to the one before and adds up their times.
+    options: dict[str, Any] = {"quality": 85, "method": 2} if kind.lower() == "webp" else {"optimize": False}
+    times = [each] * len(others) + [each + 1000]
+    first.save(file, kind, save_all=True, append_images=others, duration=times, loop=0, **options)
+
+
 def score_bars(labels: Sequence[str], scores: Sequence[float], title: str = "score $S_c$") -> Figure:
     """Draw class scores as bars, the first on top, each with its value.
 
@@ -233,6 +323,13 @@ def score_bars(labels: Sequence[str], scores: Sequence[float], title: str = "sco
     axes.margins(x=0.12)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """At most so many of the numbers 0 to count − 1, at even distances, the first and the last among them."""
+    if most == 1:
+        return [count - 1]
+    return [round(i) for i in np.linspace(0, count - 1, min(most, count))]
 
 
 def _figure(width: float, height: float) -> Figure:

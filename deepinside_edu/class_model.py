@@ -1,0 +1,492 @@
+"""Gradient ascent on a class score, one step at a time: the image that the network likes best for a class."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, NamedTuple, overload
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import conv2d, pad
+
+from .classifier import Classifier, NotFiniteError
+
+OBJECTIVES = ("score", "probability")
+STEP_RULES = ("rising", "fixed", "unit")
+
+GROWTH = 1.1
+"""After each rising step the next is tried this much longer, so that a short one does not stay short."""
+
+HALVINGS = 40
+"""A rising step that was halved this often is too short for float32 to add: no higher point lies that way."""
+
+TRIALS_WITH_MOMENTUM = 3
+"""A rising step that fails this often along the momentum is tried along the gradient alone."""
+
+NOISE = 0.1
+"""Standard deviation of the start "noise", in normalised space: about six of 255 levels."""
+
+HAIR = 1e-4
+"""A flat image is a kink of S_c, where every pooling window ties and no direction need lead up: a rising ascent begins
+this far beside it (standard deviation, in normalised space), which no 8-bit picture shows."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the ascent climbs. As it stands this is the paper's objective and nothing else: the preset "paper".
+
+    J(I) = S_c(I) − λ‖I‖₂², the norm squared, so ∇J = ∂S_c/∂I − 2λI. The paper gives neither λ, nor the optimiser, nor
+    the number of steps; here they are ours.
+
+    Attributes:
+        steps: how many, at least 1.
+        regularisation: λ, at least 0. None is 0.05 for a score and 0.001 for a probability, which is 1 at most.
+        objective: "score" is S_c, before the softmax, as in the paper; "probability" is P_c, after it, which the
+            paper tried and found less prominent.
+        step_rule: how a step follows its direction d = ∇J + momentum · (the last d).
+            "rising": along d/‖d‖₂, halved until J is higher than before; the next is tried 1.1 times longer. After
+            three failures d starts again from ∇J. So J rises in every step.
+            "fixed": I + ηd with one η. Simple, and diverges if η is large.
+            "unit": I + ηd/‖d‖₂, however steep it is. J may fall now and then.
+        step_size: "rising": length of the first step that is tried; "fixed": η; "unit": length η. Above 0.
+        last_step_size: for "unit", the length of the last step, with a straight line between; None: as the first.
+        momentum: at least 0, below 1 (Polyak 1964). Without it a rising ascent soon gets stuck between the kinks
+            that ReLU and max-pooling make.
+        jitter: the image is rolled by up to this many pixels, at random, for each gradient (Mordvintsev et al.
+            2015, "Inceptionism").
+        mirror: for each gradient the image is seen in the mirror or not, at random (as jitter is: what a class looks
+            like does not depend on it).
+        blur: standard deviation in pixels of a Gaussian blur now and then (Yosinski et al. 2015, arXiv 1506.06579).
+        last_blur: that of the last step, with a straight line between; None: as the first.
+        blur_every: it follows every so manieth step.
+    """
+
+    steps: int = 100
+    regularisation: float | None = None
+    objective: str = "score"
+    step_rule: str = "rising"
+    step_size: float = 1.0
+    last_step_size: float | None = None
+    momentum: float = 0.9
+    jitter: int = 0
+    mirror: bool = False
+    blur: float = 0.0
+    last_blur: float | None = None
+    blur_every: int = 1
+
+    @property
+    def weight(self) -> float:
+        """λ, whether it was chosen or not."""
+        usual = 0.05 if self.objective == "score" else 0.001
+        return usual if self.regularisation is None else self.regularisation
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be climbed, with the remedy."""
+        for name in ("steps", "jitter", "blur_every"):
+            if isinstance(getattr(self, name), bool) or not hasattr(getattr(self, name), "__index__"):
+                raise TypeError(f"expected a whole number of {name}, got {getattr(self, name)!r}.")
+        if self.objective not in OBJECTIVES:
+            raise ValueError(f"expected the objective {_either(OBJECTIVES)}, got {self.objective!r}.")
+        if self.step_rule not in STEP_RULES:
+            raise ValueError(f"expected the step rule {_either(STEP_RULES)}, got {self.step_rule!r}.")
+        for name, least, below, remedy in (
+            ("steps", 1, math.inf, "100 are a good start"),
+            ("blur_every", 1, math.inf, "1 blurs after each step"),
+            ("regularisation", 0, math.inf, "below 0 it would reward large values without end; 0 leaves it out"),
+            ("momentum", 0, 1, "0 leaves it out, 0.9 is usual"),
+            ("jitter", 0, math.inf, "0 leaves it out"),
+            ("blur", 0, math.inf, "0 leaves it out"),
+            ("last_blur", 0, math.inf, "None keeps the first"),
+        ):
+            value = getattr(self, name)
+            if value is not None and not least <= value < below:
+                wanted = f"at least {least}" if below == math.inf else f"from {least} to below {below}"
+                raise ValueError(f"expected {name} {wanted}, got {value}; {remedy}.")
+        for name in ("step_size", "last_step_size"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"expected a {name} above 0, got {value}; below 0 the ascent would be a descent.")
+        if self.step_rule == "rising" and (self.jitter or self.mirror or self.blur):
+            raise ValueError(
+                "jitter, mirror and blur change what the network sees, so that J cannot rise in every step: they need "
+                "step_rule='unit' or 'fixed'. preset='readable' has them all."
+            )
+
+
+PRESETS = {
+    "paper": Recipe(),
+    "readable": Recipe(
+        steps=200, regularisation=5e-4, step_rule="unit", step_size=10.0, last_step_size=4.0, momentum=0.0,
+        jitter=32, mirror=True, blur=0.5, last_blur=0.3,
+    ),
+}  # fmt: skip
+"""Two recipes that must not be mixed up: the paper's own, and one with later work's regularisers."""
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One step of the ascent for one class.
+
+    Attributes:
+        number: 1 for the first.
+        class_index: c.
+        image: I, `(1, C, H, W)`, in normalised space.
+        scores: of all classes at I, before the softmax, `(classes,)`: the target's and its rivals'.
+        score: S_c at I.
+        probability: P_c at I, after the softmax.
+        objective: J at I.
+    """
+
+    number: int
+    class_index: int
+    image: Tensor
+    scores: Tensor
+    score: float
+    probability: float
+    objective: float
+    classifier: Classifier = field(repr=False)
+
+    @property
+    def picture(self) -> Image.Image:
+        """I as a picture of 8-bit levels: the mean colour added once, then clipped to 0..255, nothing stretched."""
+        return self.classifier.picture(self.image)
+
+    def __repr__(self) -> str:
+        """Say where the ascent is in one line."""
+        return (
+            f"Step({self.number}, {self.classifier.labels[self.class_index]}, S_c {self.score:.4g}, "
+            f"P_c {self.probability:.3g}, J {self.objective:.4g})"
+        )
+
+
+class DivergedError(ValueError):
+    """The objective is no finite number any more.
+
+    Attributes:
+        last: the last good step, number 0 if that was the start; of several classes a tuple.
+    """
+
+    def __init__(self, message: str, last: Any) -> None:
+        super().__init__(message)
+        self.last = last
+
+
+@overload
+def class_model(
+    classifier: Classifier,
+    class_index: int | str,
+    preset: str = ...,
+    *,
+    start: object = ...,
+    random_state: int = ...,
+    **options: Any,
+) -> Iterator[Step]: ...
+@overload
+def class_model(
+    classifier: Classifier,
+    class_index: Iterable[int],
+    preset: str = ...,
+    *,
+    start: object = ...,
+    random_state: int = ...,
+    **options: Any,
+) -> Iterator[tuple[Step, ...]]: ...
+def class_model(
+    classifier: Classifier,
+    class_index: int | str | Iterable[int],
+    preset: str = "paper",
+    *,
+    start: object = "zero",
+    random_state: int = 0,
+    **options: Any,
+) -> Iterator[Step] | Iterator[tuple[Step, ...]]:
+    """Climb to an image that maximises a class score: arg max over I of S_c(I) − λ‖I‖₂², step by step.
+
+    The weights stay as they are, only the image moves. Nothing is computed before the first step is asked for, and
+    nothing after the last one that is: a loop, a progress bar and a widget all drive the same iterator.
+
+    Args:
+        classifier: the network; nothing of it is changed.
+        class_index: c, an int (or what `classifier.find` understands). A list of them climbs side by side in one
+            batch, which is faster than one after the other.
+        preset: "paper" is the paper's objective and nothing else; "readable" adds later work's regularisers.
+        start: "zero" (the mean colour, as in the paper), "noise", or a photo: whatever `open_image` takes, or a
+            tensor `(1, C, H, W)`, or `(N, C, H, W)` for N classes.
+        random_state: of the noise, the jitter and the hair's breadth beside a flat start. The same call gives the
+            same bits on the same machine.
+        **options: any attribute of `Recipe` in the place of the preset's: `steps=50, regularisation=0.01`.
+
+    Returns:
+        An iterator of `Step`, one for each of `steps`; of tuples of `Step`, one for each class, if there are several.
+        A rising ascent ends early where it finds no higher point; in a batch such a class keeps its last step.
+
+    Raises:
+        ValueError: an unknown class, preset, objective or rule, a number out of range, a start of the wrong size, a
+            class whose score does not depend on the image at the start.
+        TypeError: an unknown option.
+        DivergedError: (a ValueError, while iterating) the objective is not finite any more. It has the last good step.
+
+    Source: paper, Section 2.
+    """
+    recipe = _recipe(preset, options)
+    several = isinstance(class_index, Iterable) and not isinstance(class_index, str)
+    classes = [classifier.find(c) for c in (class_index if several else [class_index])]  # type: ignore[arg-type, union-attr]
+    if not classes:
+        raise ValueError("expected at least one class, got none. Pass an index, a name, or a list of them.")
+    random = torch.Generator().manual_seed(random_state)
+    x = _start(classifier, start, len(classes), random)
+    steps = _climb(_Ascent(classifier, torch.tensor(classes, device=x.device), recipe, random), x)
+    return steps if several else _alone(steps)
+
+
+def _alone(steps: Iterator[tuple[Step, ...]]) -> Iterator[Step]:
+    try:
+        for (step,) in steps:
+            yield step
+    except DivergedError as error:
+        error.last = error.last[0]
+        raise
+
+
+def _recipe(preset: str, options: dict[str, Any]) -> Recipe:
+    if preset not in PRESETS:
+        raise ValueError(f"expected the preset {_either(PRESETS)}, got {preset!r}.")
+    names = [each.name for each in fields(Recipe)]
+    unknown = next((name for name in options if name not in names), None)
+    if unknown is not None:
+        near = difflib.get_close_matches(unknown, names, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise TypeError(f"class_model has no option {unknown!r}; there are {', '.join(names)}.{hint}")
+    return replace(PRESETS[preset], **options)
+
+
+def _start(classifier: Classifier, start: object, count: int, random: torch.Generator) -> Tensor:
+    """The images to begin with, `(count, C, H, W)`, nobody else's memory."""
+    shape = (count, len(classifier.mean), *classifier.size)
+    if isinstance(start, str) and start == "zero":
+        x = torch.zeros(shape)
+    elif isinstance(start, str) and start == "noise":
+        x = NOISE * torch.randn(shape, generator=random)
+    elif isinstance(start, Tensor):
+        if start.ndim != 4 or start.shape[0] not in (1, count) or start.shape[1:] != shape[1:]:
+            first = "1" if count == 1 else f"1 or {count}"
+            raise ValueError(
+                f"expected a start ({first}, {', '.join(map(str, shape[1:]))}), the network's own size, got "
+                f"{tuple(start.shape)}. Pass the picture itself, or classifier.prepare(picture)."
+            )
+        if not start.is_floating_point() or not bool(start.isfinite().all()):
+            raise ValueError("expected a start of finite floats in normalised space. Use classifier.prepare(picture).")
+        x = start.detach().expand(shape)
+    else:
+        x = classifier.prepare(start).expand(shape)
+    return x.to(classifier.device, classifier.dtype).clone(memory_format=torch.channels_last)
+
+
+class _View(NamedTuple):
+    """What the network says of a batch of images, and the graph that a gradient needs."""
+
+    x: Tensor  # (N, C, H, W)
+    scores: Tensor  # (N, classes)
+    objective: Tensor  # (N,)
+    value: Tensor  # (N,): S_c or P_c, with its graph
+    leaf: Tensor
+
+    def slope(self) -> Tensor:
+        """∂S_c/∂I. Each image's score depends on that image alone, so one sum serves them all."""
+        if not self.value.requires_grad:
+            raise ValueError(
+                "the scores do not depend on the image, so there is no gradient. Look for a detach() or no_grad() in "
+                "the network's forward, or for weights that were made in inference mode."
+            )
+        return torch.autograd.grad(self.value.sum(), self.leaf)[0]
+
+
+class _Place(NamedTuple):
+    """Where the classes are after a step, and which of them it moved."""
+
+    x: Tensor
+    scores: Tensor
+    objective: Tensor
+    going: Tensor  # rows of the classes that moved
+
+
+def _plain(x: Tensor) -> Tensor:
+    return x
+
+
+@dataclass(frozen=True)
+class _Ascent:
+    """What stays the same from the first step to the last."""
+
+    classifier: Classifier
+    classes: Tensor  # (N,)
+    recipe: Recipe
+    random: torch.Generator
+
+    def look(self, x: Tensor, rows: slice | Tensor = slice(None), seen: Callable[[Tensor], Tensor] = _plain) -> _View:
+        """J(I) = S_c(I) − λ‖I‖₂², where the network may see I in another way than it is."""
+        with torch.inference_mode(False), torch.enable_grad():
+            leaf = x.detach().requires_grad_()
+            scores = self.classifier.scores(seen(leaf))
+            of_all = scores if self.recipe.objective == "score" else scores.softmax(1)
+            value = of_all.gather(1, self.classes[rows, None])[:, 0]
+        objective = value.detach() - self.recipe.weight * x.square().sum((1, 2, 3))
+        if not bool(objective.isfinite().all()):
+            raise NotFiniteError("the objective is not finite")
+        return _View(x, scores.detach(), objective, value, leaf)
+
+    def gradient(self, view: _View) -> Tensor:
+        """∇J = ∂S_c/∂I − 2λI."""
+        return view.slope() - 2 * self.recipe.weight * view.x
+
+    def first_gradient(self, start: _View) -> Tensor:
+        """∇J at the start, where each class's score has to depend on the image."""
+        slope = start.slope()
+        for c, steepest in zip(self.classes.tolist(), slope.abs().amax((1, 2, 3)).tolist(), strict=True):
+            if steepest == 0:
+                raise ValueError(
+                    f"the score of {self.classifier.labels[c]!r} ({c}) does not change with the image at this start: "
+                    "a ReLU holds it where it is. Begin with start='noise' or with a photo."
+                )
+        return slope - 2 * self.recipe.weight * start.x
+
+    def beside(self, start: _View) -> _View:
+        """A hair's breadth beside a flat start, where one direction leads up."""
+        flat = (start.x.amax((2, 3)) == start.x.amin((2, 3))).all(1)
+        if not bool(flat.any()):
+            return start
+        hair = HAIR * torch.randn(start.x.shape[1:], generator=self.random).to(start.x)
+        return self.look(start.x + flat.view(-1, 1, 1, 1) * hair)
+
+    def rising(self, start: _View) -> Iterator[_Place]:
+        """Each step goes along d/‖d‖ and is halved until J is higher than before."""
+        start = self.beside(start)
+        x, scores, objective = start.x, start.scores, start.objective
+        gradient, direction = self.first_gradient(start), torch.zeros_like(x)
+        length = torch.full_like(objective, self.recipe.step_size)
+        going = torch.arange(len(x), device=x.device)
+        while True:
+            # The last step was given away with its tensors: these are new.
+            x, scores, objective = x.clone(), scores.clone(), objective.clone()
+            direction = self.recipe.momentum * direction + gradient
+            left = going
+            for trial in range(HALVINGS):
+                if trial == TRIALS_WITH_MOMENTUM:
+                    direction[left] = gradient[left]
+                view, higher = self.attempt(x, direction, length, objective, left)
+                up, left = left[higher], left[~higher]
+                if view is not None and len(up):
+                    x[up], scores[up], objective[up] = view.x[higher], view.scores[higher], view.objective[higher]
+                    gradient[up] = self.gradient(view)[higher]
+                length[up] *= GROWTH
+                length[left] /= 2
+                if not len(left):
+                    break
+            going = going[~torch.isin(going, left)]
+            if not len(going):
+                return
+            yield _Place(x, scores, objective, going)
+
+    def attempt(
+        self, x: Tensor, direction: Tensor, length: Tensor, objective: Tensor, rows: Tensor
+    ) -> tuple[_View | None, Tensor]:
+        """Look at what lies a step ahead of some rows, and say which of them would be higher there."""
+        try:
+            view = self.look(x[rows] + length[rows].view(-1, 1, 1, 1) * _unit(direction[rows]), rows)
+        except NotFiniteError:  # a step so long that numbers overflow is halved like any other bad one
+            return None, torch.zeros_like(rows, dtype=torch.bool)
+        return view, view.objective > objective[rows]
+
+    def striding(self, start: _View) -> Iterator[_Place]:
+        """Each step goes along d, or d/‖d‖, as far as the recipe says."""
+        recipe, x = self.recipe, start.x
+        gradient, direction = self.first_gradient(start), torch.zeros_like(x)
+        going = torch.arange(len(x), device=x.device)
+        for number in itertools.count(1):
+            share = (number - 1) / max(recipe.steps - 1, 1)
+            direction = recipe.momentum * direction + gradient
+            size = _between(recipe.step_size, recipe.last_step_size, share)
+            x = x + size * (_unit(direction) if recipe.step_rule == "unit" else direction)
+            if recipe.blur and number % recipe.blur_every == 0:
+                x = _blurred(x, _between(recipe.blur, recipe.last_blur, share))
+            view = self.look(x)
+            yield _Place(x, view.scores, view.objective, going)
+            if recipe.jitter or recipe.mirror:
+                view = self.look(x, seen=self.glance())
+            gradient = self.gradient(view)
+
+    def glance(self) -> Callable[[Tensor], Tensor]:
+        """A way to see an image, at random: rolled, and perhaps in the mirror."""
+        most = self.recipe.jitter
+        shift = torch.randint(-most, most + 1, (2,), generator=self.random).tolist()
+        mirrored = self.recipe.mirror and bool(torch.randint(2, (), generator=self.random))
+        return lambda x: (x.flip(3) if mirrored else x).roll(shift, (2, 3))
+
+
+def _climb(ascent: _Ascent, x: Tensor) -> Iterator[tuple[Step, ...]]:
+    """Turn the places of an ascent into steps, and numbers that overflow into an error that says what to lower."""
+    recipe, everyone = ascent.recipe, range(len(x))
+    start = ascent.look(x)
+    latest = _steps(ascent, 0, _Place(*start[:3], torch.tensor(everyone)), {})
+    places = ascent.rising(start) if recipe.step_rule == "rising" else ascent.striding(start)
+    for number in range(1, recipe.steps + 1):
+        try:
+            place = next(places, None)
+        except NotFiniteError as error:
+            raise DivergedError(
+                f"the ascent diverged in step {number} ({error}). Lower step_size={recipe.step_size:g}, or use "
+                "step_rule='rising', which halves a step that is too long. The last good step is this error's `last`.",
+                tuple(latest[i] for i in everyone),
+            ) from error
+        if place is None:
+            if number > 1:
+                return
+            raise ValueError("the start is a peak already: no step from it leads higher. Begin somewhere else.")
+        latest = _steps(ascent, number, place, latest)
+        yield tuple(latest[i] for i in everyone)
+
+
+def _steps(ascent: _Ascent, number: int, place: _Place, before: dict[int, Step]) -> dict[int, Step]:
+    """A step for each class that moved; the others keep their last."""
+    probabilities = place.scores.softmax(1)
+    moved = {}
+    for i in place.going.tolist():
+        c = int(ascent.classes[i])
+        score, probability, objective = place.scores[i, c], probabilities[i, c], place.objective[i]
+        moved[i] = Step(
+            number, c, place.x[i : i + 1], place.scores[i], float(score), float(probability), float(objective),
+            ascent.classifier,
+        )  # fmt: skip
+    return before | moved
+
+
+def _unit(x: Tensor) -> Tensor:
+    """Each image of the batch divided by its length ‖·‖₂; zero stays zero."""
+    norm: Tensor = torch.linalg.vector_norm(x, dim=(1, 2, 3), keepdim=True)
+    return x / norm.clamp_min(torch.finfo(x.dtype).tiny)
+
+
+def _between(first: float, last: float | None, share: float) -> float:
+    return first if last is None else first + (last - first) * share
+
+
+def _blurred(x: Tensor, sigma: float) -> Tensor:
+    """A Gaussian blur, rows then columns, that sees the image mirrored beyond its border."""
+    if not sigma:
+        return x
+    radius = min(math.ceil(3 * sigma), x.shape[2] - 1, x.shape[3] - 1)
+    distance = torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device)
+    kernel = torch.exp(-distance.square() / (2 * sigma**2))
+    kernel = (kernel / kernel.sum()).repeat(x.shape[1], 1)
+    x = pad(x, (radius,) * 4, mode="reflect")
+    x = conv2d(x, kernel[:, None, :, None], groups=x.shape[1])
+    return conv2d(x, kernel[:, None, None, :], groups=x.shape[1])
+
+
+def _either(names: Iterable[str]) -> str:
+    return " or ".join(repr(name) for name in names)
