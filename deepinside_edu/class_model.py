@@ -7,6 +7,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from typing import Any, NamedTuple, overload
 
 import torch
@@ -61,6 +62,11 @@ class Recipe:
             2015, "Inceptionism").
         mirror: for each gradient the image is seen in the mirror or not, at random (as jitter is: what a class looks
             like does not depend on it).
+        glances: the gradient is the mean of so many, each with a jitter and a mirroring of its own (Athalye et al.
+            2017, arXiv 1707.07397, "expectation over transformation").
+        power: each entry of d is raised to this power, its sign kept, before a "unit" step: below 1 the few largest
+            entries count for less. It is steepest ascent for another norm, ℓ_q with q = 1 + 1 / power (Boyd &
+            Vandenberghe 2004, Section 9.4); 1 is the plain gradient. Above 0, at most 1.
         blur: standard deviation in pixels of a Gaussian blur now and then (Yosinski et al. 2015, arXiv 1506.06579).
         last_blur: that of the last step, with a straight line between; None: as the first.
         blur_every: it follows every so manieth step.
@@ -75,6 +81,8 @@ class Recipe:
     momentum: float = 0.9
     jitter: int = 0
     mirror: bool = False
+    glances: int = 1
+    power: float = 1.0
     blur: float = 0.0
     last_blur: float | None = None
     blur_every: int = 1
@@ -87,7 +95,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be climbed, with the remedy."""
-        for name in ("steps", "jitter", "blur_every"):
+        for name in ("steps", "jitter", "glances", "blur_every"):
             if isinstance(getattr(self, name), bool) or not hasattr(getattr(self, name), "__index__"):
                 raise TypeError(f"expected a whole number of {name}, got {getattr(self, name)!r}.")
         if self.objective not in OBJECTIVES:
@@ -100,6 +108,7 @@ class Recipe:
             ("regularisation", 0, math.inf, "below 0 it would reward large values without end; 0 leaves it out"),
             ("momentum", 0, 1, "0 leaves it out, 0.9 is usual"),
             ("jitter", 0, math.inf, "0 leaves it out"),
+            ("glances", 1, math.inf, "more than 1 need jitter or mirror"),
             ("blur", 0, math.inf, "0 leaves it out"),
             ("last_blur", 0, math.inf, "None keeps the first"),
         ):
@@ -111,6 +120,12 @@ class Recipe:
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"expected a {name} above 0, got {value}; below 0 the ascent would be a descent.")
+        if not 0 < self.power <= 1:
+            raise ValueError(f"expected a power above 0 and at most 1, got {self.power}; 1 is the plain gradient.")
+        if self.power != 1 and self.step_rule != "unit":
+            raise ValueError("power changes the gradient's length: it needs step_rule='unit'. Or leave it at 1.")
+        if self.glances > 1 and not (self.jitter or self.mirror):
+            raise ValueError("without jitter or mirror all glances see the same: pass one of them, or glances=1.")
         if self.step_rule == "rising" and (self.jitter or self.mirror or self.blur):
             raise ValueError(
                 "jitter, mirror and blur change what the network sees, so that J cannot rise in every step: they need "
@@ -219,7 +234,7 @@ def class_model(
             tensor `(1, C, H, W)`, or `(N, C, H, W)` for N classes.
         random_state: of the noise, the jitter and the hair's breadth beside a flat start. The same call gives the
             same bits on the same machine.
-        **options: any attribute of `Recipe` in the place of the preset's: `steps=50, regularisation=0.01`.
+        options: any attribute of `Recipe` in the place of the preset's: `steps=50, regularisation=0.01`.
 
     Returns:
         An iterator of `Step`, one for each of `steps`; of tuples of `Step`, one for each class, if there are several.
@@ -315,8 +330,12 @@ class _Place(NamedTuple):
     going: Tensor  # rows of the classes that moved
 
 
-def _plain(x: Tensor) -> Tensor:
+def _as_it_is(x: Tensor) -> Tensor:
     return x
+
+
+def _glance(x: Tensor, shift: list[int], mirrored: bool) -> Tensor:
+    return (x.flip(3) if mirrored else x).roll(shift, (2, 3))
 
 
 @dataclass(frozen=True)
@@ -328,7 +347,9 @@ class _Ascent:
     recipe: Recipe
     random: torch.Generator
 
-    def look(self, x: Tensor, rows: slice | Tensor = slice(None), seen: Callable[[Tensor], Tensor] = _plain) -> _View:
+    def look(
+        self, x: Tensor, rows: slice | Tensor = slice(None), seen: Callable[[Tensor], Tensor] = _as_it_is
+    ) -> _View:
         """J(I) = S_c(I) − λ‖I‖₂², where the network may see I in another way than it is."""
         with torch.inference_mode(False), torch.enable_grad():
             leaf = x.detach().requires_grad_()
@@ -411,21 +432,22 @@ class _Ascent:
             share = (number - 1) / max(recipe.steps - 1, 1)
             direction = recipe.momentum * direction + gradient
             size = _between(recipe.step_size, recipe.last_step_size, share)
-            x = x + size * (_unit(direction) if recipe.step_rule == "unit" else direction)
+            x = x + size * (_unit(_raised(direction, recipe.power)) if recipe.step_rule == "unit" else direction)
             if recipe.blur and number % recipe.blur_every == 0:
                 x = _blurred(x, _between(recipe.blur, recipe.last_blur, share))
             view = self.look(x)
             yield _Place(x, view.scores, view.objective, going)
-            if recipe.jitter or recipe.mirror:
-                view = self.look(x, seen=self.glance())
-            gradient = self.gradient(view)
+            gradient = self.glances(x) if recipe.jitter or recipe.mirror else self.gradient(view)
 
-    def glance(self) -> Callable[[Tensor], Tensor]:
-        """A way to see an image, at random: rolled, and perhaps in the mirror."""
-        most = self.recipe.jitter
-        shift = torch.randint(-most, most + 1, (2,), generator=self.random).tolist()
-        mirrored = self.recipe.mirror and bool(torch.randint(2, (), generator=self.random))
-        return lambda x: (x.flip(3) if mirrored else x).roll(shift, (2, 3))
+    def glances(self, x: Tensor) -> Tensor:
+        """The mean gradient of some glances at each image: rolled, and perhaps in the mirror, at random."""
+        total = torch.zeros_like(x)
+        for _ in range(self.recipe.glances):
+            most = self.recipe.jitter
+            shift = torch.randint(-most, most + 1, (2,), generator=self.random).tolist()
+            mirrored = self.recipe.mirror and bool(torch.randint(2, (), generator=self.random))
+            total += self.gradient(self.look(x, seen=partial(_glance, shift=shift, mirrored=mirrored)))
+        return total / self.recipe.glances
 
 
 def _climb(ascent: _Ascent, x: Tensor) -> Iterator[tuple[Step, ...]]:
@@ -469,6 +491,10 @@ def _unit(x: Tensor) -> Tensor:
     """Each image of the batch divided by its length ‖·‖₂; zero stays zero."""
     norm: Tensor = torch.linalg.vector_norm(x, dim=(1, 2, 3), keepdim=True)
     return x / norm.clamp_min(torch.finfo(x.dtype).tiny)
+
+
+def _raised(x: Tensor, power: float) -> Tensor:
+    return x if power == 1 else x.sign() * x.abs() ** power
 
 
 def _between(first: float, last: float | None, share: float) -> float:
