@@ -76,11 +76,16 @@ def look(step: di.Step, judge: Judge | None) -> Seen:
 
 
 def images(classes: list[int], preset: str) -> list[di.Step]:
-    last: list[di.Step] = []
-    for begin in range(0, len(classes), AT_ONCE):
-        *_, steps = di.class_model(classifier(), classes[begin : begin + AT_ONCE], preset)
-        last += steps
-    return last
+    """The last step for each class, from the zero image; from noise where a ReLU holds the score at 0 there."""
+    zero = torch.zeros(1, len(classifier().mean), *classifier().size)
+    asleep = set((classifier().scores(zero)[0] == 0).nonzero()[:, 0].tolist())
+    last: dict[int, di.Step] = {}
+    for start in ("zero", "noise"):
+        group = [c for c in classes if (c in asleep) == (start == "noise")]
+        for begin in range(0, len(group), AT_ONCE):
+            *_, steps = di.class_model(classifier(), group[begin : begin + AT_ONCE], preset, start=start)
+            last |= {step.class_index: step for step in steps}
+    return [last[c] for c in classes]
 
 
 def sheet(seen: list[Seen], side: int = 224, line: int = 36) -> Image.Image:

@@ -6,8 +6,11 @@ import difflib
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
+from numbers import Integral, Real
+from pathlib import Path
 from typing import Any, NamedTuple, overload
 
 import torch
@@ -20,26 +23,23 @@ from .classifier import Classifier, NotFiniteError
 OBJECTIVES = ("score", "probability")
 STEP_RULES = ("rising", "fixed", "unit")
 
-GROWTH = 1.1
-"""After each rising step the next is tried this much longer, so that a short one does not stay short."""
+PATIENCE = 20
+"""A flat start is a kink of S_c, where every pooling window ties and no direction need lead up. So the first rising
+step may be a walk of this many strides; if none leads higher than the start, they are tried again half as long."""
 
-HALVINGS = 40
-"""A rising step that was halved this often is too short for float32 to add: no higher point lies that way."""
+LONGER = 1.1
+"""After each rising step the next stride is this much longer, so that a short one does not stay short."""
 
-TRIALS_WITH_MOMENTUM = 3
+MOMENTUM_TRIALS = 3
 """A rising step that fails this often along the momentum is tried along the gradient alone."""
 
 NOISE = 0.1
 """Standard deviation of the start "noise", in normalised space: about six of 255 levels."""
 
-HAIR = 1e-4
-"""A flat image is a kink of S_c, where every pooling window ties and no direction need lead up: a rising ascent begins
-this far beside it (standard deviation, in normalised space), which no 8-bit picture shows."""
-
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the ascent climbs. As it stands this is the paper's objective and nothing else: the preset "paper".
+    """How the ascent climbs. As it stands it has the paper's objective and nothing else, like the preset "paper".
 
     J(I) = S_c(I) − λ‖I‖₂², the norm squared, so ∇J = ∂S_c/∂I − 2λI. The paper gives neither λ, nor the optimiser, nor
     the number of steps; here they are ours.
@@ -49,15 +49,17 @@ class Recipe:
         regularisation: λ, at least 0. None is 0.05 for a score and 0.001 for a probability, which is 1 at most.
         objective: "score" is S_c, before the softmax, as in the paper; "probability" is P_c, after it, which the
             paper tried and found less prominent.
-        step_rule: how a step follows its direction d = ∇J + momentum · (the last d).
-            "rising": along d/‖d‖₂, halved until J is higher than before; the next is tried 1.1 times longer. After
-            three failures d starts again from ∇J. So J rises in every step.
-            "fixed": I + ηd with one η. Simple, and diverges if η is large.
-            "unit": I + ηd/‖d‖₂, however steep it is. J may fall now and then.
-        step_size: "rising": length of the first step that is tried; "fixed": η; "unit": length η. Above 0.
-        last_step_size: for "unit", the length of the last step, with a straight line between; None: as the first.
-        momentum: at least 0, below 1 (Polyak 1964). Without it a rising ascent soon gets stuck between the kinks
-            that ReLU and max-pooling make.
+        step_rule: what a step does with its direction d = ∇J + momentum · (the last d).
+            "rising": a stride along d/‖d‖₂, halved until J is higher than before; the next one is tried 1.1 times
+            longer, and after three failures d starts again from ∇J. The first step alone is a walk: up to 20 strides,
+            wherever they lead, until one is higher than the start. So J rises in every step.
+            "unit": one stride of length η along d/‖d‖₂, wherever it leads.
+            "fixed": I + ηd, however long that is. Simple, and diverges if η is large.
+        step_size: η of the first step, above 0; "rising" goes on from there by itself.
+        last_step_size: for "fixed" and "unit", η of the last step, with a straight line between; None: as the first.
+            (In `class_model`, `step_size` or `step_rule` without it means None; so does `blur` without `last_blur`.)
+        momentum: at least 0, below 1 (Polyak 1964). Without it an ascent zigzags between the kinks that ReLU and
+            max-pooling make.
         jitter: the image is rolled by up to this many pixels, at random, for each gradient (Mordvintsev et al.
             2015, "Inceptionism").
         mirror: for each gradient the image is seen in the mirror or not, at random (as jitter is: what a class looks
@@ -70,13 +72,14 @@ class Recipe:
         blur: standard deviation in pixels of a Gaussian blur now and then (Yosinski et al. 2015, arXiv 1506.06579).
         last_blur: that of the last step, with a straight line between; None: as the first.
         blur_every: it follows every so manieth step.
+        contrast: I is multiplied by this in the last step. Blur and short strides leave pale pictures.
     """
 
     steps: int = 100
     regularisation: float | None = None
     objective: str = "score"
     step_rule: str = "rising"
-    step_size: float = 1.0
+    step_size: float = 5.0
     last_step_size: float | None = None
     momentum: float = 0.9
     jitter: int = 0
@@ -86,6 +89,7 @@ class Recipe:
     blur: float = 0.0
     last_blur: float | None = None
     blur_every: int = 1
+    contrast: float = 1.0
 
     @property
     def weight(self) -> float:
@@ -95,9 +99,13 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be climbed, with the remedy."""
-        for name in ("steps", "jitter", "glances", "blur_every"):
-            if isinstance(getattr(self, name), bool) or not hasattr(getattr(self, name), "__index__"):
-                raise TypeError(f"expected a whole number of {name}, got {getattr(self, name)!r}.")
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if each.name in ("objective", "step_rule", "mirror") or (value is None and each.default is None):
+                continue
+            whole = each.name in ("steps", "jitter", "glances", "blur_every")
+            if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
+                raise TypeError(f"expected a {'whole ' * whole}number as {each.name}, got {value!r}.")
         if self.objective not in OBJECTIVES:
             raise ValueError(f"expected the objective {_either(OBJECTIVES)}, got {self.objective!r}.")
         if self.step_rule not in STEP_RULES:
@@ -116,19 +124,20 @@ class Recipe:
             if value is not None and not least <= value < below:
                 wanted = f"at least {least}" if below == math.inf else f"from {least} to below {below}"
                 raise ValueError(f"expected {name} {wanted}, got {value}; {remedy}.")
-        for name in ("step_size", "last_step_size"):
+        for name in ("step_size", "last_step_size", "contrast"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise ValueError(f"expected a {name} above 0, got {value}; below 0 the ascent would be a descent.")
         if not 0 < self.power <= 1:
             raise ValueError(f"expected a power above 0 and at most 1, got {self.power}; 1 is the plain gradient.")
-        if self.power != 1 and self.step_rule != "unit":
+        if self.power != 1 and self.step_rule == "fixed":
             raise ValueError("power changes the gradient's length: it needs step_rule='unit'. Or leave it at 1.")
         if self.glances > 1 and not (self.jitter or self.mirror):
             raise ValueError("without jitter or mirror all glances see the same: pass one of them, or glances=1.")
-        if self.step_rule == "rising" and (self.jitter or self.mirror or self.blur):
+        changed = self.jitter or self.mirror or self.blur or self.last_blur or self.contrast != 1
+        if self.step_rule == "rising" and (changed or self.last_step_size is not None):
             raise ValueError(
-                "jitter, mirror and blur change what the network sees, so that J cannot rise in every step: they need "
+                "jitter, mirror, blur, contrast and last_step_size do not ask whether J rises: they need "
                 "step_rule='unit' or 'fixed'. preset='readable' has them all."
             )
 
@@ -136,8 +145,8 @@ class Recipe:
 PRESETS = {
     "paper": Recipe(),
     "readable": Recipe(
-        steps=200, regularisation=5e-4, step_rule="unit", step_size=10.0, last_step_size=4.0, momentum=0.0,
-        jitter=32, mirror=True, blur=0.5, last_blur=0.3,
+        steps=150, regularisation=5e-4, step_rule="unit", step_size=10.0, last_step_size=4.0, momentum=0.0,
+        jitter=32, mirror=True, glances=2, power=0.5, blur=0.5, last_blur=0.3, contrast=2.0,
     ),
 }  # fmt: skip
 """Two recipes that must not be mixed up: the paper's own, and one with later work's regularisers."""
@@ -232,13 +241,13 @@ def class_model(
         preset: "paper" is the paper's objective and nothing else; "readable" adds later work's regularisers.
         start: "zero" (the mean colour, as in the paper), "noise", or a photo: whatever `open_image` takes, or a
             tensor `(1, C, H, W)`, or `(N, C, H, W)` for N classes.
-        random_state: of the noise, the jitter and the hair's breadth beside a flat start. The same call gives the
-            same bits on the same machine.
+        random_state: of the noise, the jitter and the mirror. The same call gives the same bits on the same machine.
         options: any attribute of `Recipe` in the place of the preset's: `steps=50, regularisation=0.01`.
 
     Returns:
         An iterator of `Step`, one for each of `steps`; of tuples of `Step`, one for each class, if there are several.
-        A rising ascent ends early where it finds no higher point; in a batch such a class keeps its last step.
+        A rising ascent ends early where it finds no higher point; in a batch such a class keeps its last step, which
+        is number 0 if it never left the start.
 
     Raises:
         ValueError: an unknown class, preset, objective or rule, a number out of range, a start of the wrong size, a
@@ -253,8 +262,11 @@ def class_model(
     classes = [classifier.find(c) for c in (class_index if several else [class_index])]  # type: ignore[arg-type, union-attr]
     if not classes:
         raise ValueError("expected at least one class, got none. Pass an index, a name, or a list of them.")
-    random = torch.Generator().manual_seed(random_state)
-    x = _start(classifier, start, len(classes), random)
+    if not isinstance(random_state, Integral):
+        raise TypeError(f"expected a whole number as random_state, got {random_state!r}.")
+    random = torch.Generator().manual_seed(int(random_state))
+    with torch.inference_mode(False):
+        x = _start(classifier, start, len(classes), random)
     steps = _climb(_Ascent(classifier, torch.tensor(classes, device=x.device), recipe, random), x)
     return steps if several else _alone(steps)
 
@@ -277,7 +289,11 @@ def _recipe(preset: str, options: dict[str, Any]) -> Recipe:
         near = difflib.get_close_matches(unknown, names, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise TypeError(f"class_model has no option {unknown!r}; there are {', '.join(names)}.{hint}")
-    return replace(PRESETS[preset], **options)
+    # Who says how it begins means it to stay so, unless the end is said too.
+    ends = {f"last_{name}": None for name in ("step_size", "blur") if name in options}
+    if "step_rule" in options:
+        ends["last_step_size"] = None
+    return replace(PRESETS[preset], **ends | options)
 
 
 def _start(classifier: Classifier, start: object, count: int, random: torch.Generator) -> Tensor:
@@ -286,7 +302,7 @@ def _start(classifier: Classifier, start: object, count: int, random: torch.Gene
     if isinstance(start, str) and start == "zero":
         x = torch.zeros(shape)
     elif isinstance(start, str) and start == "noise":
-        x = NOISE * torch.randn(shape, generator=random)
+        x = (NOISE * torch.randn(shape[1:], generator=random)).expand(shape)
     elif isinstance(start, Tensor):
         if start.ndim != 4 or start.shape[0] not in (1, count) or start.shape[1:] != shape[1:]:
             first = "1" if count == 1 else f"1 or {count}"
@@ -297,6 +313,8 @@ def _start(classifier: Classifier, start: object, count: int, random: torch.Gene
         if not start.is_floating_point() or not bool(start.isfinite().all()):
             raise ValueError("expected a start of finite floats in normalised space. Use classifier.prepare(picture).")
         x = start.detach().expand(shape)
+    elif isinstance(start, str) and not Path(start).exists():
+        raise ValueError(f"expected the start 'zero', 'noise' or a photo, and there is no file {start!r}.")
     else:
         x = classifier.prepare(start).expand(shape)
     return x.to(classifier.device, classifier.dtype).clone(memory_format=torch.channels_last)
@@ -313,12 +331,15 @@ class _View(NamedTuple):
 
     def slope(self) -> Tensor:
         """∂S_c/∂I. Each image's score depends on that image alone, so one sum serves them all."""
-        if not self.value.requires_grad:
+        g = None
+        if self.value.requires_grad:
+            (g,) = torch.autograd.grad(self.value.sum(), self.leaf, allow_unused=True)
+        if g is None:
             raise ValueError(
                 "the scores do not depend on the image, so there is no gradient. Look for a detach() or no_grad() in "
                 "the network's forward, or for weights that were made in inference mode."
             )
-        return torch.autograd.grad(self.value.sum(), self.leaf)[0]
+        return g
 
 
 class _Place(NamedTuple):
@@ -351,14 +372,13 @@ class _Ascent:
         self, x: Tensor, rows: slice | Tensor = slice(None), seen: Callable[[Tensor], Tensor] = _as_it_is
     ) -> _View:
         """J(I) = S_c(I) − λ‖I‖₂², where the network may see I in another way than it is."""
-        with torch.inference_mode(False), torch.enable_grad():
-            leaf = x.detach().requires_grad_()
-            scores = self.classifier.scores(seen(leaf))
-            of_all = scores if self.recipe.objective == "score" else scores.softmax(1)
-            value = of_all.gather(1, self.classes[rows, None])[:, 0]
+        leaf = x.detach().requires_grad_()
+        scores = self.classifier.scores(seen(leaf))
+        of_all = scores if self.recipe.objective == "score" else scores.softmax(1)
+        value = of_all.gather(1, self.classes[rows, None])[:, 0]
         objective = value.detach() - self.recipe.weight * x.square().sum((1, 2, 3))
         if not bool(objective.isfinite().all()):
-            raise NotFiniteError("the objective is not finite")
+            raise NotFiniteError("the objective is not finite. Look for huge values in the image, or lower λ.")
         return _View(x, scores.detach(), objective, value, leaf)
 
     def gradient(self, view: _View) -> Tensor:
@@ -371,73 +391,81 @@ class _Ascent:
         for c, steepest in zip(self.classes.tolist(), slope.abs().amax((1, 2, 3)).tolist(), strict=True):
             if steepest == 0:
                 raise ValueError(
-                    f"the score of {self.classifier.labels[c]!r} ({c}) does not change with the image at this start: "
-                    "a ReLU holds it where it is. Begin with start='noise' or with a photo."
+                    f"the {self.recipe.objective} of {self.classifier.labels[c]!r} ({c}) does not change with the "
+                    "image at this start: a ReLU holds it, or the softmax is saturated. Begin with start='noise' "
+                    "or with a photo."
                 )
         return slope - 2 * self.recipe.weight * start.x
 
-    def beside(self, start: _View) -> _View:
-        """A hair's breadth beside a flat start, where one direction leads up."""
-        flat = (start.x.amax((2, 3)) == start.x.amin((2, 3))).all(1)
-        if not bool(flat.any()):
-            return start
-        hair = HAIR * torch.randn(start.x.shape[1:], generator=self.random).to(start.x)
-        return self.look(start.x + flat.view(-1, 1, 1, 1) * hair)
-
     def rising(self, start: _View) -> Iterator[_Place]:
-        """Each step goes along d/‖d‖ and is halved until J is higher than before."""
-        start = self.beside(start)
-        x, scores, objective = start.x, start.scores, start.objective
-        gradient, direction = self.first_gradient(start), torch.zeros_like(x)
-        length = torch.full_like(objective, self.recipe.step_size)
+        """Stride until J is higher than before, from the same point and half as long if it is not."""
+        recipe, x, scores, objective = self.recipe, start.x, start.scores, start.objective
+        gradient, momentum = self.first_gradient(start), torch.zeros_like(x)
+        walker, slope, direction = x.clone(), gradient.clone(), momentum.clone()
+        length = torch.full_like(objective, recipe.step_size)
         going = torch.arange(len(x), device=x.device)
-        while True:
+
+        def stride(rows: Tensor) -> Tensor:
+            """Move the walkers of some classes, and say which have reached no new height."""
+            direction[rows] = recipe.momentum * direction[rows] + slope[rows]
+            ahead = length[rows].view(-1, 1, 1, 1) * _unit(_raised(direction[rows], recipe.power))
+            try:
+                view = self.look(walker[rows] + ahead, rows)
+            except NotFiniteError:  # so long a stride that numbers overflow
+                if len(rows) > 1:
+                    return torch.cat([stride(row) for row in rows[:, None]])
+                go_back(rows)
+                return rows
+            higher = view.objective > objective[rows]
+            up, walker[rows] = rows[higher], view.x
+            if number == 1 or len(up):
+                slope[rows] = self.gradient(view)
+            x[up], scores[up], objective[up] = view.x[higher], view.scores[higher], view.objective[higher]
+            gradient[up], momentum[up] = slope[up], direction[up]
+            return rows[~higher]
+
+        def go_back(rows: Tensor) -> None:
+            walker[rows], slope[rows], direction[rows] = x[rows], gradient[rows], momentum[rows]
+            length[rows] /= 2
+
+        for number in itertools.count(1):
             # The last step was given away with its tensors: these are new.
             x, scores, objective = x.clone(), scores.clone(), objective.clone()
-            direction = self.recipe.momentum * direction + gradient
-            left = going
-            for trial in range(HALVINGS):
-                if trial == TRIALS_WITH_MOMENTUM:
-                    direction[left] = gradient[left]
-                view, higher = self.attempt(x, direction, length, objective, left)
-                up, left = left[higher], left[~higher]
-                if view is not None and len(up):
-                    x[up], scores[up], objective[up] = view.x[higher], view.scores[higher], view.objective[higher]
-                    gradient[up] = self.gradient(view)[higher]
-                length[up] *= GROWTH
-                length[left] /= 2
+            left, shortest = going, torch.finfo(x.dtype).eps * x.flatten(1).norm(dim=1).clamp_min(1)
+            for trial in itertools.count(1):
+                left = stride(left)
+                if number > 1 or trial % PATIENCE == 0:
+                    go_back(left)
+                left = left[length[left] > shortest[left]]
                 if not len(left):
                     break
-            going = going[~torch.isin(going, left)]
+                if number > 1 and trial == MOMENTUM_TRIALS:
+                    momentum[left] = direction[left] = 0
+            going = going[length[going] > shortest[going]]
             if not len(going):
                 return
+            length[going] *= LONGER
             yield _Place(x, scores, objective, going)
-
-    def attempt(
-        self, x: Tensor, direction: Tensor, length: Tensor, objective: Tensor, rows: Tensor
-    ) -> tuple[_View | None, Tensor]:
-        """Look at what lies a step ahead of some rows, and say which of them would be higher there."""
-        try:
-            view = self.look(x[rows] + length[rows].view(-1, 1, 1, 1) * _unit(direction[rows]), rows)
-        except NotFiniteError:  # a step so long that numbers overflow is halved like any other bad one
-            return None, torch.zeros_like(rows, dtype=torch.bool)
-        return view, view.objective > objective[rows]
 
     def striding(self, start: _View) -> Iterator[_Place]:
         """Each step goes along d, or d/‖d‖, as far as the recipe says."""
         recipe, x = self.recipe, start.x
         gradient, direction = self.first_gradient(start), torch.zeros_like(x)
+        glances = recipe.jitter > 0 or recipe.mirror
         going = torch.arange(len(x), device=x.device)
         for number in itertools.count(1):
             share = (number - 1) / max(recipe.steps - 1, 1)
+            gradient = self.glances(x) if glances else gradient
             direction = recipe.momentum * direction + gradient
             size = _between(recipe.step_size, recipe.last_step_size, share)
             x = x + size * (_unit(_raised(direction, recipe.power)) if recipe.step_rule == "unit" else direction)
-            if recipe.blur and number % recipe.blur_every == 0:
+            if number % recipe.blur_every == 0:
                 x = _blurred(x, _between(recipe.blur, recipe.last_blur, share))
+            if number == recipe.steps:
+                x = recipe.contrast * x
             view = self.look(x)
             yield _Place(x, view.scores, view.objective, going)
-            gradient = self.glances(x) if recipe.jitter or recipe.mirror else self.gradient(view)
+            gradient = gradient if glances else self.gradient(view)
 
     def glances(self, x: Tensor) -> Tensor:
         """The mean gradient of some glances at each image: rolled, and perhaps in the mirror, at random."""
@@ -453,12 +481,14 @@ class _Ascent:
 def _climb(ascent: _Ascent, x: Tensor) -> Iterator[tuple[Step, ...]]:
     """Turn the places of an ascent into steps, and numbers that overflow into an error that says what to lower."""
     recipe, everyone = ascent.recipe, range(len(x))
-    start = ascent.look(x)
+    with _recording():
+        start = ascent.look(x)
     latest = _steps(ascent, 0, _Place(*start[:3], torch.tensor(everyone)), {})
     places = ascent.rising(start) if recipe.step_rule == "rising" else ascent.striding(start)
     for number in range(1, recipe.steps + 1):
         try:
-            place = next(places, None)
+            with _recording():
+                place = next(places, None)
         except NotFiniteError as error:
             raise DivergedError(
                 f"the ascent diverged in step {number} ({error}). Lower step_size={recipe.step_size:g}, or use "
@@ -489,8 +519,17 @@ def _steps(ascent: _Ascent, number: int, place: _Place, before: dict[int, Step])
 
 def _unit(x: Tensor) -> Tensor:
     """Each image of the batch divided by its length ‖·‖₂; zero stays zero."""
+    tiny = torch.finfo(x.dtype).tiny
+    x = x / x.abs().amax((1, 2, 3), keepdim=True).clamp_min(tiny)  # so that no square overflows
     norm: Tensor = torch.linalg.vector_norm(x, dim=(1, 2, 3), keepdim=True)
-    return x / norm.clamp_min(torch.finfo(x.dtype).tiny)
+    return x / norm.clamp_min(tiny)
+
+
+@contextmanager
+def _recording() -> Iterator[None]:
+    """Gradients can be taken, whatever mode the caller is in. Never held while a step is given away."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
 
 
 def _raised(x: Tensor, power: float) -> Tensor:
@@ -507,7 +546,7 @@ def _blurred(x: Tensor, sigma: float) -> Tensor:
         return x
     radius = min(math.ceil(3 * sigma), x.shape[2] - 1, x.shape[3] - 1)
     distance = torch.arange(-radius, radius + 1, dtype=x.dtype, device=x.device)
-    kernel = torch.exp(-distance.square() / (2 * sigma**2))
+    kernel = torch.exp(-(distance / sigma).square() / 2)
     kernel = (kernel / kernel.sum()).repeat(x.shape[1], 1)
     x = pad(x, (radius,) * 4, mode="reflect")
     x = conv2d(x, kernel[:, None, :, None], groups=x.shape[1])

@@ -239,7 +239,7 @@ def filmstrip(pictures: Sequence[Image.Image], labels: Sequence[str] = (), count
 
     Args:
         pictures: of an ascent, in order; RGB, of any size.
-        labels: a line under each of `pictures`, or none.
+        labels: a line over each of `pictures`, or none.
         count: how many are shown, at most.
 
     Returns:

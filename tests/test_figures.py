@@ -349,3 +349,213 @@ def test_the_heat_map_grows_lighter_all_the_way(vision):
     assert np.diff(lightness).min() > 0
     assert lightness[0] < 1
     assert lightness[-1] > 95
+
+
+# --- an ascent, to look at -------------------------------------------------------------------------------------------
+
+
+def flat(*colours):
+    return [Image.new("RGB", (8, 6), colour) for colour in colours]
+
+
+def test_contrast_is_stretched_as_worked_out_on_paper():
+    """The mean is (110, 100, 90), the deviations are 10 or 0, so the quantile is 10: p' = 128 + 12.7 (p − m)."""
+    two = Image.fromarray(np.array([[[100, 100, 100], [120, 100, 80]]], np.uint8))
+    with no_trace(two):
+        assert np.asarray(figures.stretch_contrast(two)).tolist() == [[[1, 128, 255], [255, 128, 1]]]
+
+
+def test_one_quantile_serves_the_three_channels_so_that_hues_stay():
+    """The red differs by 40 at most and the green by 4: a quantile for each would make them alike."""
+    gentle = np.full((2, 2, 3), 100, np.uint8)
+    gentle[0] += np.array([40, 4, 0], np.uint8)
+    gentle[1] -= np.array([40, 4, 0], np.uint8)
+    stretched = np.asarray(figures.stretch_contrast(Image.fromarray(gentle))).tolist()
+    assert stretched == [[[255, 141, 128]] * 2, [[1, 115, 128]] * 2]
+
+
+@given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3))))
+def test_stretching_equals_nested_loops(array):
+    height, width, _ = array.shape
+    mean = [sum(float(v) for v in array[:, :, channel].ravel()) / (height * width) for channel in range(3)]
+    away = sorted(
+        abs(float(array[i, j, channel]) - mean[channel])
+        for i, j, channel in itertools.product(range(height), range(width), range(3))
+    )
+    place = 0.995 * (len(away) - 1)
+    low = int(place)
+    reach = away[low] + (place - low) * (away[min(low + 1, len(away) - 1)] - away[low])
+    found = levels(figures.stretch_contrast(Image.fromarray(array)))
+    if away[-1] < 1e-9:
+        assert (found == 128).all()
+    elif reach > 1e-3:
+        for i, j, channel in itertools.product(range(height), range(width), range(3)):
+            exact = 128 + 127 * (array[i, j, channel] - mean[channel]) / reach
+            assert abs(found[i, j, channel] - min(max(exact, 0), 255)) <= 0.51
+
+
+def test_a_few_extreme_pixels_do_not_hide_the_rest_and_are_clipped():
+    array = np.full((40, 50, 3), 100, np.uint8)
+    array[::2] = 104
+    array[0, 0], array[1, 1] = 255, 0
+    stretched = np.asarray(figures.stretch_contrast(Image.fromarray(array)))
+    assert stretched[0, 0].tolist() == [255] * 3
+    assert stretched[1, 1].tolist() == [0] * 3
+    assert int(stretched[2, 0, 0]) - int(stretched[3, 0, 0]) > 240
+
+
+def test_several_pictures_can_be_stretched_alike():
+    one = Image.fromarray(np.array([[[100, 100, 100], [120, 100, 80]]], np.uint8))
+    other = Image.fromarray(np.array([[[110, 101, 90], [105, 0, 92], [255, 99, 90]]], np.uint8))
+    with no_trace(one, other):
+        found = np.asarray(figures.stretch_contrast(other, like=one)).tolist()
+    assert found == [[[128, 141, 128], [64, 0, 153], [255, 115, 128]]]  # 128 − 63.5 = 64.5 and 128 + 25.4
+    assert np.array_equal(figures.stretch_contrast(one, like=one), figures.stretch_contrast(one))
+    assert not np.array_equal(figures.stretch_contrast(other), found)
+
+
+def test_one_colour_becomes_grey_and_its_shape_stays():
+    for colour in ((0, 0, 0), (255, 0, 7), (123, 45, 67)):
+        stretched = figures.stretch_contrast(Image.new("RGB", (7, 3), colour))
+        assert (stretched.mode, stretched.size) == ("RGB", (7, 3))
+        assert (np.asarray(stretched) == 128).all()
+    assert figures.stretch_contrast(picture().convert("L")).size == (80, 60)
+
+
+@pytest.mark.parametrize(("pictures", "count", "chosen"), [
+    (10, 4, [0, 3, 6, 9]), (11, 6, [0, 2, 4, 6, 8, 10]), (6, 6, [0, 1, 2, 3, 4, 5]), (3, 6, [0, 1, 2]), (9, 2, [0, 8]),
+    (9, 1, [8]), (1, 6, [0]), (101, 5, [0, 25, 50, 75, 100]),
+])  # fmt: skip
+def test_a_filmstrip_shows_first_and_last_and_others_between(pictures, count, chosen):
+    film = flat(*[(2 * i, 255 - i, 7) for i in range(pictures)])
+    with no_trace(*film):
+        figure = figures.filmstrip(film, [f"step {i}" for i in range(pictures)], count)
+    assert [axes.get_title() for axes in figure.axes] == [f"step {i}" for i in chosen]
+    for shown, i in zip(pictures_in(figure), chosen, strict=True):
+        assert np.array_equal(shown, film[i])
+    prints(figure)
+
+
+@given(st.integers(1, 300), st.integers(2, 60))
+def test_what_a_film_keeps_is_spread_evenly(count, most):
+    chosen = figures._spread(count, most)
+    assert len(chosen) == min(count, most)
+    assert (chosen[0], chosen[-1]) == (0, count - 1)
+    gaps = {later - earlier for earlier, later in itertools.pairwise(chosen)}
+    assert not gaps or (min(gaps) >= 1 and max(gaps) - min(gaps) <= 1)
+
+
+def test_a_filmstrip_needs_no_labels_and_shows_six():
+    figure = figures.filmstrip(flat(*[(i, i, i) for i in range(40)]))
+    assert [axes.get_title() for axes in figure.axes] == [""] * 6
+    assert [shown[0, 0, 0] for shown in pictures_in(figure)] == [0, 8, 16, 23, 31, 39]
+
+
+@pytest.mark.parametrize(("pictures", "labels", "count", "message"), [
+    (0, 0, 6, "at least one picture and a count of 1 or more, got 0 and 6"), (3, 0, 0, "got 3 and 0"),
+    (3, 0, -1, "a count of 1 or more"), (3, 2, 6, "a label for each of the 3 pictures or none, got 2"),
+])  # fmt: skip
+def test_a_filmstrip_of_nothing_is_refused(pictures, labels, count, message):
+    with pytest.raises(ValueError, match=message):
+        figures.filmstrip(flat(*[(i, i, i) for i in range(pictures)]), ["a"] * labels, count)
+
+
+def played(file):
+    """The frames of a film as arrays, how long each is shown in milliseconds, and how often it is repeated."""
+    with Image.open(file) as film:
+        frames, times = [], []
+        for i in range(getattr(film, "n_frames", 1)):
+            film.seek(i)
+            film.load()
+            frames.append(levels(film.convert("RGB")))
+            times.append(film.info.get("duration"))
+        return film.format, frames, times, film.info.get("loop")
+
+
+GREYS = [(g, 255 - g, 90) for g in range(0, 250, 25)]
+
+
+@pytest.mark.parametrize("kind", ["gif", "webp", "GIF"])
+def test_a_film_plays_each_picture_in_order_and_stays_at_the_last(kind, tmp_path):
+    film, file = flat(*GREYS), tmp_path / f"ascent.{kind}"
+    with no_trace(*film):
+        figures.save_film(film, file, seconds=2)
+    name, frames, times, loop = played(file)
+    assert name == kind.upper()
+    assert len(frames) == 10
+    for frame, colour in zip(frames, GREYS, strict=True):
+        assert np.abs(frame - colour).max() <= 6
+    assert times == [200] * 9 + [1200]
+    assert loop == 0
+
+
+@pytest.mark.parametrize("kind", ["gif", "webp"])
+def test_a_film_of_many_pictures_keeps_the_most_that_it_may(kind):
+    stream = io.BytesIO()
+    figures.save_film(flat(*[(i, 0, 255 - i) for i in range(200)]), stream, seconds=1, most=5, kind=kind)
+    name, frames, times, _ = played(io.BytesIO(stream.getvalue()))
+    assert name == kind.upper()
+    for frame, shade in zip(frames, (0, 50, 100, 149, 199), strict=True):
+        assert np.abs(frame - (shade, 0, 255 - shade)).max() <= 6
+    assert times == [200] * 4 + [1200]
+
+
+def test_a_film_has_sixty_pictures_at_most_and_takes_four_seconds_unless_told_otherwise(tmp_path):
+    figures.save_film(flat(*[(i, 0, 61 * i % 256) for i in range(200)]), str(tmp_path / "a.webp"))
+    _, frames, times, _ = played(tmp_path / "a.webp")
+    assert len(frames) == 60
+    assert sum(times) == pytest.approx(5000, abs=60)
+
+
+@pytest.mark.parametrize("kind", ["gif", "webp"])
+def test_no_picture_is_shown_for_less_than_twenty_milliseconds(kind):
+    stream = io.BytesIO()
+    figures.save_film(flat(*GREYS), stream, seconds=0.01, kind=kind)
+    assert played(stream)[2] == [20] * 9 + [1020]
+
+
+@pytest.mark.parametrize("kind", ["gif", "webp"])
+def test_a_picture_that_comes_twice_takes_its_time_twice(kind):
+    stream = io.BytesIO()
+    figures.save_film(flat("red", "red", "blue", "blue"), stream, seconds=2, kind=kind)
+    _, frames, times, _ = played(stream)
+    assert sum(times) == 3000
+    assert np.abs(frames[-1] - (0, 0, 255)).max() <= 6
+
+
+@pytest.mark.parametrize("kind", ["gif", "webp"])
+def test_a_film_of_one_picture_is_that_picture(kind):
+    for most, shades in ((60, [40]), (1, [0, 20, 40])):
+        stream = io.BytesIO()
+        figures.save_film(flat(*[(shade, 0, 0) for shade in shades]), stream, most=most, kind=kind)
+        _, frames, _, _ = played(stream)
+        assert len(frames) == 1
+        assert np.abs(frames[0] - (40, 0, 0)).max() <= 6
+
+
+def test_a_webp_keeps_the_colours_of_a_photo_and_a_gif_nearly():
+    film = [Image.fromarray(np.roll(np.add.outer(np.arange(60), np.arange(80))[..., None] * [1, 0.5, 1.5], i, 1)
+                            .astype(np.uint8)) for i in range(3)]  # fmt: skip
+    for kind, off in (("webp", 4), ("gif", 8)):
+        stream = io.BytesIO()
+        figures.save_film(film, stream, kind=kind)
+        for frame, expected in zip(played(stream)[1], film, strict=True):
+            assert np.abs(frame - levels(expected)).mean() < off
+
+
+@pytest.mark.parametrize(("pictures", "file", "options", "message"), [
+    (flat("red"), "film.mp4", {}, r"ends in \.gif or \.webp, or one of them as `kind`, got 'mp4'"),
+    (flat("red"), "film", {}, r"got ''"), (flat("red"), "film.png", {}, "got 'png'"),
+    (flat("red"), io.BytesIO(), {}, "as `kind`, got ''"), (flat("red"), io.BytesIO(), {"kind": "png"}, "got 'png'"),
+    ([], "film.gif", {}, "pictures of one size, got none"),
+    ([picture(), picture(61)], "film.gif", {}, r"of one size, got \[\(80, 60\), \(80, 61\)\]. Resize them first"),
+    (flat("red"), "film.gif", {"seconds": 0}, "a time above 0 seconds"),
+    (flat("red"), "film.gif", {"seconds": -1}, "a time above 0 seconds"),
+    (flat("red"), "film.gif", {"seconds": np.nan}, "a time above 0 seconds"),
+    (flat("red"), "film.gif", {"seconds": np.inf}, "a time above 0 seconds"),
+    (flat("red"), "film.gif", {"most": 0}, "at least 1 picture at most, got 4.0 and 0"),
+])  # fmt: skip
+def test_a_film_that_cannot_be_saved_is_refused_and_no_file_is_left(pictures, file, options, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        figures.save_film(pictures, tmp_path / file if isinstance(file, str) else file, **options)
+    assert not list(tmp_path.iterdir())

@@ -99,13 +99,13 @@ from importlib import import_module
 from itertools import permutations
 from types import FunctionType
 
-names = "seeds", "localise", "graph_cut", "colour_models"
+names = "seeds", "localise", "graph_cut", "colour_models", "class_model"
 ways = {
     "file": lambda name: import_module(f"deepinside_edu.{name}"),
     "attribute": lambda name: getattr(import_module("deepinside_edu"), name),
     "from": lambda name: exec(f"from deepinside_edu import {name}"),
 }
-for order in permutations(names):
+for order in permutations(names, 2):
     for way in ways.values():
         for module in [m for m in sys.modules if m.split(".")[0] == "deepinside_edu"]:
             del sys.modules[module]

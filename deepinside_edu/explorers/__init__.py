@@ -1,7 +1,8 @@
 """Interactive widgets, one a file: thin views that hold state and ask a step function for the next picture."""
 
+from .class_model import class_model
 from .localisation import localisation
 from .saliency import saliency
 from .scores import scores
 
-__all__ = ["localisation", "saliency", "scores"]
+__all__ = ["class_model", "localisation", "saliency", "scores"]

@@ -1,0 +1,386 @@
+// The browser's half of the class-model studio: it keeps every picture and score that came, so that scrubbing, contrast
+// and curves ask the kernel for nothing. The kernel sends two kinds of messages, "state" and "steps", each with its run.
+
+const RIVALS = 3;
+const COLOURS = ["#0072b2", "#c85a00", "#008a63", "#b0508a"]; // 3:1 and more on white and on black
+const DASHES = [[], [6, 3], [2, 3], [9, 3, 2, 3]]; // told apart without colours too
+const LISTED = 12;
+const PATIENCE = 10; // seconds
+const STRETCHED = 0.995; // the quantile of figures.stretch_contrast
+
+function h(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else element.setAttribute(name, value);
+  }
+  // JupyterLab takes arrow keys, Enter and letters away from whatever is not a text field.
+  if (["input", "select", "button"].includes(tag)) element.dataset.lmSuppressShortcuts = "true";
+  element.append(...children);
+  return element;
+}
+
+const bytes = (view, Type) => new Type(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));
+
+/** p' = 128 + 127 (p − m) / q in place, exactly as figures.stretch_contrast: m the mean colour, q a quantile. */
+function stretch(rgba) {
+  const pixels = rgba.length / 4;
+  const counts = [0, 1, 2].map(() => new Uint32Array(256));
+  for (let i = 0; i < rgba.length; i += 4) for (let c = 0; c < 3; c++) counts[c][rgba[i + c]]++;
+  const means = counts.map((n) => n.reduce((sum, count, level) => sum + count * level, 0) / pixels);
+  const deviations = counts.flatMap((n, c) => [...n].map((count, level) => [Math.abs(level - means[c]), count]));
+  deviations.sort((a, b) => a[0] - b[0]);
+  const at = (rank) => { for (const [d, count] of deviations) if ((rank -= count) < 0) return d; };
+  const rank = STRETCHED * (3 * pixels - 1), low = Math.floor(rank);
+  const reach = at(low) + (rank - low) * (at(Math.ceil(rank)) - at(low)) || 127;
+  for (let i = 0; i < rgba.length; i++) if (i % 4 < 3) rgba[i] = Math.round(128 + (127 / reach) * (rgba[i] - means[i % 4]));
+}
+
+/** What has been sent, shared by every view of one widget. */
+class Film {
+  listeners = new Set();
+  constructor(model) {
+    this.clear({ run: 0, about: {}, state: "ready", message: "", rate: 0 });
+    this.model = model;
+    model.on("msg:custom", (content, buffers) => this.take(content, buffers));
+    this.ask({ do: "hello" });
+  }
+  ask(content, buffers) {
+    this.expect();
+    this.model.send(content, undefined, buffers);
+  }
+  /** A kernel that died or was restarted says nothing: then the page has to. */
+  expect() {
+    clearTimeout(this.waiting);
+    this.waiting = setTimeout(() => {
+      this.progress.message = `No answer for ${PATIENCE} seconds. The kernel may be busy with a cell; if it was restarted ` +
+        "or has died, run this cell again.";
+      this.tell();
+    }, 1000 * PATIENCE);
+  }
+  tell() { for (const listener of this.listeners) listener(); }
+  clear(progress) {
+    Object.assign(this, { progress, values: [], scores: [], pictures: new Map(), numbers: [], looked: 0 });
+  }
+  take(content, buffers) {
+    clearTimeout(this.waiting);
+    if (content.state === "running") this.expect();
+    if (content.kind === "film") return this.offer(content, buffers);
+    if (content.run < this.progress.run) return;
+    if (content.run > this.progress.run) this.clear(content);
+    this.progress = content;
+    if (content.values) {
+      const classes = buffers[0].byteLength / 4 / content.values.length;
+      const scores = bytes(buffers[0], Float32Array);
+      content.values.forEach((value, i) => {
+        this.values[content.first + i] = value;
+        this.scores[content.first + i] = scores.subarray(i * classes, (i + 1) * classes);
+      });
+      const number = content.first + content.values.length;
+      this.pictures.set(number, { size: content.size, rgb: bytes(buffers[1], Uint8Array) });
+      this.numbers = [...this.pictures.keys()].sort((a, b) => a - b);
+    }
+    this.tell();
+  }
+  offer(content, buffers) {
+    if (content.name) {
+      const url = URL.createObjectURL(new Blob([bytes(buffers[0], Uint8Array)]));
+      h("a", { href: url, download: content.name }).click();
+      setTimeout(() => URL.revokeObjectURL(url), 1000);
+    }
+    this.progress.message = content.message;
+    this.making = "";
+    this.tell();
+  }
+  /** The number of the step that is looked at: what was scrubbed to, else the latest with a picture. */
+  get number() { return this.looked || this.numbers.at(-1) || 0; }
+}
+
+function drawPicture(canvas, picture, contrast) {
+  if (!picture) return canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
+  const [width, height] = picture.size;
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+  const image = new ImageData(width, height);
+  for (let i = 0, j = 0; j < picture.rgb.length; i += 4, j += 3) {
+    image.data[i] = picture.rgb[j];
+    image.data[i + 1] = picture.rgb[j + 1];
+    image.data[i + 2] = picture.rgb[j + 2];
+    image.data[i + 3] = 255;
+  }
+  if (contrast === "stretched") stretch(image.data);
+  canvas.getContext("2d").putImageData(image, 0, 0);
+}
+
+const share = (p) => (p > 0.9995 ? "> 0.999" : p.toPrecision(3));
+
+/** The target first, then its strongest rivals at one step. */
+function strongest(scores, target) {
+  const rivals = [];
+  scores?.forEach((score, c) => {
+    if (c === target || (rivals.length === RIVALS && score <= scores[rivals.at(-1)])) return;
+    rivals.push(c);
+    rivals.sort((a, b) => scores[b] - scores[a]);
+    rivals.length = Math.min(rivals.length, RIVALS);
+  });
+  return [target, ...rivals];
+}
+
+function drawCurves(canvas, film, classes) {
+  const scale = window.devicePixelRatio || 1, width = 300, height = 250, left = 36, right = width - 8;
+  Object.assign(canvas, { width: width * scale, height: height * scale });
+  const pen = canvas.getContext("2d"), ink = getComputedStyle(canvas).color;
+  pen.scale(scale, scale);
+  pen.font = "11px system-ui, sans-serif";
+  const total = film.progress.about.total || 1;
+  const x = (i) => left + ((right - left) * i) / Math.max(total - 1, 1);
+  const panel = (top, bottom, name, low, high, curves) => {
+    const y = (value) => bottom - ((bottom - top) * (value - low)) / (high - low || 1);
+    pen.fillStyle = pen.strokeStyle = ink;
+    Object.assign(pen, { lineWidth: 1, textAlign: "left" });
+    pen.setLineDash([]);
+    pen.strokeRect(left, top, right - left, bottom - top);
+    pen.fillText(name, left, top - 4);
+    pen.textAlign = "right";
+    pen.fillText(Number(high.toPrecision(3)), left - 4, top + 8);
+    pen.fillText(Number(low.toPrecision(3)), left - 4, bottom);
+    curves.forEach((curve, k) => {
+      pen.beginPath();
+      for (let i = 0; i < film.values.length; i++) if (film.values[i]) pen.lineTo(x(i), y(curve(i)));
+      Object.assign(pen, { strokeStyle: COLOURS[k], lineWidth: k ? 1.5 : 2.5 });
+      pen.setLineDash(DASHES[k]);
+      pen.stroke();
+    });
+    if (!film.number) return;
+    pen.beginPath();
+    pen.moveTo(x(film.number - 1), top);
+    pen.lineTo(x(film.number - 1), bottom);
+    Object.assign(pen, { strokeStyle: ink, lineWidth: 1 });
+    pen.setLineDash([]);
+    pen.stroke();
+  };
+  let low = Infinity, high = -Infinity;
+  film.scores.forEach((scores) => classes.forEach((c) => {
+    low = Math.min(low, scores[c]);
+    high = Math.max(high, scores[c]);
+  }));
+  if (low > high) [low, high] = [0, 1];
+  panel(16, 138, "score S_c, before the softmax", low, high, classes.map((c) => (i) => film.scores[i][c]));
+  panel(160, 228, "probability P_c of the target", 0, 1, [(i) => film.values[i][1]]);
+  pen.fillStyle = ink;
+  pen.fillText(`step ${total}`, right, 244);
+  pen.textAlign = "left";
+  pen.fillText("1", left, 244);
+}
+
+function classSearch(model, id, send) {
+  const labels = model.get("labels"), name = (c) => `${labels[c]} (${c})`;
+  let found = [], active = 0;
+  const list = h("ul", { id: `${id}-list`, role: "listbox", "aria-label": "matching classes", hidden: "" });
+  const input = h("input", {
+    id: `${id}-class`, role: "combobox", "aria-expanded": "false", "aria-controls": list.id, "aria-autocomplete": "list",
+    autocomplete: "off", spellcheck: "false", size: 24,
+  });
+  const close = () => {
+    list.hidden = true;
+    input.setAttribute("aria-expanded", "false");
+    input.removeAttribute("aria-activedescendant");
+  };
+  const restore = () => {
+    close();
+    input.value = name(model.get("class_index"));
+    if (document.activeElement === input) input.select();
+  };
+  const choose = (c) => {
+    model.set("class_index", c);
+    model.save_changes();
+    restore();
+  };
+  const show = () => {
+    list.replaceChildren(...found.map((c, i) =>
+      h("li", { role: "option", id: `${id}-${i}`, "aria-selected": i === active, onmousedown: (event) => {
+        event.preventDefault(); // the text field keeps the focus
+        choose(c);
+      } }, name(c))));
+    list.hidden = !found.length;
+    input.setAttribute("aria-expanded", String(!list.hidden));
+    if (list.hidden) return input.removeAttribute("aria-activedescendant");
+    input.setAttribute("aria-activedescendant", `${id}-${active}`);
+    list.children[active].scrollIntoView?.({ block: "nearest" });
+  };
+  input.addEventListener("input", () => {
+    const text = input.value.trim().toLowerCase();
+    const fits = [...labels.keys()].filter((c) => labels[c].toLowerCase().includes(text) || String(c) === text);
+    const rank = (c) => (labels[c].toLowerCase() === text ? 0 : labels[c].toLowerCase().startsWith(text) ? 1 : 2);
+    found = text ? fits.sort((a, b) => rank(a) - rank(b) || a - b).slice(0, LISTED) : [];
+    active = 0;
+    show();
+  });
+  input.addEventListener("keydown", (event) => {
+    const move = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (move && found.length) active = (active + move + found.length) % found.length;
+    else if (event.key === "Escape") return restore();
+    else if (event.key !== "Enter") return;
+    event.preventDefault();
+    if (move) return show();
+    if (!list.hidden) choose(found[active]);
+    else if (input.value !== name(model.get("class_index"))) {
+      send({ do: "find", text: input.value });
+      input.select(); // if nothing is found, the next text takes its place
+    }
+  });
+  const select = () => { if (input.value === name(model.get("class_index"))) input.select(); };
+  input.addEventListener("focus", select);
+  input.addEventListener("click", () => setTimeout(select)); // the click itself would undo the selection
+  input.addEventListener("blur", restore);
+  model.on("change:class_index", restore);
+  restore();
+  // Beside the label, not inside: the list is no part of the name.
+  return h("div", { class: "field" }, h("label", { for: input.id }, "class: type part of its name"), input, list);
+}
+
+function render({ model, el, film }) {
+  const id = `class-model-${Math.random().toString(36).slice(2)}`;
+  const send = (content, buffers) => film.ask(content, buffers);
+  const undo = []; // what a view that goes away takes back
+  const on = (name, react) => { model.on(name, react); undo.push(() => model.off(name, react)); };
+
+  const bound = (trait, label, control, read) => { // a control that shows a trait and sets it
+    const update = () => { control.value = model.get(trait); };
+    control.addEventListener("change", () => { model.set(trait, read(control)); model.save_changes(); });
+    on(`change:${trait}`, update);
+    queueMicrotask(update);
+    return h("label", {}, label, control);
+  };
+  const options = (pairs) => pairs.map(([value, text]) => h("option", { value }, text));
+  const select = (trait, label, pairs) => bound(trait, label, h("select", {}, ...options(pairs)), (c) => c.value);
+  const number = (trait, label, limits) =>
+    bound(trait, label, h("input", { type: "number", ...limits }), (c) => c.value === "" ? null : c.valueAsNumber);
+
+  const button = (text, action, main) =>
+    h("button", { type: "button", class: main ? "first" : "", onclick: (event) => {
+      if (event.currentTarget.getAttribute("aria-disabled") !== "true") action();
+    } }, text);
+  const ask = (what) => () => { film.looked = 0; send({ do: what }); };
+  const run = button("Run", ask("run"), true), pause = button("Pause", ask("pause"));
+  const step = button("Step", ask("step")), reset = button("Reset", ask("reset"));
+  const films = ["gif", "webp"].map((type) =>
+    button(type === "gif" ? "Film as GIF" : "Film as WebP", () => { film.making = type; update(); send({ do: "film", type }); }));
+
+  const start = h("select");
+  const fill = () => {
+    const called = { zero: "zero (the mean colour)", noise: "noise" };
+    start.replaceChildren(...options(model.get("starts").map((s) => [s, called[s] || `photo: ${s.replaceAll("_", " ")}`])));
+    start.value = model.get("start");
+  };
+  on("change:starts", fill);
+  fill();
+  const upload = h("input", { type: "file", accept: "image/*", onchange: async () => {
+    const [file] = upload.files;
+    if (file) send({ do: "upload" }, [await file.arrayBuffer()]);
+    upload.value = "";
+  } });
+
+  const about = h("p"), status = h("p", { class: "status", role: "status" });
+  const bar = h("progress", { "aria-label": "steps done", value: 0 }), pace = h("span");
+  const picture = h("canvas", { class: "picture", role: "img", width: 224, height: 224 });
+  const curves = h("canvas", { role: "img", class: "curves" });
+  const caption = h("figcaption", { class: "shown" }), legend = h("table");
+  const scrub = h("input", { type: "range", min: 0, max: 0, step: 1, value: 0 });
+  scrub.addEventListener("input", () => {
+    const i = scrub.valueAsNumber;
+    film.looked = i === film.numbers.length - 1 ? 0 : film.numbers[i];
+    update();
+  });
+  scrub.addEventListener("change", () => { model.set("shown", film.looked); model.save_changes(); });
+
+  function update() {
+    const { about: what, state, message, rate } = film.progress, done = film.values.length, n = film.number;
+    const total = what.total || 0, labels = model.get("labels"), contrast = model.get("contrast");
+    about.textContent = model.get("recipe");
+    const words = { ready: "Ready: press Run.", running: "Running.", paused: `Paused at step ${done}.`,
+      finished: "Finished.", failed: "Stopped." };
+    const said = film.making ? `Making the ${film.making.toUpperCase()} …` : [words[state], message].filter(Boolean).join(" ");
+    if (status.textContent !== said) status.textContent = said; // said once, not at every step
+    Object.assign(bar, { max: total || 1, value: done });
+    const left = rate ? Math.ceil((total - done) / rate) : 0;
+    pace.textContent = `step ${done} of ${total}` + (rate ? ` · ${rate.toPrecision(2)} steps a second` : "") +
+      (state === "running" && rate ? ` · ${left} s left` : "");
+    const able = (control, yes) => control.setAttribute("aria-disabled", String(!yes));
+    able(run, state !== "running");
+    able(pause, state === "running");
+    films.forEach((control) => able(control, done && !film.making));
+
+    const shown = film.pictures.get(n), value = film.values[n - 1], classes = strongest(film.scores[n - 1], what.target);
+    drawPicture(picture, shown, contrast);
+    picture.dataset.step = n;
+    Object.assign(scrub, { max: Math.max(film.numbers.length - 1, 0), value: film.numbers.indexOf(n) });
+    scrub.setAttribute("aria-valuetext", n ? `step ${n} of ${total}` : "no step yet");
+    const seen = n ? `${what.label}, ${what.way}, step ${n} of ${total}: S_c ${value[0].toPrecision(3)}, P_c ${share(value[1])}` : "";
+    caption.textContent = n ? seen + (contrast === "stretched" ? " (contrast stretched)" : "") : "no picture yet";
+    picture.setAttribute("aria-label", n ? `The picture that climbs towards ${caption.textContent}` : "no picture yet");
+    drawCurves(curves, film, value ? classes : []);
+    const rows = value ? classes.map((c) => [labels[c], film.scores[n - 1][c].toPrecision(3)]) : [];
+    curves.setAttribute("aria-label", value
+      ? `Curves of ${done} steps: S_c of ${what.label} from ${film.values[0][0].toPrecision(3)} to ${film.values[done - 1][0].toPrecision(3)}, ` +
+        `P_c from ${share(film.values[0][1])} to ${share(film.values[done - 1][1])}. ` +
+        `At step ${n} the strongest rivals are ${rows.slice(1).map((r) => r.join(" ")).join(", ")}.`
+      : "no curves yet");
+    drawLegend(rows);
+  }
+
+  let keys = "";
+  function drawLegend(rows) { // the lines are made once for each set of classes, the scores change in place
+    const now = rows.map(([label]) => label).join("\n");
+    if (now !== keys) legend.replaceChildren(...rows.map(([label], k) => {
+      const line = h("canvas", { width: 28, height: 8, "aria-hidden": "true" });
+      const pen = line.getContext("2d");
+      Object.assign(pen, { strokeStyle: COLOURS[k], lineWidth: k ? 2 : 3 });
+      pen.setLineDash(DASHES[k]);
+      pen.stroke(new Path2D("M0 4H28"));
+      return h("tr", {}, h("td", {}, line), h("th", { scope: "row" }, label), h("td"));
+    }));
+    keys = now;
+    rows.forEach(([, score], k) => { legend.rows[k].cells[2].textContent = score; });
+  }
+
+  let asked = 0; // one drawing a frame, however many messages came
+  const later = () => { asked ||= requestAnimationFrame(() => { asked = 0; update(); }); };
+  film.listeners.add(later);
+  on("change:contrast", later);
+  on("change:recipe", later);
+  const theme = new MutationObserver(later);
+  theme.observe(document.body, { attributes: true });
+
+  const search = classSearch(model, id, send);
+  el.append(h("div", { class: "class-model" },
+    h("div", { class: "row" }, search,
+      select("preset", "preset", [["paper", "paper: the paper's objective"], ["readable", "readable: with later regularisers"]]),
+      select("objective", "objective", [["score", "score S_c"], ["probability", "probability P_c"]]),
+      number("regularisation", "λ", { min: 0, step: "any" }),
+      number("length", "steps", { min: 1, max: model.get("most_steps") }),
+      bound("start", "start", start, (c) => c.value),
+      h("label", {}, "or a photo of yours", upload)),
+    about,
+    h("div", { class: "row buttons" }, run, pause, step, reset, bar, pace), status,
+    h("div", { class: "views" }, h("figure", {}, picture, caption), h("figure", {}, curves, legend)),
+    h("label", { class: "scrub" }, h("span", {}, "go back"), scrub),
+    h("div", { class: "row" },
+      select("contrast", "contrast", [["plain", "as it is: 0 to 255, clipped"],
+        ["stretched", "stretched: 128 + 127 (p − mean) / 99.5 % quantile of |p − mean|"]]),
+      ...films)));
+  update();
+  return () => {
+    undo.forEach((each) => each());
+    film.listeners.delete(later);
+    theme.disconnect();
+  };
+}
+
+// A function, so that each widget has a film of its own.
+export default () => {
+  let film;
+  return {
+    initialize({ model }) { film = new Film(model); },
+    render({ model, el }) { return render({ model, el, film }); },
+  };
+};

@@ -1,0 +1,237 @@
+"""The checks of lesson 4 accept right answers however they are written, and name each known mistake."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import deepinside_edu as di
+from deepinside_edu.exercises.class_model import check_gradient, check_picture
+from deepinside_edu.exercises.verdict import Verdict
+
+LESSON = Path(__file__).parent.parent / "notebooks" / "04_class_model.ipynb"
+
+
+def gradient(network, x, c, lam, value=None, slope_of_penalty=None):
+    """A learner's answer, with holes for mistakes."""
+    leaf = x.clone().requires_grad_()
+    scores = network(leaf)
+    (g,) = torch.autograd.grad(value(scores) if value else scores[0, c], leaf)
+    return g - (slope_of_penalty(x, lam) if slope_of_penalty else 2 * lam * x)
+
+
+def with_mistakes(**mistakes):
+    return lambda *arguments: gradient(*arguments, **mistakes)
+
+
+def of_the_whole_objective(network, x, c, lam):
+    """J built as it is written, and differentiated by backward()."""
+    x = x.clone().requires_grad_(True)
+    (network(x)[0, c] - lam * x.norm() ** 2).backward()
+    return x.grad.numpy()
+
+
+def in_place_of_a_flag(network, x, c, lam):
+    """The tensor that was given may be asked for its gradient itself."""
+    x.requires_grad_()
+    (g,) = torch.autograd.grad(network(x)[:, c].sum(), x)
+    return g - 2 * lam * x
+
+
+def minus_a_descent(network, x, c, lam):
+    loss = -gradient(network, x, c, lam)
+    return (-loss).double()
+
+
+@pytest.mark.parametrize("answer", [gradient, of_the_whole_objective, in_place_of_a_flag, minus_a_descent])
+def test_a_right_gradient_is_accepted(answer):
+    verdict = check_gradient(answer)
+    assert verdict, verdict
+    assert verdict.right is True
+
+
+GRADIENT_MISTAKES = {
+    "penalty's sign is turned round: it is taken": {"slope_of_penalty": lambda x, lam: -2 * lam * x},
+    "factor 2 is forgotten: the": {"slope_of_penalty": lambda x, lam: lam * x},
+    "factor 2 is forgotten, and": {"slope_of_penalty": lambda x, lam: -lam * x},
+    "norm is not squared: x/‖x‖ is the slope of λ‖x‖, the": {"slope_of_penalty": lambda x, lam: lam * x / x.norm()},
+    r"norm is not squared: x/‖x‖ is the slope of λ‖x‖ \(": {"slope_of_penalty": lambda x, lam: 2 * lam * x / x.norm()},
+    "norm is not squared, and": {"slope_of_penalty": lambda x, lam: -lam * x / x.norm()},
+    "penalty itself": {"slope_of_penalty": lambda x, lam: lam * x.square().sum()},
+    r"sum of \|x\|": {"slope_of_penalty": lambda x, lam: lam * x.sign()},
+    "λ is forgotten": {"slope_of_penalty": lambda x, lam: 2 * x},
+    "penalty is missing": {"slope_of_penalty": lambda x, lam: 0},
+    "score's sign": {"value": lambda scores: -scores[0, 1]},
+    "of the probability": {"value": lambda scores: scores.softmax(1)[0, 1]},
+    "of log P_c": {"value": lambda scores: scores.log_softmax(1)[0, 1]},
+    "that the network predicts": {"value": lambda scores: scores.max()},
+    "sum of all scores": {"value": lambda scores: scores.sum()},
+    "score is missing": {"value": lambda scores: 0 * scores.sum()},
+}
+
+
+@pytest.mark.parametrize("words", GRADIENT_MISTAKES)
+def test_a_known_mistake_of_the_gradient_is_named_and_no_other(words):
+    verdict = check_gradient(with_mistakes(**GRADIENT_MISTAKES[words]))
+    assert not verdict
+    assert re.search(words, verdict.message), verdict.message
+    assert not [other for other in GRADIENT_MISTAKES if other != words and re.search(other, verdict.message)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda *a: -gradient(*a), "descent"),
+        (lambda *a: gradient(*a) / gradient(*a).norm(), "divided by the length"),
+        (lambda *a: gradient(*a)[0], r"must be \(1, 3, 5, 6\)"),
+        (lambda network, x, c, lam: network(x)[0, c] - lam * x.square().sum(), "J itself"),
+        (lambda network, x, c, lam: torch.autograd.grad(network(x.requires_grad_())[0, c], x), "gives a tuple"),
+        (lambda *a: gradient(*a) + 1, "The values are wrong"),
+        (lambda *a: gradient(*a) / 0, "divide by zero"),
+        (lambda network, x, c, lam: x.add_(gradient(network, x, c, lam)), "changes x itself"),
+    ],
+)
+def test_other_mistakes_of_the_gradient_are_named(answer, words):
+    verdict = check_gradient(answer)
+    assert not verdict
+    assert re.search(words, verdict.message), verdict.message
+
+
+def test_two_mistakes_at_once_are_both_named():
+    verdict = check_gradient(
+        with_mistakes(value=lambda scores: scores.softmax(1)[0, 1], slope_of_penalty=lambda x, lam: -2 * lam * x)
+    )
+    assert "probability" in verdict.message
+    assert "sign" in verdict.message
+
+
+def picture(x, mean, std, level=lambda plane, mean, std: 255 * (plane * std + mean), clip=(0, 255)):
+    """A learner's answer, with holes for mistakes."""
+    levels = level(x[0].permute(1, 2, 0).double().numpy(), np.array(mean), np.array(std))
+    # What a processor does with a level outside is not the same on all: here it always wraps around.
+    return (levels.round().clip(*clip) if clip else levels.round().astype(np.int64) % 256).astype(np.uint8)
+
+
+def picture_with(**mistakes):
+    return lambda *arguments: picture(*arguments, **mistakes)
+
+
+def by_torch(x, mean, std):
+    mean, std = (torch.tensor(each).view(3, 1, 1) for each in (mean, std))
+    return ((x[0] * std + mean) * 255).clamp(0, 255).byte().permute(1, 2, 0)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        picture,
+        by_torch,
+        lambda *a: Image.fromarray(picture(*a)),
+        lambda *a: np.array([[list(pixel) for pixel in line] for line in picture(*a)]),
+        lambda x, mean, std: np.asarray(di.Classifier(_Scores().eval(), ["a", "b"], (), (4, 6), mean, std).picture(x)),
+    ],
+)
+def test_a_right_picture_is_accepted(answer):
+    verdict = check_picture(answer)
+    assert verdict, verdict
+
+
+class _Scores(torch.nn.Module):
+    def forward(self, x):
+        return x.sum((2, 3))[:, :2]
+
+
+PICTURE_MISTAKES = {
+    "mean is added twice: zero": {"level": lambda p, mean, std: 255 * (p * std + mean + mean)},
+    "mean is added twice, once": {"level": lambda p, mean, std: 255 * ((p + mean) * std + mean)},
+    "mean is not added": {"level": lambda p, mean, std: 255 * p * std},
+    "mean is taken away": {"level": lambda p, mean, std: 255 * (p * std - mean)},
+    "mean is added before": {"level": lambda p, mean, std: 255 * (p + mean) * std},
+    "one number for all": {"level": lambda p, mean, std: 255 * (p * std + mean.mean())},
+    "std is forgotten": {"level": lambda p, mean, std: 255 * (p + mean)},
+    "divide by std": {"level": lambda p, mean, std: 255 * (p / std + mean)},
+    "Red and blue": {"level": lambda p, mean, std: 255 * (p * std + mean)[:, :, ::-1]},
+    "forgot to clip": {"clip": None},
+    "factor 255": {"level": lambda p, mean, std: p * std + mean},
+    "stretched": {"level": lambda p, mean, std: 255 * (p - p.min()) / np.ptp(p)},
+    "The values are wrong": {"level": lambda p, mean, std: 255 * (p * std + mean)[::-1]},
+}
+
+
+@pytest.mark.parametrize("words", PICTURE_MISTAKES)
+def test_a_known_mistake_of_the_picture_is_named_and_no_other(words):
+    verdict = check_picture(picture_with(**PICTURE_MISTAKES[words]))
+    assert not verdict
+    assert re.search(words, verdict.message), verdict.message
+    assert not [other for other in PICTURE_MISTAKES if other != words and re.search(other, verdict.message)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda *a: picture(*a).astype(float), "whole levels, dtype uint8"),
+        (lambda *a: picture(*a)[None], "Drop the batch's axis"),
+        (lambda *a: picture(*a).transpose(2, 0, 1), "colours last"),
+        (lambda *a: picture(*a).transpose(1, 0, 2), "height first"),
+        (lambda *a: picture(*a)[:, :, 0], r"must be \(4, 6, 3\)"),
+        (lambda x, *a: picture(x.mul_(2), *a), "changes x itself"),
+        (picture_with(level=lambda p, mean, std: 255 * (p * std + 2 * mean), clip=None), "twice.*forgot to clip"),
+    ],
+)
+def test_other_mistakes_of_the_picture_are_named(answer, words):
+    verdict = check_picture(answer)
+    assert not verdict
+    assert re.search(words, verdict.message), verdict.message
+
+
+def test_levels_that_wrap_around_give_no_warning_on_the_way():
+    answer = check_picture(lambda x, mean, std: (255 * (x[0].permute(1, 2, 0).numpy() * std + mean)).astype(np.uint8))
+    assert isinstance(answer, Verdict)
+
+
+@pytest.mark.parametrize("check", [check_gradient, check_picture])
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda *_: ..., "Nothing to check yet"),
+        (lambda *_: None, "Nothing to check yet"),
+        (lambda *_: 1 / 0, "ZeroDivisionError"),
+        (lambda *_: [[1, 2], [3]], "tensor or an array|an array"),
+        (lambda *_: "grey", "tensor or an array|must be"),
+        (lambda *_: torch.ones(2, 2), "must be"),
+        (..., "TypeError"),
+    ],
+)
+def test_what_is_no_answer_gets_a_word_and_no_traceback(check, answer, words):
+    verdict = check(answer)
+    assert isinstance(verdict, Verdict)
+    assert not verdict
+    assert re.search(words, verdict.message), verdict.message
+
+
+def test_the_checks_leave_the_random_state_alone():
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    check_gradient(gradient)
+    check_picture(picture)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def solutions():
+    import nbformat
+
+    cells = nbformat.read(LESSON, as_version=4).cells
+    hidden = [part for cell in cells if cell.cell_type == "markdown" for part in cell.source.split("<details>")[1:]]
+    return [code for part in hidden for code in re.findall(r"```python\n(.*?)```", part, re.DOTALL)]
+
+
+@pytest.mark.parametrize(("name", "check"), [("my_gradient", check_gradient), ("my_picture", check_picture)])
+def test_the_lesson_s_own_solution_is_right(name, check):
+    (code,) = [code for code in solutions() if f"def {name}(" in code]
+    names = {"torch": torch, "np": np, "di": di}
+    exec(code, names)
+    verdict = check(names[name])
+    assert verdict, verdict
