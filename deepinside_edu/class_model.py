@@ -267,7 +267,8 @@ def class_model(
     random = torch.Generator().manual_seed(int(random_state))
     with torch.inference_mode(False):
         x = _start(classifier, start, len(classes), random)
-    steps = _climb(_Ascent(classifier, torch.tensor(classes, device=x.device), recipe, random), x)
+        ascent = _Ascent(classifier, torch.tensor(classes, device=x.device), recipe, random)
+    steps = _climb(ascent, x)
     return steps if several else _alone(steps)
 
 
@@ -378,7 +379,7 @@ class _Ascent:
         value = of_all.gather(1, self.classes[rows, None])[:, 0]
         objective = value.detach() - self.recipe.weight * x.square().sum((1, 2, 3))
         if not bool(objective.isfinite().all()):
-            raise NotFiniteError("the objective is not finite. Look for huge values in the image, or lower λ.")
+            raise NotFiniteError("the objective is not finite.")
         return _View(x, scores.detach(), objective, value, leaf)
 
     def gradient(self, view: _View) -> Tensor:
@@ -482,8 +483,11 @@ def _climb(ascent: _Ascent, x: Tensor) -> Iterator[tuple[Step, ...]]:
     """Turn the places of an ascent into steps, and numbers that overflow into an error that says what to lower."""
     recipe, everyone = ascent.recipe, range(len(x))
     with _recording():
-        start = ascent.look(x)
-    latest = _steps(ascent, 0, _Place(*start[:3], torch.tensor(everyone)), {})
+        try:
+            start = ascent.look(x)
+        except NotFiniteError as error:
+            raise ValueError(f"at the start {error} Begin with smaller values: classifier.prepare(picture).") from error
+        latest = _steps(ascent, 0, _Place(*start[:3], torch.tensor(everyone)), {})
     places = ascent.rising(start) if recipe.step_rule == "rising" else ascent.striding(start)
     for number in range(1, recipe.steps + 1):
         try:
@@ -491,7 +495,7 @@ def _climb(ascent: _Ascent, x: Tensor) -> Iterator[tuple[Step, ...]]:
                 place = next(places, None)
         except NotFiniteError as error:
             raise DivergedError(
-                f"the ascent diverged in step {number} ({error}). Lower step_size={recipe.step_size:g}, or use "
+                f"the ascent diverged in step {number}: {error} Lower step_size={recipe.step_size:g}, or use "
                 "step_rule='rising', which halves a step that is too long. The last good step is this error's `last`.",
                 tuple(latest[i] for i in everyone),
             ) from error
@@ -499,7 +503,8 @@ def _climb(ascent: _Ascent, x: Tensor) -> Iterator[tuple[Step, ...]]:
             if number > 1:
                 return
             raise ValueError("the start is a peak already: no step from it leads higher. Begin somewhere else.")
-        latest = _steps(ascent, number, place, latest)
+        with _recording():
+            latest = _steps(ascent, number, place, latest)
         yield tuple(latest[i] for i in everyone)
 
 

@@ -159,7 +159,8 @@ def test_rising_steps_worked_out_on_paper() -> None:
 def test_the_score_is_climbed_and_not_the_probability_unless_it_is_asked_for() -> None:
     """From the same start: S_0 rises along (3, 4); P_0 along that less the rival's (−1, 2), so it goes (4, 2)'s way."""
     by_score, by_probability = (
-        climb(on_paper(torch.float64), 0, steps=1, objective=objective, regularisation=0, **UNIT)[0].image.flatten()
+        climb(on_paper(torch.float64), 0, steps=1, step_size=1, objective=objective, regularisation=0, **UNIT)[0]
+        .image.flatten()
         for objective in ("score", "probability")
     )
     np.testing.assert_allclose(by_score, [0.6, 0.8], rtol=1e-12)
@@ -364,35 +365,15 @@ def test_a_rising_ascent_leaves_the_kink_of_a_flat_start() -> None:
         assert len(climb(classifier, 0, start=start, steps=5, regularisation=0)) == 5
 
 
-def test_the_hair_beside_a_flat_start_shows_in_no_picture_and_only_there() -> None:
-    classifier = linear([[1e-3, 2e-3, 3e-3, 4e-3]], size=(2, 2))
-    tiny: dict[str, Any] = {"steps": 1, "step_size": 1e-6, "regularisation": 0}
-    flat = [climb(classifier, 0, random_state=r, **tiny)[0].image for r in (0, 1)]
-    assert not torch.equal(*flat)
-    for image in flat:
-        assert 0 < float(image.abs().max()) < 1e-3
-        assert np.ptp(np.asarray(classifier.picture(image))) == 0
-    start = torch.tensor([[[[0.0, 0.0], [0.0, 1.0]]]])
-    uneven = [climb(classifier, 0, start=start, random_state=r, **tiny)[0].image for r in (0, 1)]
-    assert torch.equal(*uneven)
-    assert float((uneven[0] - start).norm()) == pytest.approx(1e-6, rel=0.1)
-    for rule in (FIXED, UNIT):
-        assert bits(climb(classifier, 0, random_state=0, **tiny | rule)) == bits(
-            climb(classifier, 0, random_state=1, **tiny | rule)
-        )
+def test_a_first_step_far_beyond_all_numbers_is_halved_until_it_fits() -> None:
+    steps = climb(kinked_network(), 1, steps=5, step_size=1e200)
+    assert len(steps) == 5
+    assert rises([step.objective for step in steps])
 
 
-def test_of_a_batch_only_what_is_flat_all_over_gets_the_hair() -> None:
-    classifier, start = kinked_network(), normal(3, 3, 6, 8)
-    start[0] = torch.tensor([1.0, 0.0, -1.0]).view(3, 1, 1)  # one colour
-    start[1, 2] = 0.5  # one channel of three
-    (one,), (other,) = (climb(classifier, [0, 0, 0], start=start, steps=1, random_state=r) for r in (0, 1))
-    assert [torch.equal(a.image, b.image) for a, b in zip(one, other, strict=True)] == [False, True, True]
-
-
-@pytest.mark.parametrize("step_size", [1e4, 1e10, 1e30])
+@pytest.mark.parametrize("step_size", [1e4, 1e10])
 def test_a_rising_ascent_does_not_diverge_however_long_its_first_step(step_size: float) -> None:
-    steps = climb(on_paper(), 0, steps=20, step_size=step_size, **PAPER)
+    steps = climb(on_paper(), 0, steps=60, step_size=step_size, **PAPER)
     assert steps[-1].objective == pytest.approx(13.5, rel=1e-4)
 
 
@@ -431,7 +412,9 @@ def test_a_unit_step_has_exactly_its_length(first: float, last: float | None, st
 
 def test_a_unit_step_goes_along_the_gradient_and_the_last_direction() -> None:
     classifier, x, d = kinked_network(), normal(1, 3, 6, 8), 0
-    for step in class_model(classifier, 2, start=x, steps=6, step_rule="unit", momentum=0.6, regularisation=0.2):
+    for step in class_model(
+        classifier, 2, start=x, steps=6, step_rule="unit", step_size=1, momentum=0.6, regularisation=0.2
+    ):
         d = 0.6 * d + gradient_of(classifier, x, 2, 0.2)
         x = x + d / float(d.square().sum()) ** 0.5
         torch.testing.assert_close(step.image, x, rtol=1e-9, atol=1e-9)
@@ -706,7 +689,7 @@ def test_nothing_runs_before_it_is_asked_for_nor_after_the_last(classes: Any, op
         if "step_rule" not in options:  # a rising step may try several times
             assert asked < runs["forward"] <= 1 + 40 * asked
         else:
-            glances = 2 * (asked - 1) if "jitter" in options else 0
+            glances = 2 * asked if "jitter" in options else 0
             assert runs["forward"] == 1 + asked + glances
             assert runs["backward"] == (1 + glances if glances else asked)
     before = dict(runs)
@@ -735,7 +718,7 @@ def test_the_same_call_gives_the_same_bits_on_the_shipped_network(classifier: Cl
             climb(classifier, [8, 130], preset, start=start, steps=2, random_state=seed) for seed in (7, 7, 8)
         )
         assert bits(first) == bits(again)
-        assert bits(first) != bits(other)
+        assert (bits(first) == bits(other)) is (preset == "paper")  # where nothing is random
 
 
 @pytest.mark.parametrize("options", [{}, FIXED, UNIT, REGULARISED])
@@ -770,7 +753,7 @@ def test_noise_is_normal_with_a_tenth_of_a_standard_deviation() -> None:
         assert float((image.abs() < 0.1).double().mean()) == pytest.approx(0.683, abs=0.03)
     assert abs(np.corrcoef(images[0].flatten(), images[1].flatten())[0, 1]) < 0.1
     (pair,) = climb(classifier, [0, 0], start="noise", steps=1, step_size=1e-7, regularisation=0, **UNIT)
-    assert abs(np.corrcoef(pair[0].image.flatten(), pair[1].image.flatten())[0, 1]) < 0.1
+    assert torch.equal(pair[0].image, pair[1].image)  # a class climbs in a batch as it does alone
 
 
 @pytest.mark.parametrize("options", [{}, FIXED | {"step_size": 0.1}, UNIT, REGULARISED])
@@ -1040,8 +1023,8 @@ def test_what_names_no_class_is_refused(classes: Any) -> None:
     ({"power": 0.5, "step_rule": "fixed"}, "needs step_rule='unit'"),
     ({"glances": 0}, "expected glances at least 1, got 0"), ({"glances": 2} | UNIT, "all glances see the same"),
     ({"blur_every": 0}, "expected blur_every at least 1, got 0"),
-    ({"jitter": 1}, r"J cannot rise in every step.*step_rule='unit' or 'fixed'.*'readable' has them all"),
-    ({"mirror": True}, "cannot rise in every step"), ({"blur": 0.5}, "cannot rise in every step"),
+    ({"jitter": 1}, r"do not ask whether J rises.*step_rule='unit' or 'fixed'.*'readable' has them all"),
+    ({"mirror": True}, "do not ask whether J rises"), ({"blur": 0.5}, "do not ask whether J rises"),
     ({"preset": "readable", "step_rule": "rising"}, "step_rule='unit'"),
 ])  # fmt: skip
 def test_a_recipe_out_of_range_is_refused_at_once(options: dict[str, Any], message: str) -> None:
@@ -1168,11 +1151,11 @@ def test_scores_that_do_not_depend_on_the_image_are_told(frozen: bool, options: 
 
 def test_a_fixed_step_that_is_too_long_stops_and_keeps_the_last_good_step() -> None:
     given_away: list[Step] = []
-    with pytest.raises(DivergedError, match=r"diverged in step (\d+) .*Lower step_size=1e\+08, .*'rising'") as caught:
+    with pytest.raises(DivergedError, match=r"diverged in step (\d+): .*Lower step_size=1e\+08, .*'rising'") as caught:
         given_away.extend(class_model(on_paper(), 0, step_size=1e8, **FIXED, **PAPER))
     assert len(given_away) >= 1
     assert caught.value.last is given_away[-1]
-    assert f"diverged in step {len(given_away) + 1} " in str(caught.value)
+    assert f"diverged in step {len(given_away) + 1}: " in str(caught.value)
     assert all(math.isfinite(s.objective) and bool(s.image.isfinite().all()) for s in given_away)
     assert isinstance(caught.value, ValueError)
 
@@ -1180,7 +1163,7 @@ def test_a_fixed_step_that_is_too_long_stops_and_keeps_the_last_good_step() -> N
 def test_a_first_step_that_diverges_keeps_the_start() -> None:
     start = torch.tensor([[[[7.0, -4.0]]]])
     steps = class_model(on_paper(), 0, start=start, step_size=1e30, **FIXED, **PAPER)
-    with pytest.raises(DivergedError, match="diverged in step 1 ") as caught:
+    with pytest.raises(DivergedError, match="diverged in step 1: ") as caught:
         next(steps)
     last = caught.value.last
     assert isinstance(last, Step)

@@ -486,6 +486,7 @@ def _in_words(recipe: Recipe, way: str) -> str:
     later += [f"{recipe.glances} glances averaged"] if recipe.glances > 1 else []
     later += [f"the gradient to the power of {recipe.power:g}"] if recipe.power != 1 else []
     later += [f"a Gaussian blur of σ {recipe.blur:g} to {last_blur:g} pixels"] if recipe.blur else []
+    later += [f"contrast × {recipe.contrast:g} in the last step"] if recipe.contrast != 1 else []
     return f"{text}; not in the paper: {', '.join(later)}." if later else f"{text}, and nothing else."
 
 
