@@ -24,8 +24,11 @@ OBJECTIVES = ("score", "probability")
 STEP_RULES = ("rising", "fixed", "unit")
 
 PATIENCE = 20
-"""A flat start is a kink of S_c, where every pooling window ties and no direction need lead up. So the first rising
-step may be a walk of this many strides; if none leads higher than the start, they are tried again half as long."""
+"""At a kink of S_c no direction need lead up: a flat start is one, where every pooling window ties. There a rising
+ascent walks so many strides, wherever they lead; if none is higher than where it began, it walks again, half as far."""
+
+BACKTRACKS = 12
+"""A rising step that was halved this often is held at a kink and walks on."""
 
 LONGER = 1.1
 """After each rising step the next stride is this much longer, so that a short one does not stay short."""
@@ -51,8 +54,8 @@ class Recipe:
             paper tried and found less prominent.
         step_rule: what a step does with its direction d = ∇J + momentum · (the last d).
             "rising": a stride along d/‖d‖₂, halved until J is higher than before; the next one is tried 1.1 times
-            longer, and after three failures d starts again from ∇J. The first step alone is a walk: up to 20 strides,
-            wherever they lead, until one is higher than the start. So J rises in every step.
+            longer, and after three failures d starts again from ∇J. At a kink, such as the flat start, it is a walk
+            of up to 20 strides, wherever they lead, until one is higher. So J rises in every step.
             "unit": one stride of length η along d/‖d‖₂, wherever it leads.
             "fixed": I + ηd, however long that is. Simple, and diverges if η is large.
         step_size: η of the first step, above 0; "rising" goes on from there by itself.
@@ -75,7 +78,7 @@ class Recipe:
         contrast: I is multiplied by this in the last step. Blur and short strides leave pale pictures.
     """
 
-    steps: int = 100
+    steps: int = 150
     regularisation: float | None = None
     objective: str = "score"
     step_rule: str = "rising"
@@ -111,7 +114,7 @@ class Recipe:
         if self.step_rule not in STEP_RULES:
             raise ValueError(f"expected the step rule {_either(STEP_RULES)}, got {self.step_rule!r}.")
         for name, least, below, remedy in (
-            ("steps", 1, math.inf, "100 are a good start"),
+            ("steps", 1, math.inf, "150 are a good start"),
             ("blur_every", 1, math.inf, "1 blurs after each step"),
             ("regularisation", 0, math.inf, "below 0 it would reward large values without end; 0 leaves it out"),
             ("momentum", 0, 1, "0 leaves it out, 0.9 is usual"),
@@ -419,7 +422,7 @@ class _Ascent:
                 return rows
             higher = view.objective > objective[rows]
             up, walker[rows] = rows[higher], view.x
-            if number == 1 or len(up):
+            if walking or len(up):
                 slope[rows] = self.gradient(view)
             x[up], scores[up], objective[up] = view.x[higher], view.scores[higher], view.objective[higher]
             gradient[up], momentum[up] = slope[up], direction[up]
@@ -433,15 +436,18 @@ class _Ascent:
             # The last step was given away with its tensors: these are new.
             x, scores, objective = x.clone(), scores.clone(), objective.clone()
             left, shortest = going, torch.finfo(x.dtype).eps * x.flatten(1).norm(dim=1).clamp_min(1)
-            for trial in itertools.count(1):
+            for trial in itertools.count(1 if number > 1 else BACKTRACKS + 1):
+                walking = trial > BACKTRACKS
                 left = stride(left)
-                if number > 1 or trial % PATIENCE == 0:
+                if not walking or (trial - BACKTRACKS) % PATIENCE == 0:
                     go_back(left)
                 left = left[length[left] > shortest[left]]
                 if not len(left):
                     break
-                if number > 1 and trial == MOMENTUM_TRIALS:
+                if trial == MOMENTUM_TRIALS:
                     momentum[left] = direction[left] = 0
+                if trial == BACKTRACKS:
+                    length[left] = recipe.step_size
             going = going[length[going] > shortest[going]]
             if not len(going):
                 return

@@ -24,8 +24,8 @@ class Colours(torch.nn.Module):
     """Scores that are linear in each channel's mean, but for a last one that a ReLU holds at zero."""
 
     def forward(self, x):
-        red, green, blue = (5 * x.mean((2, 3))).unbind(1)
-        return torch.stack([10 + red - 2 * green, 9 + 3 * blue, 8 + green, 7 + red, torch.relu(red - 100)], 1)
+        red, green, blue = (50 * x.mean((2, 3))).unbind(1)
+        return torch.stack([10 + red - 2 * green, 9 + 3 * blue, 8 + green, 7 + red, torch.relu(red - 1000)], 1)
 
 
 @pytest.fixture
@@ -96,9 +96,9 @@ def test_it_opens_in_one_line_on_the_paper_s_goose():
     assert isinstance(explorer, ClassModelExplorer)
     assert explorer.classifier.labels[explorer.class_index] == "goose"
     assert (explorer.preset, explorer.objective, explorer.regularisation) == ("paper", "score", 0.05)
-    assert (explorer.length, explorer.start, explorer.contrast) == (100, "zero", "plain")
+    assert (explorer.length, explorer.start, explorer.contrast) == (150, "zero", "plain")
     assert (explorer.state, explorer.result, explorer.steps) == ("ready", None, ())
-    assert repr(explorer) == "ClassModelExplorer('goose', 'paper', step 0 of 100)"
+    assert repr(explorer) == "ClassModelExplorer('goose', 'paper', step 0 of 150)"
 
 
 @pytest.mark.parametrize("preset", ["paper", "readable"])
