@@ -346,6 +346,27 @@ class _View(NamedTuple):
         return g
 
 
+class _Climber:
+    """One class on a rising ascent: the highest point so far, and where it strides from there."""
+
+    def __init__(self, row: int, x: Tensor, scores: Tensor, objective: float, gradient: Tensor, length: float) -> None:
+        self.row, self.length = row, length
+        self.x, self.scores, self.objective, self.gradient = x, scores, objective, gradient
+        self.here, self.slope = x, gradient
+        self.momentum = self.direction = self.before = torch.zeros_like(x)
+
+    def reach(self, scores: Tensor, objective: float) -> None:
+        """Here it is higher than ever before."""
+        self.x, self.scores, self.objective = self.here, scores, objective
+        self.gradient, self.momentum = self.slope, self.direction
+
+    def go_back(self) -> None:
+        """To the highest point, for a stride half as long."""
+        self.here, self.slope = self.x, self.gradient
+        self.direction = self.before = self.momentum
+        self.length /= 2
+
+
 class _Place(NamedTuple):
     """Where the classes are after a step, and which of them it moved."""
 
@@ -403,56 +424,62 @@ class _Ascent:
 
     def rising(self, start: _View) -> Iterator[_Place]:
         """Stride until J is higher than before, from the same point and half as long if it is not."""
-        recipe, x, scores, objective = self.recipe, start.x, start.scores, start.objective
-        gradient, momentum = self.first_gradient(start), torch.zeros_like(x)
-        walker, slope, direction = x.clone(), gradient.clone(), momentum.clone()
-        length = torch.full_like(objective, recipe.step_size)
-        going = torch.arange(len(x), device=x.device)
-
-        def stride(rows: Tensor) -> Tensor:
-            """Move the walkers of some classes, and say which have reached no new height."""
-            direction[rows] = recipe.momentum * direction[rows] + slope[rows]
-            ahead = length[rows].view(-1, 1, 1, 1) * _unit(_raised(direction[rows], recipe.power))
-            try:
-                view = self.look(walker[rows] + ahead, rows)
-            except NotFiniteError:  # so long a stride that numbers overflow
-                if len(rows) > 1:
-                    return torch.cat([stride(row) for row in rows[:, None]])
-                go_back(rows)
-                return rows
-            higher = view.objective > objective[rows]
-            up, walker[rows] = rows[higher], view.x
-            if walking or len(up):
-                slope[rows] = self.gradient(view)
-            x[up], scores[up], objective[up] = view.x[higher], view.scores[higher], view.objective[higher]
-            gradient[up], momentum[up] = slope[up], direction[up]
-            return rows[~higher]
-
-        def go_back(rows: Tensor) -> None:
-            walker[rows], slope[rows], direction[rows] = x[rows], gradient[rows], momentum[rows]
-            length[rows] /= 2
-
+        recipe, eps = self.recipe, torch.finfo(start.x.dtype).eps
+        climbers = [
+            _Climber(i, start.x[i : i + 1], start.scores[i], float(start.objective[i]), g[None], recipe.step_size)
+            for i, g in enumerate(self.first_gradient(start))
+        ]
+        going = climbers
         for number in itertools.count(1):
-            # The last step was given away with its tensors: these are new.
-            x, scores, objective = x.clone(), scores.clone(), objective.clone()
-            left, shortest = going, torch.finfo(x.dtype).eps * x.flatten(1).norm(dim=1).clamp_min(1)
+            left = going
+            shortest = [eps * max(1.0, float(climber.x.norm())) for climber in climbers]
             for trial in itertools.count(1 if number > 1 else BACKTRACKS + 1):
                 walking = trial > BACKTRACKS
-                left = stride(left)
-                if not walking or (trial - BACKTRACKS) % PATIENCE == 0:
-                    go_back(left)
-                left = left[length[left] > shortest[left]]
-                if not len(left):
+                left = self.stride(left, walking)
+                for climber in left:
+                    if not walking or (trial - BACKTRACKS) % PATIENCE == 0:
+                        climber.go_back()
+                    if trial == MOMENTUM_TRIALS:
+                        climber.momentum = climber.direction = torch.zeros_like(climber.x)
+                    if trial == BACKTRACKS:
+                        climber.length = recipe.step_size
+                left = [climber for climber in left if climber.length > shortest[climber.row]]
+                if not left:
                     break
-                if trial == MOMENTUM_TRIALS:
-                    momentum[left] = direction[left] = 0
-                if trial == BACKTRACKS:
-                    length[left] = recipe.step_size
-            going = going[length[going] > shortest[going]]
-            if not len(going):
+            going = [climber for climber in going if climber.length > shortest[climber.row]]
+            if not going:
                 return
-            length[going] *= LONGER
-            yield _Place(x, scores, objective, going)
+            for climber in going:
+                climber.length *= LONGER
+            x, scores = torch.cat([each.x for each in climbers]), torch.stack([each.scores for each in climbers])
+            heights = torch.tensor([each.objective for each in climbers], dtype=x.dtype, device=x.device)
+            yield _Place(x, scores, heights, torch.tensor([climber.row for climber in going]))
+
+    def stride(self, group: list[_Climber], walking: bool) -> list[_Climber]:
+        """Move some climbers by one stride, and say which have reached no new height."""
+        for climber in group:
+            climber.direction = self.recipe.momentum * climber.direction + climber.slope
+        ahead = [each.here + each.length * _unit(_raised(each.direction, self.recipe.power)) for each in group]
+        try:
+            rows = torch.tensor([climber.row for climber in group], device=self.classes.device)
+            view = self.look(torch.cat(ahead), rows)
+        except NotFiniteError:  # so long a stride that numbers overflow
+            if len(group) > 1:
+                for climber in group:
+                    climber.direction = climber.before
+                return [each for climber in group for each in self.stride([climber], walking)]
+            group[0].go_back()
+            return group
+        heights = view.objective.tolist()
+        higher = [height > climber.objective for height, climber in zip(heights, group, strict=True)]
+        slopes = self.gradient(view) if walking or any(higher) else None
+        for i, climber in enumerate(group):
+            climber.here, climber.before = view.x[i : i + 1], climber.direction
+            if slopes is not None:
+                climber.slope = slopes[i : i + 1]
+            if higher[i]:
+                climber.reach(view.scores[i], heights[i])
+        return [climber for climber, risen in zip(group, higher, strict=True) if not risen]
 
     def striding(self, start: _View) -> Iterator[_Place]:
         """Each step goes along d, or d/‖d‖, as far as the recipe says."""
