@@ -4,7 +4,9 @@ The floor of a map is what nobody can do without: one plain forward pass and one
 weights frozen, in PyTorch's ordinary memory layout.
 """
 
+import os
 import statistics
+import time
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
@@ -108,14 +110,32 @@ def ascents() -> list[list[str]]:
         return ratio_row(name, "bare step", each, target)
 
     fixed = {"step_rule": "fixed", "momentum": 0, "step_size": 0.1}
-    together = in_turn(climb(eight, 10, **fixed), lambda: [climb(each, 10, **fixed)() for each in eight], 5)
+    gains = side_by_side(climb(eight, 10, **fixed), [climb(each, 10, **fixed) for each in eight])
     return [
         row("step of `paper`, all 150 and their trials", climb(c, 150), 150, 5, 0.85),
         row("step of fixed length, no momentum", climb(c, 20, **fixed), 20, 15),
         row("step of `readable`, two glances each", climb(c, 20, "readable"), 20, 9),
-        ["class-steps a second: eight at once to one", "", "", "", f"{1 / together.ratio:.2f}",
-         f"{1 / together.upper:.2f} to {1 / together.lower:.2f}", "≥ 1.20", verdict(1 / together.ratio, 1.2, True)],
+        [f"class-steps a second, eight at once to one; {os.cpu_count()} threads, wall time", "", "", "",
+         f"{statistics.median(gains):.2f}", f"{min(gains):.2f} to {max(gains):.2f}", "≥ 1.20",
+         verdict(statistics.median(gains), 1.2, True)],
     ]  # fmt: skip
+
+
+def side_by_side(together: Callable[[], object], one_by_one: list[Callable[[], object]]) -> list[float]:
+    """How much faster a batch is, by the clock on the wall, with every core, as a learner has it."""
+
+    def seconds(works: list[Callable[[], object]]) -> float:
+        begin = time.perf_counter()
+        for work in works:
+            work()
+        return time.perf_counter() - begin
+
+    torch.set_num_threads(os.cpu_count() or 1)
+    try:
+        together()
+        return [seconds(one_by_one) / seconds([together]) for _ in range(4)]
+    finally:
+        torch.set_num_threads(1)
 
 
 def mixtures() -> Paired:
