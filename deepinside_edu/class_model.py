@@ -366,6 +366,10 @@ class _Climber:
         self.direction = self.before = self.momentum
         self.length /= 2
 
+    def forget(self) -> None:
+        """Begin again along the gradient alone."""
+        self.momentum = self.direction = self.before = torch.zeros_like(self.x)
+
 
 class _Place(NamedTuple):
     """Where the classes are after a step, and which of them it moved."""
@@ -440,7 +444,7 @@ class _Ascent:
                     if not walking or (trial - BACKTRACKS) % PATIENCE == 0:
                         climber.go_back()
                     if trial == MOMENTUM_TRIALS:
-                        climber.momentum = climber.direction = torch.zeros_like(climber.x)
+                        climber.forget()
                     if trial == BACKTRACKS:
                         climber.length = recipe.step_size
                 left = [climber for climber in left if climber.length > shortest[climber.row]]

@@ -16,13 +16,13 @@ from hypothesis import strategies as st
 from no_trace import no_trace
 from PIL import Image
 from scipy.ndimage import gaussian_filter
+from small_networks import MEAN, STD, kinked_network, small, smooth_network
 from torch import Tensor, nn
 
 from deepinside_edu import Classifier, DivergedError, Step, class_model, load_classifier, photo
 from deepinside_edu.class_model import PRESETS, Recipe
 from deepinside_edu.classifier import NotFiniteError
 
-MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 FIXED: dict[str, Any] = {"step_rule": "fixed", "momentum": 0.0}
 UNIT: dict[str, Any] = {"step_rule": "unit", "momentum": 0.0}
 REGULARISED: dict[str, Any] = UNIT | {
@@ -39,25 +39,6 @@ def linear(
         network[1].weight[:] = torch.as_tensor(weights, dtype=dtype)
         network[1].bias[:] = torch.as_tensor(bias or [0.0] * len(weights), dtype=dtype)
     return Classifier(network, [f"class {c}" for c in range(len(weights))], (), size, (0.4,), (0.25,))
-
-
-def small(*layers: nn.Module, channels: int = 3, size: tuple[int, int] = (6, 8), seed: int = 0) -> Classifier:
-    """A float64 network with random weights that ends in three scores; each place of the image has its own."""
-    torch.manual_seed(seed)
-    network = nn.Sequential(nn.Conv2d(channels, 4, 3), *layers, nn.Flatten(), nn.LazyLinear(3)).double().eval()
-    with torch.no_grad():
-        network(torch.zeros(1, channels, *size, dtype=torch.float64))
-        for parameter in network.parameters():
-            parameter.normal_(std=0.5)
-    return Classifier(network, ("ape", "bee", "cat"), (), size, MEAN[:channels], STD[:channels])
-
-
-def smooth_network(**options: Any) -> Classifier:
-    return small(nn.Softplus(), nn.Conv2d(4, 5, 2), nn.Tanh(), nn.AvgPool2d(2, stride=1), **options)
-
-
-def kinked_network(**options: Any) -> Classifier:
-    return small(nn.ReLU(inplace=True), nn.MaxPool2d(2), nn.Conv2d(4, 5, 2), nn.ReLU(inplace=True), **options)
 
 
 def normal(*shape: int, seed: int = 1, dtype=torch.float64) -> Tensor:

@@ -1,18 +1,16 @@
 """The checks of lesson 4 accept right answers however they are written, and name each known mistake."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from lesson_solutions import solution
 from PIL import Image
 
 import deepinside_edu as di
 from deepinside_edu.exercises.class_model import check_gradient, check_picture
 from deepinside_edu.exercises.verdict import Verdict
-
-LESSON = Path(__file__).parent.parent / "notebooks" / "04_class_model.ipynb"
 
 
 def gradient(network, x, c, lam, value=None, slope_of_penalty=None):
@@ -220,18 +218,9 @@ def test_the_checks_leave_the_random_state_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def solutions():
-    import nbformat
-
-    cells = nbformat.read(LESSON, as_version=4).cells
-    hidden = [part for cell in cells if cell.cell_type == "markdown" for part in cell.source.split("<details>")[1:]]
-    return [code for part in hidden for code in re.findall(r"```python\n(.*?)```", part, re.DOTALL)]
-
-
 @pytest.mark.parametrize(("name", "check"), [("my_gradient", check_gradient), ("my_picture", check_picture)])
 def test_the_lesson_s_own_solution_is_right(name, check):
-    (code,) = [code for code in solutions() if f"def {name}(" in code]
     names = {"torch": torch, "np": np, "di": di}
-    exec(code, names)
+    exec(solution("04_class_model.ipynb", name), names)
     verdict = check(names[name])
     assert verdict, verdict

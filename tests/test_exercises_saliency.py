@@ -1,17 +1,15 @@
 """The checks of lesson 2 accept right answers however they are written, and name each known mistake."""
 
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from lesson_solutions import solution
 
 import deepinside_edu as di
 from deepinside_edu.exercises.saliency import check_average, check_map
 from deepinside_edu.exercises.verdict import Verdict
-
-LESSON = Path(__file__).parent.parent / "notebooks" / "02_saliency.ipynb"
 
 
 def by_loops(w):
@@ -190,18 +188,9 @@ def test_the_checks_leave_the_random_state_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def solutions():
-    import nbformat
-
-    cells = nbformat.read(LESSON, as_version=4).cells
-    hidden = [part for cell in cells if cell.cell_type == "markdown" for part in cell.source.split("<details>")[1:]]
-    return [code for part in hidden for code in re.findall(r"```python\n(.*?)```", part, re.DOTALL)]
-
-
 @pytest.mark.parametrize(("name", "check"), [("my_map", check_map), ("my_average", check_average)])
 def test_the_lesson_s_own_solution_is_right(name, check):
-    (code,) = [code for code in solutions() if f"def {name}(" in code]
     names = {"torch": torch, "di": di}
-    exec(code, names)
+    exec(solution("02_saliency.ipynb", name), names)
     verdict = check(names[name])
     assert verdict, verdict

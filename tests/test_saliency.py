@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from no_trace import no_trace
 from PIL import Image
+from small_networks import MEAN, STD, kinked_network, small, smooth_network
 from torch import Tensor, nn
 
 from deepinside_edu import (
@@ -25,27 +26,6 @@ from deepinside_edu import (
     saliency_maps,
 )
 from deepinside_edu.saliency import linearise_classes
-
-MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
-
-
-def small(*layers: nn.Module, channels: int = 3, size: tuple[int, int] = (6, 8), seed: int = 0) -> Classifier:
-    """A float64 network with random weights that end in three scores."""
-    torch.manual_seed(seed)
-    network = nn.Sequential(nn.Conv2d(channels, 4, 3), *layers, nn.Flatten(), nn.LazyLinear(3)).double().eval()
-    with torch.no_grad():
-        network(torch.zeros(1, channels, *size, dtype=torch.float64))
-        for parameter in network.parameters():
-            parameter.normal_(std=0.5)
-    return Classifier(network, ("a", "b", "c"), (), size, MEAN[:channels], STD[:channels])
-
-
-def smooth_network(**options: int) -> Classifier:
-    return small(nn.Softplus(), nn.Conv2d(4, 5, 2), nn.Tanh(), nn.AvgPool2d(2, stride=1), **options)
-
-
-def kinked_network(**options: int) -> Classifier:
-    return small(nn.ReLU(inplace=True), nn.MaxPool2d(2), nn.Conv2d(4, 5, 2), nn.ReLU(inplace=True), **options)
 
 
 def normal(*shape: int, seed: int = 1) -> Tensor:
