@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import explorers as explore
     from . import figures
+    from .backward_by_hand import convolution_backward, pool_with_switches, relu_backward, unpool
     from .class_model import DivergedError, Step, class_model
     from .classifier import Classifier, load_classifier
     from .colour_models import colour_models
+    from .deconvnet import Ladder, Neuron, Rung, backward_ladder, descend
     from .graph_cut import graph_cut
     from .images import open_image, photo, photos
     from .localise import (
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
         localise,
         localise_classes,
     )
+    from .recording import record
     from .saliency import Linearisation, linearise, max_abs, saliency_map, saliency_maps
     from .seeds import seeds
 
@@ -40,6 +43,9 @@ _HOMES = {
     "graph_cut": ("graph_cut",),
     "localise": ("largest_component", "bounding_box", "box_iou", "localise", "localise_classes", "Localisation"),
     "class_model": ("class_model", "Step", "DivergedError"),
+    "backward_by_hand": ("relu_backward", "convolution_backward", "pool_with_switches", "unpool"),
+    "recording": ("record",),
+    "deconvnet": ("backward_ladder", "descend", "Neuron", "Ladder", "Rung"),
 }
 _MODULES = {"figures": "figures", "explore": "explorers", "exercises": "exercises"}
 
@@ -51,6 +57,8 @@ __all__ = [  # noqa: RUF022 - in the order of the pipeline
     "largest_component", "bounding_box", "box_iou",
     "localise", "localise_classes", "Localisation",
     "class_model", "Step", "DivergedError",
+    "relu_backward", "convolution_backward", "pool_with_switches", "unpool",
+    "backward_ladder", "record", "descend", "Neuron", "Ladder", "Rung",
     "figures", "explore",
 ]  # fmt: skip
 

@@ -1,0 +1,329 @@
+"""The backward pass layer by layer under three ReLU rules: where they agree, where not, and which mask did it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, overload
+
+import torch
+from torch import Tensor
+
+from .backward_by_hand import RULES, check_rule, forward_mask, relu_backward
+from .classifier import Classifier, NotFiniteError
+from .recording import IMAGE, Recording, record, strange_operation
+
+
+@dataclass(frozen=True)
+class Neuron:
+    """What is looked at: one activity f somewhere in the network.
+
+    Attributes:
+        layer: its name in the network, as in `record(classifier, image).layers`; ":2" behind it means its second run.
+        channel: of the layer's output `(1, channels, ...)`, from 0.
+        position: (row, column) is one unit of that channel; "max" its largest activity, "sum" that of its whole map.
+    """
+
+    layer: str
+    channel: int
+    position: str | tuple[int, ...] = "max"
+
+
+class Distance(NamedTuple):
+    """How far one rule's R_n is from another's, over all entries.
+
+    Attributes:
+        cosine: of the angle between the two, −1 to 1; 1 is the same direction. 0 if one of them is all 0.
+        relative: ‖R − R′‖₂ / ‖R′‖₂, 0 for the same; infinite if R′ alone is all 0.
+        differing: share of entries that differ, 0 to 1, by more than rounding: |R − R′| > 10⁻⁵ · max(|R|, |R′|).
+    """
+
+    cosine: float
+    relative: float
+    differing: float
+
+
+CAUSES = ("same", "forward mask", "backward mask", "from above")
+
+
+@dataclass(frozen=True, eq=False)
+class Gate:
+    """What a ReLU did to R on its way down.
+
+    Attributes:
+        x: X_n, the ReLU's input.
+        above: each rule's R_{n+1}, at the ReLU's output.
+        ceiling: 6 for ReLU6, otherwise infinite.
+    """
+
+    x: Tensor
+    above: dict[str, Tensor]
+    ceiling: float = math.inf
+
+    @property
+    def forward_mask(self) -> Tensor:
+        """1(X_n > 0), the gradient's; for ReLU6 1(0 < X_n < 6). Boolean, like x."""
+        return forward_mask(self.x, self.ceiling)
+
+    def backward_mask(self, rule: str) -> Tensor:
+        """1(R_{n+1} > 0), DeconvNet's, for the R that comes down under this rule; boolean, like x."""
+        return _of(self.above, rule) > 0
+
+    def below(self, rule: str) -> Tensor:
+        """R_n at the ReLU's input, like x: what is left of R_{n+1} under this rule."""
+        return relu_backward(self.x, _of(self.above, rule), rule, self.ceiling)
+
+    def cause(self, rule: str, beside: str = "gradient") -> Tensor:
+        """Say for each entry why two rules' R_n differ, by which mask stopped just one of them.
+
+        Args:
+            rule: one of the ladder's.
+            beside: another one.
+
+        Returns:
+            uint8 like x, an index into `CAUSES`: 0 they are the same; 1 the forward mask stopped one of them; 2 the
+            backward mask did; 3 no mask stopped either, the two came down different already.
+
+        Raises:
+            ValueError: a rule that this ladder does not have.
+        """
+        one, two = self.below(rule), self.below(beside)
+        differ = _differ(one, two)
+        # Both can not be stopped where they differ. A rule that brought down 0 already was not stopped here.
+        stopped = ((one == 0) & (_of(self.above, rule) != 0)) | ((two == 0) & (_of(self.above, beside) != 0))
+        # Where the forward mask is closed, it is what stopped one of them: the other does not have it.
+        by = torch.where(self.forward_mask, 2, 1)
+        cause = torch.where(differ, torch.where(stopped, by, 3), 0).to(torch.uint8)
+        return cause
+
+
+@dataclass(frozen=True, eq=False)
+class Rung:
+    """One layer of a ladder.
+
+    Attributes:
+        name: the layer's name in the network; "image" is the lowest rung, "scores" the one of the class scores.
+        kind: such as "Conv2d".
+        x: X_n, the layer's output, `(1, ...)`.
+        r: for each rule R_n, like x: what that rule brings down to here. For "gradient" it is ∂f/∂X_n.
+        gate: at a ReLU, what it does to R on the way to the next rung; elsewhere None.
+    """
+
+    name: str
+    kind: str
+    x: Tensor
+    r: dict[str, Tensor]
+    gate: Gate | None = None
+
+    def distance(self, rule: str, beside: str = "gradient") -> Distance:
+        """Compare two rules' R_n.
+
+        Args:
+            rule: one of the ladder's.
+            beside: the one to compare it with.
+
+        Returns:
+            A `Distance`.
+
+        Raises:
+            ValueError: a rule that this ladder does not have.
+        """
+        one, two = _of(self.r, rule).double().flatten(), _of(self.r, beside).double().flatten()
+        differing = float(_differ(one, two).double().mean())
+        gap, first, second = float((one - two).norm()), float(one.norm()), float(two.norm())
+        if not (first and second):
+            relative = 0.0 if gap == 0 else 1.0 if second else math.inf
+            return Distance(float(gap == 0), relative, differing)
+        return Distance(max(-1.0, min(1.0, float(one @ two) / first / second)), gap / second, differing)
+
+    def __repr__(self) -> str:
+        """Say in one line which layer this is and what is known of it."""
+        return f"Rung({self.name}, {self.kind}, X {tuple(self.x.shape[1:])}, R of {', '.join(self.r)})"
+
+
+@dataclass(frozen=True, eq=False)
+class Ladder(Sequence[Rung]):
+    """The rungs from a neuron down to the image, to be walked, counted, indexed, or asked for by a layer's name.
+
+    Attributes:
+        neuron: a class index, or a `Neuron` whose "max" has become the position where it is.
+        value: its activity f.
+        rules: those that were asked for.
+        rungs: the neuron's own layer first, the image last.
+    """
+
+    neuron: int | Neuron
+    value: float
+    rules: tuple[str, ...]
+    rungs: tuple[Rung, ...] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.rungs)
+
+    def __iter__(self) -> Iterator[Rung]:
+        return iter(self.rungs)
+
+    @overload
+    def __getitem__(self, index: int | str) -> Rung: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Rung, ...]: ...
+    def __getitem__(self, index: int | str | slice) -> Rung | tuple[Rung, ...]:
+        """Find a rung by its number from above or its layer's name."""
+        if not isinstance(index, str):
+            return self.rungs[index]
+        for rung in self.rungs:
+            if rung.name == index:
+                return rung
+        raise KeyError(f"{index!r} is no rung of this ladder; it has {', '.join(rung.name for rung in self.rungs)}.")
+
+
+def backward_ladder(
+    classifier: Classifier,
+    image: object,
+    neuron: int | str | Neuron | None = None,
+    rules: str | Iterable[str] = ("gradient", "deconvnet"),
+) -> Ladder:
+    """Bring one neuron's activity down to the image, layer by layer, under several rules side by side.
+
+    R = 1 at the neuron, 0 elsewhere in its layer. Every layer hands R on as back-propagation does, except the ReLU,
+    X_{n+1} = max(X_n, 0), where each rule has its own masks:
+
+    gradient: R_n = R_{n+1} · 1(X_n > 0), so that R_n = ∂f/∂X_n.
+    deconvnet: R_n = R_{n+1} · 1(R_{n+1} > 0) (Zeiler & Fergus 2014).
+    guided: both masks (Springenberg et al. 2014, later than the paper).
+
+    The network is not touched, not even for a moment: a copy of its module tree that shares all weights is run, and
+    every ReLU that this run reaches, module or function, in place or not, is seen.
+
+    Args:
+        classifier: the network.
+        image: whatever `open_image` takes, or a prepared tensor `(1, C, H, W)`; it is not changed.
+        neuron: a class (an index, or what `classifier.find` understands) for its score S_c, or a `Neuron` of any
+            layer. None: the network's own top class.
+        rules: out of "gradient", "deconvnet" and "guided".
+
+    Returns:
+        A `Ladder` of `Rung` (name, kind, x, r of each rule, gate at a ReLU), the neuron's layer first, the image last.
+        Only layers between the two are in it. `rung.distance(rule)` says how far a rule is from the gradient.
+
+    Raises:
+        ValueError: an unknown class, layer or rule, a channel or position out of range, more than one image, a network
+            where a rule has no meaning (the error names the layer), values that are not finite.
+        TypeError: a neuron that is neither a class nor a `Neuron`.
+
+    Source: paper, Section 4.
+    """
+    return descend(record(classifier, image), neuron, rules)
+
+
+def descend(
+    recording: Recording,
+    neuron: int | str | Neuron | None = None,
+    rules: str | Iterable[str] = ("gradient", "deconvnet"),
+) -> Ladder:
+    """Bring one neuron of a recorded forward pass down to the image: `backward_ladder` from its second step on.
+
+    Args:
+        recording: from `record`; it can be used again, for another neuron.
+        neuron: as in `backward_ladder`.
+        rules: as in `backward_ladder`.
+
+    Returns:
+        A `Ladder`.
+
+    Raises:
+        ValueError: as in `backward_ladder`.
+        TypeError: as in `backward_ladder`.
+
+    Source: paper, Section 4.
+    """
+    wanted = tuple(dict.fromkeys([rules] if isinstance(rules, str) else rules))
+    for rule in wanted:
+        check_rule(rule)
+    if not wanted:
+        raise ValueError(f"expected at least one rule out of {', '.join(map(repr, RULES))}, got none.")
+    with torch.inference_mode(False), torch.enable_grad():
+        top, f, chosen = _choose(recording, neuron)
+        if not bool(f.isfinite()):
+            raise NotFiniteError(f"the neuron's activity is {float(f.detach())}, which is not finite.")
+        if wanted != ("gradient",):
+            _refuse_without_relu(recording, f)
+        ran = recording.layers[: top + 1]
+        down: dict[str, tuple[Tensor | None, ...]] = {}
+        for rule in wanted:
+            with recording.rule.set_to(rule):
+                xs = [each.x for each in ran]
+                down[rule] = torch.autograd.grad(f, xs, retain_graph=True, allow_unused=True)
+    rungs = []
+    for i, layer in reversed(list(enumerate(ran))):
+        r = {rule: values for rule in wanted if (values := down[rule][i]) is not None}
+        if r:  # else it runs before the neuron, but not on the way to it
+            gate = Gate(layer.relu[0], r, layer.relu[1]) if layer.relu else None
+            rungs.append(Rung(layer.name, layer.kind, layer.x.detach(), r, gate))
+    if rungs[-1].name != IMAGE:
+        raise ValueError(
+            f"{chosen} does not depend on the image, so nothing comes down. Look for a detach() or no_grad() in the "
+            "network's forward."
+        )
+    return Ladder(chosen, float(f.detach()), wanted, tuple(rungs))
+
+
+def _choose(recording: Recording, neuron: int | str | Neuron | None) -> tuple[int, Tensor, int | Neuron]:
+    """The layer's place, f with its graph, and the neuron with nothing left open."""
+    layers = recording.layers
+    if not isinstance(neuron, Neuron):
+        if neuron is not None and not isinstance(neuron, str) and not hasattr(neuron, "__index__"):
+            raise TypeError(f"expected a class or a Neuron(layer, channel, position), got {type(neuron).__name__}.")
+        scores = layers[-1].x[0]
+        c = int(scores.argmax()) if neuron is None else recording.classifier.find(neuron)
+        return len(layers) - 1, scores[c], c
+    place = recording.find(neuron.layer)
+    if place == 0:
+        raise ValueError("the image has no neurons. Choose a layer above it.")
+    x = layers[place].x
+    channels = x.shape[1]
+    if isinstance(neuron.channel, bool) or not hasattr(neuron.channel, "__index__"):
+        raise TypeError(f"expected a channel from 0 to {channels - 1}, got {neuron.channel!r}.")
+    if not 0 <= neuron.channel < channels:
+        raise ValueError(
+            f"channel {neuron.channel} is out of range; {neuron.layer!r} has channels 0 to {channels - 1}."
+        )
+    plane, position = x[0, neuron.channel], neuron.position
+    if position == "sum":
+        return place, plane.sum(), neuron
+    if position == "max":
+        position = tuple(int(i) for i in torch.unravel_index(plane.detach().argmax(), plane.shape))
+    if not isinstance(position, tuple) or not all(hasattr(i, "__index__") for i in position):
+        raise TypeError(f"expected a position 'max', 'sum' or (row, column), got {neuron.position!r}.")
+    if len(position) != plane.ndim or not all(0 <= i < n for i, n in zip(position, plane.shape, strict=True)):
+        sides = "×".join(map(str, plane.shape)) or "one value: leave the position out"
+        raise ValueError(f"position {position} is out of range; a channel of {neuron.layer!r} is {sides}.")
+    return place, plane[position], Neuron(neuron.layer, int(neuron.channel), position)
+
+
+def _refuse_without_relu(recording: Recording, f: Tensor) -> None:
+    """A rule other than the gradient has a meaning only where ReLU is all that is not linear on the way."""
+    strange = strange_operation(f, recording.layers[0].x)
+    if strange is not None:
+        layer, operation = strange
+        raise ValueError(
+            f"deconvnet and guided are rules for ReLU, and {layer} computes {operation}, for which they say nothing. "
+            "Pass rules=('gradient',), or choose a neuron below that layer."
+        )
+    if not any(each.relu for each in recording.layers):
+        raise ValueError(
+            "the network runs no ReLU, so deconvnet and guided would just be the gradient under another name. "
+            "Pass rules=('gradient',)."
+        )
+
+
+def _of(values: dict[str, Tensor], rule: str) -> Tensor:
+    if rule not in values:
+        raise ValueError(f"the ladder has the rules {', '.join(map(repr, values))}, not {rule!r}. Ask for it in rules.")
+    return values[rule]
+
+
+def _differ(one: Tensor, two: Tensor) -> Tensor:
+    """Where two reconstructions differ by more than rounding; boolean."""
+    return (one - two).abs() > 1e-5 * torch.maximum(one.abs(), two.abs())
