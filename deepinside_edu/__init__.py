@@ -58,7 +58,7 @@ __all__ = [  # noqa: RUF022 - in the order of the pipeline
     "localise", "localise_classes", "Localisation",
     "class_model", "Step", "DivergedError",
     "relu_backward", "convolution_backward", "pool_with_switches", "unpool",
-    "backward_ladder", "record", "descend", "Neuron", "Ladder", "Rung",
+    "record", "backward_ladder", "descend", "Neuron", "Ladder", "Rung",
     "figures", "explore",
 ]  # fmt: skip
 

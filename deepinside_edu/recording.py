@@ -295,8 +295,8 @@ LINEAR = {
     "MaxPool2DWithIndices", "MaxPool3DWithIndices", "Mean", "MiopenBatchNorm", "MkldnnConvolution", "NativeBatchNorm",
     "Neg", "Permute", "PixelShuffle", "PixelUnshuffle", "ReflectionPad2D", "Repeat", "ReplicationPad2D", "Reshape",
     "ReshapeAlias", "Roll", "Select", "Slice", "Split", "SplitWithSizes", "Squeeze", "Stack", "Sub", "Sum", "T",
-    "ToCopy", "Transpose", "Unbind", "UnsafeSplit", "UnsafeView", "Unsqueeze", "UpsampleBicubic2D", "UpsampleBilinear2D",
-    "UpsampleNearest2D", "View",
+    "ToCopy", "Transpose", "Unbind", "UnsafeSplit", "UnsafeView", "Unsqueeze", "UpsampleBicubic2D",
+    "UpsampleBilinear2D", "UpsampleNearest2D", "View",
 }  # fmt: skip
 """Operations that hand R on as back-propagation does under every rule: linear ones, and those that pick a maximum."""
 
