@@ -95,7 +95,7 @@ def test_it_opens_in_one_line_on_the_paper_s_goose():
     explorer = di.explore.class_model()
     assert isinstance(explorer, ClassModelExplorer)
     assert explorer.classifier.labels[explorer.class_index] == "goose"
-    assert (explorer.preset, explorer.objective, explorer.regularisation) == ("paper", "score", 0.05)
+    assert (explorer.preset, explorer.objective, explorer.regularisation) == ("paper", "score", 0.03)
     assert (explorer.length, explorer.start, explorer.contrast) == (150, "zero", "plain")
     assert (explorer.state, explorer.result, explorer.steps) == ("ready", None, ())
     assert repr(explorer) == "ClassModelExplorer('goose', 'paper', step 0 of 150)"
