@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .recording import record
     from .saliency import Linearisation, linearise, max_abs, saliency_map, saliency_maps
     from .seeds import seeds
+    from .top_photos import TopPhoto, top_photos
 
 __version__ = "0.1.0"
 
@@ -46,6 +47,7 @@ _HOMES = {
     "backward_by_hand": ("relu_backward", "convolution_backward", "pool_with_switches", "unpool"),
     "recording": ("record",),
     "deconvnet": ("backward_ladder", "descend", "Neuron", "Ladder", "Rung"),
+    "top_photos": ("top_photos", "TopPhoto"),
 }
 _MODULES = {"figures": "figures", "explore": "explorers", "exercises": "exercises"}
 
@@ -59,6 +61,7 @@ __all__ = [  # noqa: RUF022 - in the order of the pipeline
     "class_model", "Step", "DivergedError",
     "relu_backward", "convolution_backward", "pool_with_switches", "unpool",
     "record", "backward_ladder", "descend", "Neuron", "Ladder", "Rung",
+    "top_photos", "TopPhoto",
     "figures", "explore",
 ]  # fmt: skip
 

@@ -183,6 +183,7 @@ def backward_ladder(
     image: object,
     neuron: int | str | Neuron | None = None,
     rules: str | Iterable[str] = ("gradient", "deconvnet"),
+    layers: str | Iterable[str] | None = None,
 ) -> Ladder:
     """Bring one neuron's activity down to the image, layer by layer, under several rules side by side.
 
@@ -202,6 +203,7 @@ def backward_ladder(
         neuron: a class (an index, or what `classifier.find` understands) for its score S_c, or a `Neuron` of any
             layer. None: the network's own top class.
         rules: out of "gradient", "deconvnet" and "guided".
+        layers: names of the rungs to keep, such as "image"; None keeps all, each with one R a rule in memory.
 
     Returns:
         A `Ladder` of `Rung` (name, kind, x, r of each rule, gate at a ReLU), the neuron's layer first, the image last.
@@ -214,13 +216,16 @@ def backward_ladder(
 
     Source: paper, Section 4.
     """
-    return descend(record(classifier, image), neuron, rules)
+    names = None if layers is None else [layers] if isinstance(layers, str) else list(layers)
+    kept = names if names is None or not isinstance(neuron, Neuron) else [*names, neuron.layer]
+    return descend(record(classifier, image, kept), neuron, rules, names)
 
 
 def descend(
     recording: Recording,
     neuron: int | str | Neuron | None = None,
     rules: str | Iterable[str] = ("gradient", "deconvnet"),
+    layers: str | Iterable[str] | None = None,
 ) -> Ladder:
     """Bring one neuron of a recorded forward pass down to the image: `backward_ladder` from its second step on.
 
@@ -228,6 +233,7 @@ def descend(
         recording: from `record`; it can be used again, for another neuron.
         neuron: as in `backward_ladder`.
         rules: as in `backward_ladder`.
+        layers: as in `backward_ladder`.
 
     Returns:
         A `Ladder`.
@@ -238,50 +244,64 @@ def descend(
 
     Source: paper, Section 4.
     """
-    wanted = tuple(dict.fromkeys([rules] if isinstance(rules, str) else rules))
-    for rule in wanted:
+    if not isinstance(rules, Iterable):
+        raise TypeError(f"expected rules out of {', '.join(map(repr, RULES))}, got {rules!r}.")
+    named = [rules] if isinstance(rules, str) else list(rules)
+    for rule in named:
         check_rule(rule)
+    wanted = tuple(dict.fromkeys(named))
     if not wanted:
         raise ValueError(f"expected at least one rule out of {', '.join(map(repr, RULES))}, got none.")
+    with torch.inference_mode(False):
+        top, start, f, chosen = _choose(recording, neuron)
+    if not math.isfinite(f):
+        raise NotFiniteError(f"the neuron's activity is {f}, which is not finite.")
+    if wanted != ("gradient",):
+        _refuse_without_relu(recording, top)
+    names = [layers] if isinstance(layers, str) else layers
+    kept = set(range(top + 1)) if names is None else {recording.find(name) for name in names}
+    ran = [layer for i, layer in enumerate(recording.layers[: top + 1]) if i in kept]
+    edges = [layer.edge for layer in ran]
+    down: dict[str, tuple[Tensor | None, ...]] = {}
     with torch.inference_mode(False), torch.enable_grad():
-        top, f, chosen = _choose(recording, neuron)
-        if not bool(f.isfinite()):
-            raise NotFiniteError(f"the neuron's activity is {float(f.detach())}, which is not finite.")
-        if wanted != ("gradient",):
-            _refuse_without_relu(recording, f)
-        ran = recording.layers[: top + 1]
-        down: dict[str, tuple[Tensor | None, ...]] = {}
         for rule in wanted:
             with recording.rule.set_to(rule):
-                xs = [each.x for each in ran]
-                down[rule] = torch.autograd.grad(f, xs, retain_graph=True, allow_unused=True)
+                begin = [recording.layers[top].edge]
+                down[rule] = torch.autograd.grad(begin, edges, [start], retain_graph=True, allow_unused=True)
     rungs = []
     for i, layer in reversed(list(enumerate(ran))):
         r = {rule: values for rule in wanted if (values := down[rule][i]) is not None}
         if r:  # else it runs before the neuron, but not on the way to it
             gate = Gate(layer.relu[0], r, layer.relu[1]) if layer.relu else None
-            rungs.append(Rung(layer.name, layer.kind, layer.x.detach(), r, gate))
-    if rungs[-1].name != IMAGE:
+            rungs.append(Rung(layer.name, layer.kind, layer.x, r, gate))
+    if 0 in kept and (not rungs or rungs[-1].name != IMAGE):
         raise ValueError(
             f"{chosen} does not depend on the image, so nothing comes down. Look for a detach() or no_grad() in the "
             "network's forward."
         )
-    return Ladder(chosen, float(f.detach()), wanted, tuple(rungs))
+    for rule, lowest in rungs[-1].r.items() if rungs else ():
+        if not all(bool(value.isfinite()) for value in lowest.aminmax()):
+            raise NotFiniteError(f"what comes down under {rule!r} is not finite at {rungs[-1].name!r}.")
+    return Ladder(chosen, f, wanted, tuple(rungs))
 
 
-def _choose(recording: Recording, neuron: int | str | Neuron | None) -> tuple[int, Tensor, int | Neuron]:
-    """The layer's place, f with its graph, and the neuron with nothing left open."""
+def _choose(recording: Recording, neuron: int | str | Neuron | None) -> tuple[int, Tensor, float, int | Neuron]:
+    """The layer's place, R with 1 at the neuron, its activity f, and the neuron with nothing left open."""
     layers = recording.layers
     if not isinstance(neuron, Neuron):
         if neuron is not None and not isinstance(neuron, str) and not hasattr(neuron, "__index__"):
             raise TypeError(f"expected a class or a Neuron(layer, channel, position), got {type(neuron).__name__}.")
-        scores = layers[-1].x[0]
-        c = int(scores.argmax()) if neuron is None else recording.classifier.find(neuron)
-        return len(layers) - 1, scores[c], c
+        scores = layers[-1].x
+        c = int(scores[0].argmax()) if neuron is None else recording.classifier.find(neuron)
+        start = torch.zeros_like(scores)
+        start[0, c] = 1
+        return len(layers) - 1, start, float(scores[0, c]), c
     place = recording.find(neuron.layer)
     if place == 0:
         raise ValueError("the image has no neurons. Choose a layer above it.")
-    x = layers[place].x
+    x = recording.x(neuron.layer)
+    if x.ndim < 2:
+        raise ValueError(f"{neuron.layer!r} has no channels, its shape is {tuple(x.shape)}. Choose another layer.")
     channels = x.shape[1]
     if isinstance(neuron.channel, bool) or not hasattr(neuron.channel, "__index__"):
         raise TypeError(f"expected a channel from 0 to {channels - 1}, got {neuron.channel!r}.")
@@ -289,22 +309,27 @@ def _choose(recording: Recording, neuron: int | str | Neuron | None) -> tuple[in
         raise ValueError(
             f"channel {neuron.channel} is out of range; {neuron.layer!r} has channels 0 to {channels - 1}."
         )
-    plane, position = x[0, neuron.channel], neuron.position
-    if position == "sum":
-        return place, plane.sum(), neuron
-    if position == "max":
-        position = tuple(int(i) for i in torch.unravel_index(plane.detach().argmax(), plane.shape))
-    if not isinstance(position, tuple) or not all(hasattr(i, "__index__") for i in position):
+    plane, position, start = x[0, neuron.channel], neuron.position, torch.zeros_like(x)
+    if isinstance(position, str) and position == "sum":
+        start[0, neuron.channel] = 1
+        return place, start, float(plane.sum()), neuron
+    if isinstance(position, str) and position == "max":
+        position = tuple(int(i) for i in torch.unravel_index(plane.argmax(), plane.shape))
+    indices = isinstance(position, tuple) and all(
+        hasattr(i, "__index__") and i is not True and i is not False for i in position
+    )
+    if not isinstance(position, tuple) or not indices:
         raise TypeError(f"expected a position 'max', 'sum' or (row, column), got {neuron.position!r}.")
     if len(position) != plane.ndim or not all(0 <= i < n for i, n in zip(position, plane.shape, strict=True)):
         sides = "×".join(map(str, plane.shape)) or "one value: leave the position out"
         raise ValueError(f"position {position} is out of range; a channel of {neuron.layer!r} is {sides}.")
-    return place, plane[position], Neuron(neuron.layer, int(neuron.channel), position)
+    start[0, neuron.channel][position] = 1
+    return place, start, float(plane[position]), Neuron(neuron.layer, int(neuron.channel), position)
 
 
-def _refuse_without_relu(recording: Recording, f: Tensor) -> None:
+def _refuse_without_relu(recording: Recording, top: int) -> None:
     """A rule other than the gradient has a meaning only where ReLU is all that is not linear on the way."""
-    strange = strange_operation(f, recording.layers[0].x)
+    strange = strange_operation(recording.layers[top].edge, recording.layers[0].edge)
     if strange is not None:
         layer, operation = strange
         raise ValueError(

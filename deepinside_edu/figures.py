@@ -1,4 +1,4 @@
-"""Arrays -> pictures: heat map, overlay, seeds, cut-out, box, and the paper's Figures 2 and 3.
+"""Arrays -> pictures: heat map, overlay, seeds, cut-out, box, the paper's Figures 2 and 3, numbers and signs.
 
 Knows no torch, no widgets and no step. Every colour here can be told apart with any kind of colour vision: the
 heat map's lightness rises all the way, and the three seed colours differ in lightness as well as in hue.
@@ -28,7 +28,7 @@ BLUE, CYAN, RED = (0, 40, 200), (90, 235, 235), (225, 55, 45)
 BLACK, YELLOW = (0, 0, 0), (255, 215, 0)
 """Of the edges of boxes, and of boxes that were found; those that were drawn by hand are blue."""
 
-HEAT = "inferno"
+HEAT, SIGNED = "inferno", "RdBu"
 PEAK = 0.995
 """The quantile of a map that is drawn brightest: one extreme pixel must not darken all the others."""
 
@@ -36,6 +36,17 @@ STRETCHED = 0.995
 """The quantile of the deviations from the mean colour that becomes full contrast."""
 
 LONGEST_SIDE = 480
+
+CELL = 0.36
+"""Inches of a cell with a number in it."""
+
+CAUSES = (
+    ("forward mask 1(X > 0)", "#0072b2"),
+    ("backward mask 1(R > 0)", "#e69f00"),
+    ("different already above", "#b8b8b8"),
+    ("no ReLU right above", "#555555"),
+)
+"""What parts two reconstructions at a ReLU, and its colour; the colours differ in lightness as well as in hue."""
 
 
 def heat_map(saliency: ArrayLike, peak: float = PEAK) -> Image.Image:
@@ -52,6 +63,51 @@ def heat_map(saliency: ArrayLike, peak: float = PEAK) -> Image.Image:
         ValueError: a map of another shape or not finite, or a quantile out of range.
     """
     return Image.fromarray(_heat_table()[_levels(saliency, peak)])
+
+
+def signed_picture(values: ArrayLike, side: int | None = None, peak: float = 1.0) -> Image.Image:
+    """Draw values of both signs around a middle that stands for 0, such as a reconstruction R.
+
+    Three channels: 127.5 + 127.5 · R / q in each colour, so that 0 is grey; q is the `peak` quantile of |R| over all
+    entries, one for the three channels. One channel: red below 0, white, blue above 0, again up to q on both sides.
+
+    Args:
+        values: R, `(H, W)`, `(1, H, W)` or `(3, H, W)`, finite.
+        side: pixels of the picture's longer side, every entry then a block of one colour; without it, one pixel an
+            entry.
+        peak: above 0 and at most 1. 1 takes the largest |R|; less lets the extreme entries be clipped, as in
+            `heat_map`.
+
+    Returns:
+        An RGB picture.
+
+    Raises:
+        ValueError: values of another shape or not finite, a side below 1, or a quantile out of range.
+    """
+    r = np.asarray(values, np.float64)
+    if r.ndim == 3 and r.shape[0] == 1:
+        r = r[0]
+    if not r.size or not (r.ndim == 2 or (r.ndim == 3 and r.shape[0] == 3)):
+        raise ValueError(f"expected values (H, W), (1, H, W) or (3, H, W), got {r.shape}. Of a batch take one: r[0].")
+    if not 0 < peak <= 1:
+        raise ValueError(f"expected a peak quantile above 0 and at most 1, got {peak}.")
+    if side is not None and side < 1:
+        raise ValueError(f"expected a side of at least 1 pixel, got {side}.")
+    if not np.isfinite(r).all():
+        raise ValueError("the values hold NaN or infinity; expected finite ones. Look where they came from.")
+    size = np.abs(r)
+    most = float(np.quantile(size, peak)) or float(size.max()) or 1.0
+    part = (r / most).clip(-1, 1)
+    if r.ndim == 3:
+        levels = (127.5 + 127.5 * part).round().astype(np.uint8).transpose(1, 2, 0)
+    else:
+        levels = _signed_table()[(127 + 127 * part).round().astype(np.intp)]
+    picture = Image.fromarray(np.ascontiguousarray(levels))
+    if side is None:
+        return picture
+    longest = max(picture.size)
+    width, height = (max(1, round(length * side / longest)) for length in picture.size)
+    return picture.resize((width, height), Image.Resampling.NEAREST)
 
 
 def overlay(photo: Image.Image, saliency: ArrayLike, strength: float = 0.6) -> Image.Image:
@@ -325,6 +381,105 @@ def score_bars(labels: Sequence[str], scores: Sequence[float], title: str = "sco
     return figure
 
 
+def number_grids(
+    grids: Sequence[ArrayLike], titles: Sequence[str] = (), marks: Sequence[ArrayLike | None] = ()
+) -> Figure:
+    """Draw small grids with their numbers in them: blue above 0, red below, white at 0, on one scale for all.
+
+    Args:
+        grids: each `(H, W)`, finite, of numbers that fit a cell: three figures of each are shown.
+        titles: a line over each, or none.
+        marks: for each grid a boolean mask `(H, W)` of the cells to frame, or None; or nothing at all.
+
+    Returns:
+        A matplotlib figure that shows itself in a notebook.
+
+    Raises:
+        ValueError: no grid, one that is not `(H, W)` or not finite, another number of titles or of marks than of
+            grids, a mark of another shape than its grid.
+    """
+    from matplotlib.patches import Rectangle
+
+    values = [np.asarray(grid, np.float64) for grid in grids]
+    if not values or any(grid.ndim != 2 or not grid.size or not np.isfinite(grid).all() for grid in values):
+        raise ValueError(f"expected at least one finite grid (H, W), got {[grid.shape for grid in values] or 'none'}.")
+    for what, given in (("title", titles), ("mark", marks)):
+        if len(given) not in (0, len(values)):
+            raise ValueError(f"expected a {what} for each of the {len(values)} grids or none, got {len(given)}.")
+    frames = [None if mark is None else _mask(mark) for mark in marks or [None] * len(values)]
+    for grid, frame in zip(values, frames, strict=True):
+        if frame is not None and frame.shape != grid.shape:
+            raise ValueError(f"expected a mark of the grid's shape {grid.shape}, got {frame.shape}.")
+    most = max(float(np.abs(grid).max()) for grid in values) or 1.0
+    widths = [max(grid.shape[1], 2) for grid in values]
+    figure = _figure(CELL * sum(widths) + 0.35 * len(widths), CELL * max(max(g.shape[0] for g in values), 2) + 0.4)
+    (row,) = figure.subplots(1, len(values), squeeze=False, width_ratios=widths)
+    for i, (axes, grid, frame) in enumerate(zip(row, values, frames, strict=True)):
+        # The ends of the scale are too dark for black figures.
+        axes.imshow(_signed_table()[(127 + 64 * grid / most).round().astype(np.intp)])
+        for (y, x), value in np.ndenumerate(grid):
+            axes.text(x, y, f"{value:.3g}".replace("-", "−"), ha="center", va="center", fontsize=9)
+            if frame is not None and frame[y, x]:
+                axes.add_patch(Rectangle((x - 0.46, y - 0.46), 0.92, 0.92, fill=False, lw=2.2, clip_on=False))
+        axes.set_xticks(np.arange(grid.shape[1] + 1) - 0.5, [])
+        axes.set_yticks(np.arange(grid.shape[0] + 1) - 0.5, [])
+        axes.grid(color="0.7", lw=0.6)
+        axes.tick_params(length=0)
+        axes.set_title(titles[i] if titles else "", fontsize=10)
+    return figure
+
+
+def layer_chart(
+    layers: Sequence[str], distances: Sequence[tuple[float, float, float]], causes: Sequence[Sequence[float] | None]
+) -> Figure:
+    """Draw a table of layers: how far two reconstructions are apart at each, and just below a ReLU what parted them.
+
+    Args:
+        layers: their names, the first on top.
+        distances: for each the cosine, the relative L2 distance, and the share of entries that differ, 0 to 1.
+        causes: for each the shares of entries parted by the forward mask, by the backward mask, and different already
+            above; or None where there is no ReLU right above, and the whole share is drawn as one.
+
+    Returns:
+        A matplotlib figure that shows itself in a notebook.
+
+    Raises:
+        ValueError: no layer, or another number of distances or of causes than of layers.
+    """
+    if not layers or len(layers) != len(distances) or len(layers) != len(causes):
+        raise ValueError(
+            f"expected at least one layer, and distances and causes for each, got {len(layers)}, {len(distances)} and "
+            f"{len(causes)}."
+        )
+    places = range(len(layers))
+    figure = _figure(9, 1 + 0.145 * len(layers))
+    panels = figure.subplots(1, 3, sharey=True, width_ratios=(2, 2, 3))
+    titles = ("cosine", "relative L2", "share of entries that differ")
+    for axes, title, values in zip(panels, titles, zip(*distances, strict=True), strict=True):
+        axes.set_title(title, fontsize=9)
+        axes.tick_params(labelsize=7, length=0)
+        axes.spines[["top", "right", "bottom"]].set_visible(False)
+        axes.set_xticks([])
+        shown = [f"{value:.2f}" if value < 9.995 else f"{value:.3g}" for value in values]
+        if title == "share of entries that differ":
+            stacks = [(0.0, 0.0, 0.0, share) if parts is None else (*parts, 0.0)
+                      for share, parts in zip(values, causes, strict=True)]  # fmt: skip
+            left = np.zeros(len(layers))
+            for parts, (name, paint) in zip(zip(*stacks, strict=True), CAUSES, strict=True):
+                axes.barh(places, parts, left=left, color=paint, label=name, height=0.8)
+                left += parts
+            bars = axes.barh(places, values, color="none")
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2, fontsize=7, frameon=False)
+        else:
+            # A distance without end (a reconstruction that is 0 everywhere) has its number alone.
+            bars = axes.barh(places, [value if math.isfinite(value) else 0 for value in values], color="#8a8a8a")
+        axes.bar_label(bars, shown, padding=2, fontsize=6.5)
+        axes.margins(x=0.2, y=0.005)
+    panels[0].set_yticks(places, layers)
+    panels[0].invert_yaxis()
+    return figure
+
+
 def _spread(count: int, most: int) -> list[int]:
     """At most so many of the numbers 0 to count − 1, at even distances, the first and the last among them."""
     if most == 1:
@@ -397,3 +552,11 @@ def _heat_table() -> NDArray[np.uint8]:
     from matplotlib import colormaps
 
     return (colormaps[HEAT](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
+
+
+@cache
+def _signed_table() -> NDArray[np.uint8]:
+    """255 colours, so that the middle one is exactly that of 0."""
+    from matplotlib import colormaps
+
+    return (colormaps[SIGNED](np.linspace(0, 1, 255))[:, :3] * 255).round().astype(np.uint8)

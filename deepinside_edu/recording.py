@@ -7,13 +7,16 @@ import difflib
 import math
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import BackwardCFunction
+from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
@@ -30,13 +33,16 @@ class Layer(NamedTuple):
     Attributes:
         name: its name in the network, ":2" behind it for its second run; a ReLU that is no module is "block.relu".
         kind: such as "Conv2d".
-        x: X_n, its output `(1, ...)`, with its graph. Nobody else holds it: the network went on with a copy.
+        x: X_n, its output `(1, ...)`, without its graph, as it was before anybody overwrote it. A tensor on the
+            device "meta", a shape without values, if it was not to be kept; so is `relu`'s.
+        edge: where R_n comes by in the graph.
         relu: of a ReLU its input, and its ceiling, which is 6 for ReLU6 and infinite for others; else None.
     """
 
     name: str
     kind: str
     x: Tensor
+    edge: GradientEdge
     relu: tuple[Tensor, float] | None = None
 
 
@@ -67,20 +73,29 @@ class Recording:
         raise ValueError(f"no layer is called {layer!r}.{hint} There are {', '.join(names)}.")
 
     def x(self, layer: str) -> Tensor:
-        """X_n, the output of a layer, `(1, ...)`, without its graph."""
-        return self.layers[self.find(layer)].x.detach()
+        """X_n, the output of a layer, `(1, ...)`.
+
+        Raises:
+            ValueError: no such layer, or one that was not kept.
+        """
+        x = self.layers[self.find(layer)].x
+        if x.is_meta:
+            raise ValueError(f"{layer!r} was not kept. Name it in record(classifier, image, layers), or name none.")
+        return x
 
     def __repr__(self) -> str:
         """Say what was recorded in one line."""
         return f"Recording({len(self.layers)} layers from {IMAGE} to {SCORES})"
 
 
-def record(classifier: Classifier, image: object) -> Recording:
+def record(classifier: Classifier, image: object, layers: Iterable[str] | None = None) -> Recording:
     """Run the network once and keep every layer's output: for ladders from several neurons, or to look for one.
 
     Args:
         classifier: the network; nothing of it is changed.
         image: whatever `open_image` takes, or a prepared tensor `(1, C, H, W)`; it is not changed.
+        layers: names of those whose X_n is kept, for less memory and time; None keeps all. A name that no layer has
+            keeps nothing.
 
     Returns:
         A `Recording`. `descend` goes down from any neuron of it.
@@ -92,19 +107,23 @@ def record(classifier: Classifier, image: object) -> Recording:
     if x.shape[0] != 1:
         raise ValueError(f"expected one image (1, C, H, W), got {tuple(x.shape)}. Pass x[:1].")
     with torch.inference_mode(False), torch.enable_grad():
-        leaf = x.detach().clone().requires_grad_()
-        watch = _Watch()
-        twin = copy.copy(classifier)
-        object.__setattr__(twin, "network", watch.observed(classifier.network))
-        with watch:
-            scores = twin.scores(leaf)
-    if not scores.requires_grad:
-        raise ValueError(
-            "the scores do not depend on the image, so nothing can come down. Look for a detach() or no_grad() in the "
-            "network's forward, or for weights that were made in inference mode."
+        # Almost no network overwrites a layer's output except by a ReLU in place. The others are run again.
+        wanted = None if layers is None else frozenset([layers] if isinstance(layers, str) else layers)
+        watch = _Watch(wanted, copying=False)
+        leaf, scores = watch.run(classifier, x)
+        if watch.something_was_overwritten():
+            watch = _Watch(wanted, copying=True)
+            leaf, scores = watch.run(classifier, x)
+        if not scores.requires_grad:
+            raise ValueError(
+                "the scores do not depend on the image, so nothing can come down. Look for a detach() or no_grad() in "
+                "the network's forward, or for weights that were made in inference mode."
+            )
+        first, last = (
+            Layer(name, name, values.detach(), get_gradient_edge(values))
+            for name, values in ((IMAGE, leaf), (SCORES, scores))
         )
-    layers = (Layer(IMAGE, "image", leaf), *watch.ran, Layer(SCORES, "scores", scores))
-    return Recording(classifier, layers, watch.rule)
+    return Recording(classifier, (first, *watch.ran, last), watch.rule)
 
 
 class Rule:
@@ -126,15 +145,26 @@ class _Relu(torch.autograd.Function):
     """min(max(X, 0), ceiling), whose way back is not decided before it is walked."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, ceiling: float, rule: Rule) -> Tensor:
-        ctx.save_for_backward(x)
+    def forward(ctx: Any, x: Tensor, ceiling: float, in_place: bool, copying: bool, rule: Rule) -> Tensor:
+        highest = None if math.isinf(ceiling) else ceiling
+        if in_place:
+            ctx.mark_dirty(x)
+        y = x.clamp_(0, highest) if in_place else x.clamp(0, highest)
+        ctx.save_for_backward(y.clone() if copying else y)
         ctx.ceiling, ctx.rule = ceiling, rule
-        return x.clamp(0, None if math.isinf(ceiling) else ceiling)
+        return y
 
     @staticmethod
-    def backward(ctx: Any, *r: Tensor) -> tuple[Tensor, None, None]:
-        (x,) = ctx.saved_tensors
-        return relu_backward(x, r[0], ctx.rule.name, ctx.ceiling), None, None
+    def backward(ctx: Any, *r: Tensor) -> tuple[Tensor, None, None, None, None]:
+        # The output tells as much as the input: 0 < X < ceiling where 0 < min(max(X, 0), ceiling) < ceiling.
+        (y,) = ctx.saved_tensors
+        return relu_backward(y, r[0], ctx.rule.name, ctx.ceiling), None, None, None, None
+
+
+TABLES = (
+    "_modules", "_parameters", "_buffers", "_forward_pre_hooks", "_forward_hooks", "_forward_hooks_always_called",
+)  # fmt: skip
+"""Of a module: a copy has tables of its own, and what is in them is shared."""
 
 
 @dataclass
@@ -149,52 +179,95 @@ class _Call:
 class _Watch(TorchFunctionMode):
     """Sees each function of torch that this thread calls: exchanges every ReLU, and labels the graph with layers."""
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: frozenset[str] | None, copying: bool) -> None:
         super().__init__()
         self.rule = Rule()
         self.ran: list[Layer] = []
+        self._wanted = wanted
+        self._copying = copying
         self._running: list[_Call] = []
-        self._given: dict[int, Tensor] = {}  # held, so that no id is used twice
+        self._runs = Counter([IMAGE, SCORES])
+        self._noted: dict[int, tuple[Tensor, int]] = {}  # outputs and their versions; held, so that no id comes twice
+        self._kept: list[tuple[Tensor, int]] = []  # memory that is the network's own too, and its version
         self._done = False
 
-    def observed(self, network: nn.Module) -> nn.Module:
+    def run(self, classifier: Classifier, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Give the image with its graph, and the scores."""
+        leaf = x.detach().clone().requires_grad_()
+        twin = copy.copy(classifier)
+        names = {module: name for name, module in classifier.network.named_modules()}
+        object.__setattr__(twin, "network", self._observed(classifier.network, names, {}))
+        with self:
+            return leaf, twin.scores(leaf)
+
+    def something_was_overwritten(self) -> bool:
+        """Whether a layer's kept output is not what it was any more."""
+        return any(values._version != version for values, version in self._kept)
+
+    def _observed(
+        self, module: nn.Module, names: dict[nn.Module, str], copies: dict[nn.Module, nn.Module]
+    ) -> nn.Module:
         """Copy the module tree, not the weights; only the copies call back, so the network has no hook at any time."""
-        names = {module: name for name, module in network.named_modules()}
-        copies: dict[nn.Module, nn.Module] = {}
+        if module in copies or isinstance(module, torch.jit.ScriptModule):  # compiled: nobody can look into it
+            return copies.get(module, module)
+        copied = copies[module] = object.__new__(type(module))
+        copied.__dict__ |= module.__dict__
+        for table in TABLES:
+            copied.__dict__[table] = module.__dict__[table].copy()
+        for key, child in module._modules.items():
+            copied._modules[key] = None if child is None else self._observed(child, names, copies)
+        copied.register_forward_pre_hook(lambda *_: self._running.append(_Call(names[module], module)))
+        copied.register_forward_hook(lambda _, inputs, output: self._leave(output), always_call=True)
+        return copied
 
-        def twin(module: nn.Module) -> nn.Module:
-            if module in copies or isinstance(module, torch.jit.ScriptModule):  # compiled: nobody can look into it
-                return copies.get(module, module)
-            copied = copies[module] = object.__new__(type(module))
-            # Tables of their own (hooks, children, buffers); the tensors in them are the same ones.
-            copied.__dict__ |= {
-                key: copy.copy(value) if key.startswith("_") and isinstance(value, dict) else value
-                for key, value in module.__dict__.items()
-            }
-            for key, child in module._modules.items():
-                copied._modules[key] = child and twin(child)
-            copied.register_forward_pre_hook(lambda *_: self._running.append(_Call(names[module], module)))
-            copied.register_forward_hook(lambda _, inputs, output: self._leave(output))
-            return copied
-
-        return twin(network)
-
-    def _leave(self, output: Any) -> Tensor | None:
-        """A layer has run: keep its output, and let the network go on with a copy, which it may overwrite."""
+    def _leave(self, output: Any) -> None:
+        """A layer has run: keep its output."""
+        if isinstance(output, Tensor):
+            self._label([output])
         call = self._running.pop()
         self._done |= not self._running
         if self._done or call.noted or not isinstance(output, Tensor) or not output.requires_grad:
-            return None
-        if id(output) in self._given and next(call.module.children(), None) is not None:
-            return None  # a block that hands on what its last layer gave is no layer of its own
-        return self._note(call.name, type(call.module).__name__, output)
+            return
+        _, version = self._noted.get(id(output), (None, None))
+        if version == output._version and next(call.module.children(), None) is not None:
+            return  # a block that hands on what its last layer gave is no layer of its own
+        name = self._numbered(call.name)
+        self._note(name, type(call.module).__name__, output, self._keep(output, name))
 
-    def _note(self, name: str, kind: str, x: Tensor, gate: tuple[Tensor, float] | None = None) -> Tensor:
-        runs = 1 + sum(each.name.rpartition(":")[0] == name or each.name == name for each in self.ran)
-        self.ran.append(Layer(name if runs == 1 else f"{name}:{runs}", kind, x, gate))
-        given = x.clone()
-        self._given[id(given)] = given
-        return given
+    def _numbered(self, name: str) -> str:
+        self._runs[name] += 1
+        return name if self._runs[name] == 1 else f"{name}:{self._runs[name]}"
+
+    def _note(
+        self, name: str, kind: str, output: Tensor, kept: Tensor, relu: tuple[Tensor, float] | None = None
+    ) -> None:
+        self.ran.append(Layer(name, kind, kept, get_gradient_edge(output), relu))
+        self._noted[id(output)] = (output, output._version)
+
+    def _is_wanted(self, name: str) -> bool:
+        return self._wanted is None or name in self._wanted
+
+    def _keep(self, x: Tensor, name: str) -> Tensor:
+        """The values of x for a layer: a copy, the same memory under watch, or none if they are not wanted."""
+        if not self._is_wanted(name):
+            return torch.empty_like(x, device="meta", requires_grad=False)
+        if self._copying:
+            return x.detach().clone()
+        kept = x.detach()
+        self._kept.append((kept, kept._version))
+        return kept
+
+    def _keep_before_overwriting(self, x: Tensor, name: str) -> Tensor:
+        """Copy the values of x, for this layer and for the one that gave them, whose memory it is."""
+        if self._copying or not self.ran or not self._kept:
+            return self._keep(x, name)
+        before, (kept, version) = self.ran[-1], self._kept[-1]
+        if before.x is not kept or not kept.is_set_to(x) or kept._version != version:
+            return self._keep(x.detach().clone(), name) if self._is_wanted(name) else self._keep(x, name)
+        copied = x.detach().clone()
+        self.ran[-1] = before._replace(x=copied)
+        self._kept.pop()
+        return copied
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -207,17 +280,16 @@ class _Watch(TorchFunctionMode):
             if self._running and isinstance(result, (Tensor, tuple, list)):
                 self._label([result] if isinstance(result, Tensor) else result)
             return result
-        x = seen.x.clone()  # what the ReLU saw, whatever becomes of the caller's tensor
-        y: Tensor = _Relu.apply(x, seen.ceiling, self.rule)  # type: ignore[no-untyped-call]
-        self._label([y])
         call = self._running[-1]
-        call.noted = isinstance(call.module, (nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.Threshold))
-        name = call.name if call.noted else f"{call.name}.relu".removeprefix(".")
-        given = self._note(name, type(call.module).__name__ if call.noted else "relu", y, (x.detach(), seen.ceiling))
-        if not seen.in_place:
-            return given
-        self._given[id(seen.x)] = seen.x.copy_(given)
-        return seen.x
+        call.noted = type(call.module) in (nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.Threshold)
+        name = self._numbered(call.name if call.noted else f"{call.name}.relu".removeprefix("."))
+        x = self._keep_before_overwriting(seen.x, name) if seen.in_place else self._keep(seen.x, name)
+        y: Tensor = _Relu.apply(seen.x, seen.ceiling, seen.in_place, self._copying, self.rule)  # type: ignore[no-untyped-call]
+        self._kept.append((y.detach(), y._version))  # its way back needs it
+        self._label([y])
+        kind = type(call.module).__name__ if call.noted else "relu"
+        self._note(name, kind, y, self._keep(y, name), (x, seen.ceiling))
+        return y
 
     def _label(self, results: Sequence[Any]) -> None:
         call = self._running[-1]
@@ -286,7 +358,8 @@ _CLAMPS: dict[Callable[..., Any], Callable[..., _Clamp]] = {
     torch.clamp_min: _read_clamp, Tensor.clamp_min: _read_clamp,
     torch.clamp_min_: _in_place(_read_clamp), Tensor.clamp_min_: _in_place(_read_clamp),
 }  # fmt: skip
-"""Every way in which torch says ReLU, and how its arguments are read."""
+"""Every way in which torch says ReLU, and how its arguments are read. Where X is exactly 0, or the ceiling, each has
+ReLU's slope here, which is 0; torch itself gives clamp a slope of 1 there."""
 
 LINEAR = {
     "AdaptiveAvgPool1D", "AdaptiveAvgPool2D", "AdaptiveAvgPool3D", "AdaptiveMaxPool2D", "Add", "Alias", "Amax",
@@ -294,7 +367,7 @@ LINEAR = {
     "CudnnBatchNorm", "CudnnConvolution", "Expand", "Flip", "Gather", "Index", "IndexSelect", "Max",
     "MaxPool2DWithIndices", "MaxPool3DWithIndices", "Mean", "MiopenBatchNorm", "MkldnnConvolution", "NativeBatchNorm",
     "Neg", "Permute", "PixelShuffle", "PixelUnshuffle", "ReflectionPad2D", "Repeat", "ReplicationPad2D", "Reshape",
-    "ReshapeAlias", "Roll", "Select", "Slice", "Split", "SplitWithSizes", "Squeeze", "Stack", "Sub", "Sum", "T",
+    "ReshapeAlias", "Roll", "Rsub", "Select", "Slice", "Split", "SplitWithSizes", "Squeeze", "Stack", "Sub", "Sum", "T",
     "ToCopy", "Transpose", "Unbind", "UnsafeSplit", "UnsafeView", "Unsqueeze", "UpsampleBicubic2D",
     "UpsampleBilinear2D", "UpsampleNearest2D", "View",
 }  # fmt: skip
@@ -304,10 +377,10 @@ LINEAR_IN_EACH = {"Addbmm", "Addmm", "Addmv", "Baddbmm", "Bmm", "Div", "Dot", "L
 """Products: linear as long as one factor alone depends on the image (Div: the one above the line)."""
 
 
-def strange_operation(f: Tensor, image: Tensor) -> tuple[str, str] | None:
-    """The first operation between f and the image for which a ReLU rule says nothing: its layer and its name."""
+def strange_operation(neuron: GradientEdge, image: GradientEdge) -> tuple[str, str] | None:
+    """On the way from a neuron, the lowest operation for which a ReLU rule says nothing: its layer and its name."""
     reaches: dict[Any, bool] = {}
-    top: Any = f.grad_fn
+    top: Any = neuron.node
     layers: dict[Any, str] = {top: "the network's own forward"}
     order: list[Any] = []
     stack = [(top, False)]
@@ -315,7 +388,7 @@ def strange_operation(f: Tensor, image: Tensor) -> tuple[str, str] | None:
         node, back = stack.pop()
         below = [each for each, _ in node.next_functions if each is not None]
         if back:
-            reaches[node] = getattr(node, "variable", None) is image or any(reaches[each] for each in below)
+            reaches[node] = node is image.node or any(reaches[each] for each in below)
             order.append(node)
         elif node not in reaches:
             reaches[node] = False
@@ -325,15 +398,14 @@ def strange_operation(f: Tensor, image: Tensor) -> tuple[str, str] | None:
                 if each not in reaches:
                     layers.setdefault(each, layers[node])
                     stack.append((each, False))
-    for node in reversed(order):
+    for node in order:  # from the image upwards
         ways = [each is not None and reaches[each] for each, _ in node.next_functions]
         operation = re.sub(r"Backwards?\d*$", "", node.name().rpartition("::")[2])
-        fine = (
-            not any(ways)
-            or isinstance(node, _Relu._backward_cls)
-            or operation in LINEAR
-            or (operation in LINEAR_IN_EACH and sum(ways) == 1 and (operation != "Div" or ways[0]))
-        )
-        if not fine:
+        if not any(ways) or isinstance(node, _Relu._backward_cls):
+            continue
+        linear = operation in LINEAR and not getattr(node, "_saved_training", False)  # a batch norm by the image's own
+        product = operation in LINEAR_IN_EACH and sum(ways) == 1 and (operation != "Div" or ways[0])
+        # A Function written in Python may have any name.
+        if isinstance(node, BackwardCFunction) or not (linear or product):
             return layers[node], operation
     return None

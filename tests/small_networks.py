@@ -1,9 +1,10 @@
-"""Two small float64 networks with random weights, one smooth and one with kinks, for tests against slow oracles."""
+"""Small float64 networks with random weights, one smooth, one with kinks, others as a test describes them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from deepinside_edu import Classifier
 
@@ -27,3 +28,28 @@ def smooth_network(**options: Any) -> Classifier:
 
 def kinked_network(**options: Any) -> Classifier:
     return small(nn.ReLU(inplace=True), nn.MaxPool2d(2), nn.Conv2d(4, 5, 2), nn.ReLU(inplace=True), **options)
+
+
+class MadeOf(nn.Module):
+    """A network from its forward, `forward(self, x)`, and its children."""
+
+    def __init__(self, forward: Callable[[Any, Tensor], Any], **children: Any) -> None:
+        super().__init__()
+        self.way = forward
+        for name, child in children.items():
+            setattr(self, name, child)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.way(self, x)
+
+
+def made_of(forward: Callable[[Any, Tensor], Any], seed: int = 0, **children: nn.Module) -> Classifier:
+    """Likewise as a classifier for images 3×6×6: float64, random weights, `self.head` to three scores at its end."""
+    torch.manual_seed(seed)
+    head = nn.Sequential(nn.Flatten(), nn.LazyLinear(3))
+    network = MadeOf(lambda self, x: self.head(forward(self, x)), **children, head=head).double().eval()
+    with torch.no_grad():
+        network(torch.ones(1, 3, 6, 6, dtype=torch.float64))
+        for parameter in network.parameters():
+            parameter.normal_(std=0.5)
+    return Classifier(network, ("ape", "bee", "cat"), (), (6, 6), MEAN, STD)

@@ -559,3 +559,119 @@ def test_a_film_that_cannot_be_saved_is_refused_and_no_file_is_left(pictures, fi
     with pytest.raises(ValueError, match=message):
         figures.save_film(pictures, tmp_path / file if isinstance(file, str) else file, **options)
     assert not list(tmp_path.iterdir())
+
+
+# --- values of both signs, numbers, layers ---------------------------------------------------------------------------
+
+
+def test_three_channels_of_a_reconstruction_lie_around_grey():
+    r = np.array([[[-2, 0, 1]], [[0, 0, 2]], [[1, 0, -2]]])
+    assert levels(figures.signed_picture(r)).tolist() == [[[0, 128, 191], [128, 128, 128], [191, 255, 0]]]
+
+
+def test_one_channel_is_white_at_zero_and_as_dark_on_both_sides():
+    drawn = levels(figures.signed_picture([[-4, -2, 0, 2, 4]])).astype(int)[0]
+    assert np.abs(drawn[2] - 247).max() <= 1
+    assert drawn[0, 0] > drawn[0, 2], "red below 0"
+    assert drawn[4, 2] > drawn[4, 0], "blue above 0"
+    lightness = drawn @ [0.2126, 0.7152, 0.0722]
+    assert lightness[0] < lightness[1] < lightness[2] > lightness[3] > lightness[4]
+    assert np.array_equal(levels(figures.signed_picture([[[-4, -2, 0, 2, 4]]]))[0], drawn)
+
+
+@given(hnp.arrays(np.float32, st.sampled_from([(3, 4), (3, 2, 5)]), elements=st.floats(-8, 8, width=16)))
+def test_the_scale_of_a_reconstruction_does_not_matter_and_its_sign_turns_the_picture_round(r):
+    with no_trace(r):
+        drawn = levels(figures.signed_picture(r))
+    assert np.array_equal(drawn, levels(figures.signed_picture(8 * r)))
+    turned = levels(figures.signed_picture(-r))
+    if r.ndim == 3:
+        assert np.abs(drawn + turned - 255).max() <= 1
+    else:
+        assert np.array_equal(turned[r == 0], drawn[r == 0])
+
+
+def test_a_picture_of_signs_can_be_enlarged_and_its_extremes_clipped():
+    r = np.array([[0.0, 1.0], [0.5, -1.0], [0.0, 9.0]])
+    large = figures.signed_picture(r, side=30)
+    assert large.size == (20, 30)
+    assert np.array_equal(levels(large)[5::10, 5::10], levels(figures.signed_picture(r)))
+    clipped = levels(figures.signed_picture(r, peak=0.8))
+    assert np.array_equal(clipped[0, 1], clipped[2, 1])
+    assert levels(figures.signed_picture(np.zeros((2, 2)))).min() >= 246
+    assert levels(figures.signed_picture([[0, 0, 0, 5]], peak=0.5))[0, 3, 0] < 20, "a single lit entry is seen"
+
+
+@pytest.mark.parametrize(
+    ("r", "options", "message"),
+    [
+        (np.ones((2, 3, 3)), {}, r"\(3, H, W\), got \(2, 3, 3\). Of a batch"),
+        (np.ones((1, 3, 4, 4)), {}, r"got \(1, 3, 4, 4\)"),
+        (np.ones((0, 3)), {}, r"got \(0, 3\)"),
+        ([[np.nan]], {}, "NaN or infinity"),
+        ([[1.0]], {"side": 0}, "at least 1 pixel, got 0"),
+        ([[1.0]], {"peak": 0}, "above 0 and at most 1, got 0"),
+    ],
+)
+def test_values_that_are_no_picture_are_refused(r, options, message):
+    with pytest.raises(ValueError, match=message):
+        figures.signed_picture(r, **options)
+
+
+def shown_texts(figure):
+    return [[text.get_text() for text in axes.texts] for axes in figure.axes]
+
+
+def test_grids_show_their_numbers_and_frame_what_is_marked():
+    grid = np.array([[1, -2], [0.125, 1234]])
+    with no_trace(grid):
+        figure = figures.number_grids([grid, [[0]]], ["R", "v"], [grid > 0, None])
+    assert shown_texts(figure) == [["1", "−2", "0.125", "1.23e+03"], ["0"]]
+    assert [axes.get_title() for axes in figure.axes] == ["R", "v"]
+    assert [len(axes.patches) for axes in figure.axes] == [3, 0]
+    assert Image.open(io.BytesIO(figure._repr_png_())).width > 50
+    assert not pyplot.get_fignums()
+    assert shown_texts(figures.number_grids([np.zeros((1, 2), int)])) == [["0", "0"]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([],), "at least one finite grid .*, got none"),
+        (([[1, 2]],), r"got \[\(2,\)\]"),
+        (([[[np.inf]]],), "finite grid"),
+        (([[[1]]], ["a", "b"]), "a title for each of the 1 grids or none, got 2"),
+        (([[[1]], [[2]]], [], [None]), "a mark for each of the 2 grids or none, got 1"),
+        (([[[1]]], [], [np.ones((2, 2), bool)]), r"a mark of the grid's shape \(1, 1\), got \(2, 2\)"),
+        (([[[1]]], [], [[[1]]]), "boolean mask"),
+    ],
+)
+def test_grids_that_cannot_be_drawn_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        figures.number_grids(*arguments)
+
+
+def test_a_chart_of_layers_shows_each_number_and_each_cause():
+    distances = [(1, 0, 0), (0.25, 2.5, 0.5), (-0.5, np.inf, 1)]
+    figure = figures.layer_chart(["scores", "conv", "image"], distances, [None, (0.2, 0.2, 0.1), None])
+    assert shown_texts(figure) == [["1.00", "0.25", "-0.50"], ["0.00", "2.50", "inf"], ["0.00", "0.50", "1.00"]]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["scores", "conv", "image"]
+    assert figure.axes[0].yaxis_inverted(), "the first on top"
+    drawn = [[bar.get_width() for bar in bars] for bars in figure.axes[2].containers][: len(figures.CAUSES)]
+    assert np.allclose(drawn, [[0, 0.2, 0], [0, 0.2, 0], [0, 0.1, 0], [0, 0, 1]])
+    legend = figure.axes[2].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == [name for name, _ in figures.CAUSES]
+    assert Image.open(io.BytesIO(figure._repr_png_())).width > 500
+    assert not pyplot.get_fignums()
+
+
+def test_the_colours_of_the_causes_differ_in_lightness():
+    paints = [[int(paint[i : i + 2], 16) for i in (1, 3, 5)] for _, paint in figures.CAUSES]
+    lightness = sorted(np.array(paints) @ [0.2126, 0.7152, 0.0722])
+    assert min(np.diff(lightness)) > 8
+
+
+@pytest.mark.parametrize("arguments", [([], [], []), (["a"], [], [None]), (["a"], [(1, 0, 0)], [])])
+def test_a_chart_of_layers_that_do_not_fit_is_refused(arguments):
+    with pytest.raises(ValueError, match="distances and causes for each, got"):
+        figures.layer_chart(*arguments)

@@ -2,7 +2,8 @@
 
 from .class_model import class_model
 from .localisation import localisation
+from .microscope import microscope
 from .saliency import saliency
 from .scores import scores
 
-__all__ = ["class_model", "localisation", "saliency", "scores"]
+__all__ = ["class_model", "localisation", "microscope", "saliency", "scores"]

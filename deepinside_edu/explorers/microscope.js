@@ -1,0 +1,488 @@
+// The browser's half of the ReLU microscope: it keeps the planes under the microscope as they are in the network, so that
+// hover, marks and colours ask the kernel for nothing. The kernel sends "state", "photo", "maps", "map", "ladder",
+// "view" and "distances", each complete in itself: the last one of a kind is what holds.
+
+const NAMES = { gradient: "gradient", deconvnet: "DeconvNet", guided: "guided" };
+const CAUSES = ["the same", "forward mask", "backward mask", "from above"];
+const MARKS = [null, [0, 114, 178], [230, 159, 0], [204, 121, 167]]; // told apart with any colour vision
+const PEAK = 0.995; // the quantile of figures.PEAK
+const TILE = 28, GAP = 2, COLUMNS = 10;
+const PATIENCE = 10, BUSY = 0.25; // seconds
+
+function h(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else element.setAttribute(name, value);
+  }
+  // JupyterLab takes arrow keys, Enter and letters away from whatever is not a text field.
+  if (["input", "select", "button"].includes(tag) || "tabindex" in attributes) element.dataset.lmSuppressShortcuts = "true";
+  element.append(...children);
+  return element;
+}
+
+const bytes = (view, Type) => new Type(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));
+const number = (value) => String(Number(value.toPrecision(3))).replace("-", "−");
+const clamp = (value, most) => Math.max(0, Math.min(most, value));
+
+/** What has been sent, shared by every view of one widget. */
+class Bench {
+  listeners = new Set();
+  state = { busy: true, message: "" };
+  constructor(model) {
+    this.model = model;
+    model.on("msg:custom", (content, buffers) => {
+      clearTimeout(this.waiting);
+      this[content.kind] = { ...content, buffers };
+      if (this.state.busy) this.expect();
+      this.tell();
+    });
+    this.ask({ do: "hello" });
+  }
+  ask(content, buffers) {
+    this.expect();
+    this.model.send(content, undefined, buffers);
+  }
+  set(values) {
+    this.expect();
+    this.model.set(values);
+    this.model.save_changes();
+  }
+  /** A kernel that died or was restarted says nothing: then the page has to. */
+  expect() {
+    clearTimeout(this.waiting);
+    this.waiting = setTimeout(() => {
+      this.state = { busy: false, message: `No answer for ${PATIENCE} seconds. The kernel may be busy with a cell; if it ` +
+        "was restarted or has died, run this cell again." };
+      this.tell();
+    }, 1000 * PATIENCE);
+  }
+  tell() { for (const listener of this.listeners) listener(); }
+}
+
+/** Paint entry by entry: colour(i, rgba, at) writes three levels. */
+function paint(canvas, [width, height], colour) {
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+  const image = new ImageData(width, height);
+  for (let i = 0, at = 0; i < width * height; i++, at += 4) {
+    colour(i, image.data, at);
+    image.data[at + 3] = 255;
+  }
+  canvas.getContext("2d").putImageData(image, 0, 0);
+}
+
+function put(rgba, at, table, first) {
+  rgba[at] = table[first];
+  rgba[at + 1] = table[first + 1];
+  rgba[at + 2] = table[first + 2];
+}
+
+/** What is drawn in full colour: the largest |value|, of an image a high quantile, as one pixel must not pale all others. */
+function reach(values, quantile) {
+  let most = 0;
+  for (const value of values) most = Math.max(most, Math.abs(value));
+  if (!most || quantile === 1) return most || 1;
+  const counts = new Uint32Array(4097); // sorting would take ten times as long
+  for (const value of values) counts[Math.ceil((4096 * Math.abs(value)) / most)]++;
+  let rank = quantile * (values.length - 1), bin = -1;
+  while ((rank -= counts[++bin]) >= 0);
+  return (bin * most) / 4096 || most;
+}
+
+/** By more than rounding, as in `Rung.distance`; where no ReLU is at work, what differs came down different already. */
+const differing = (one, two) =>
+  Uint8Array.from(one, (r, i) => 3 * (Math.abs(r - two[i]) > 1e-5 * Math.max(Math.abs(r), Math.abs(two[i]))));
+
+/** Values of both signs as figures.signed_picture draws them, one channel or three; what differs is marked over grey. */
+function paintSigned(canvas, size, values, tables, causes) {
+  const entries = size[0] * size[1], colours = values.length === 3 * entries ? 3 : 1;
+  const most = reach(values, colours === 3 ? PEAK : 1);
+  paint(canvas, size, (i, rgba, at) => {
+    let cause = 0;
+    for (let c = 0; c < colours; c++) {
+      const part = Math.max(-1, Math.min(1, values[c * entries + i] / most));
+      if (colours === 3) rgba[at + c] = Math.round(127.5 + 127.5 * part);
+      else if (!causes) put(rgba, at, tables.signed, 3 * Math.round(127 + 127 * part));
+      else rgba.fill(247 - 190 * Math.abs(part), at, at + 3);
+      if (causes) cause ||= causes[c * entries + i];
+    }
+    if (cause) for (let c = 0; c < 3; c++) rgba[at + c] = 0.2 * rgba[at + c] + 0.8 * MARKS[cause][c];
+  });
+  return most;
+}
+
+/** A canvas in a frame with a box that shows one of its entries; the box moves and nothing is drawn again. */
+function plate(className = "") {
+  const canvas = h("canvas", { role: "img", width: 1, height: 1 }), box = h("div", { class: "cursor", hidden: "" });
+  const frame = h("div", { class: `plate ${className}` }, canvas, box);
+  const mark = (column, row, [width, height]) => {
+    box.hidden = column === undefined;
+    Object.assign(box.style, { left: `${(100 * column) / width}%`, top: `${(100 * row) / height}%`,
+      width: `${100 / width}%`, height: `${100 / height}%` });
+  };
+  return { frame, canvas, mark };
+}
+
+/** The entry under the pointer. */
+function entry(event, canvas, [width, height]) {
+  const { left, top, width: wide, height: high } = canvas.getBoundingClientRect();
+  return [clamp(Math.floor(((event.clientX - left) / wide) * width), width - 1),
+    clamp(Math.floor(((event.clientY - top) / high) * height), height - 1)];
+}
+
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+
+/** Arrow keys move by one entry, with Shift by ten; Enter and the space bar choose. */
+function keys(element, move, choose = () => {}) {
+  element.addEventListener("keydown", (event) => {
+    const step = ARROWS[event.key], far = event.shiftKey ? 10 : 1;
+    if (step) move(far * step[0], far * step[1]);
+    else if (event.key === "Enter" || event.key === " ") choose();
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  });
+}
+
+/** What a ReLU does to R at one place under one rule, in words. */
+function verdict(rule, x, r, ceiling) {
+  const open = x > 0 && (ceiling === null || x < ceiling);
+  const because = open ? `X_n = ${number(x)} > 0` : x > 0 ? `X_n = ${number(x)} ≥ ${ceiling}` : `X_n = ${number(x)} ≤ 0`;
+  if (r === 0) return "nothing arrives, R_n+1 = 0";
+  if (rule !== "deconvnet" && !open) return `stopped, ${because}`;
+  if (rule !== "gradient" && r < 0) return `stopped, R_n+1 = ${number(r)} ≤ 0`;
+  return `passes, ${rule === "deconvnet" ? `R_n+1 = ${number(r)} > 0` : because}` +
+    (rule === "guided" ? ` and R_n+1 = ${number(r)} > 0` : "");
+}
+
+function render({ model, el, bench }) {
+  const id = `microscope-${Math.random().toString(36).slice(2)}`;
+  const palettes = bytes(model.get("palettes"), Uint8Array);
+  const tables = { heat: palettes.subarray(0, 768), signed: palettes.subarray(768) };
+  const labels = model.get("labels"), undo = []; // what a view that goes away takes back
+  const on = (name, react) => { model.on(name, react); undo.push(() => model.off(name, react)); };
+  const follow = (names, react) => { names.forEach((name) => on(`change:${name}`, react)); queueMicrotask(react); };
+  const button = (text, onclick) => h("button", { type: "button", onclick }, text);
+  const options = (pairs) => pairs.map(([value, text]) => h("option", { value }, text));
+  const select = (pairs, onchange) => h("select", { onchange: (event) => onchange(event.target.value) }, ...options(pairs));
+
+  // --- photo, layer, class, rules -----------------------------------------------------------------------------------
+  const photo = select([], (value) => bench.set({ photo: value }));
+  follow(["photos", "photo"], () => {
+    photo.replaceChildren(...options(model.get("photos").map((name) => [name, name.replaceAll("_", " ")])));
+    photo.value = model.get("photo");
+  });
+  const upload = h("input", { type: "file", accept: "image/*", onchange: async () => {
+    const [file] = upload.files;
+    if (file) bench.ask({ do: "upload" }, [await file.arrayBuffer()]);
+    upload.value = "";
+  } });
+  const layer = select(model.get("layers").map(([name, kind, shape]) =>
+    [name, name === "scores" ? `the class scores · ${shape.join("×")}` : `${name} · ${kind} · ${shape.join("×")}`]),
+  (value) => bench.set({ layer: value }));
+  follow(["layer"], () => { layer.value = model.get("layer"); });
+  const search = h("input", { list: `${id}-classes`, autocomplete: "off", spellcheck: "false", placeholder: "part of its name",
+    onchange: () => {
+      if (search.value.trim()) bench.ask({ do: "find", text: search.value.replace(/.*\((\d+)\)$/, "$1") });
+      search.value = "";
+    } });
+  const classes = h("datalist", { id: `${id}-classes` }, ...labels.map((label, c) => h("option", { value: `${label} (${c})` })));
+  const ticks = Object.entries(NAMES).map(([rule, name]) => {
+    const tick = h("input", { type: "checkbox", value: rule, onchange: () => {
+      const wanted = ticks.map((each) => each.firstChild).filter((each) => each.checked).map((each) => each.value);
+      if (wanted.length) return bench.set({ rules: wanted });
+      tick.checked = true;
+      bench.state = { ...bench.state, message: "At least one rule is needed: tick another one first." };
+      update();
+    } });
+    return h("label", { class: "tick" }, tick, name + (rule === "guided" ? " (later work)" : ""));
+  });
+  follow(["rules"], () => ticks.forEach(({ firstChild: t }) => { t.checked = model.get("rules").includes(t.value); }));
+  const status = h("p", { class: "status", role: "status" });
+
+  // --- the feature maps, and the one whose unit is chosen -----------------------------------------------------------
+  const grid = plate("grid"), chart = plate("chart");
+  const gridBox = h("div", { class: "scroll maps", tabindex: 0, role: "application",
+    "aria-label": "Feature maps of the layer: arrow keys choose one" }, grid.frame);
+  const chartBox = h("div", { tabindex: 0, role: "application",
+    "aria-label": "The chosen map: arrow keys move over its units, Enter chooses one" }, chart.frame);
+  const gridSays = h("p", { class: "says", "aria-live": "polite" }), chartSays = h("p", { class: "says", "aria-live": "polite" });
+  const sort = select([["strong", "strongest first"], ["order", "in their order"]], () => { drawn.maps = null; update(); });
+  let order = [], gridSize = [COLUMNS, 1], unit = null;
+
+  function drawMaps({ buffers, size: [width, height] }) {
+    const levels = bytes(buffers[0], Uint8Array), largest = bytes(buffers[1], Float32Array);
+    bench.maps.largest = largest;
+    order = [...largest.keys()];
+    if (sort.value === "strong") order.sort((a, b) => largest[b] - largest[a] || a - b);
+    const cell = TILE + GAP, wide = Math.min(COLUMNS, order.length);
+    gridSize = [wide, Math.ceil(order.length / wide)];
+    // Every map fills its square, whatever its shape; between the squares is nothing.
+    paint(grid.canvas, [wide * cell, gridSize[1] * cell], (i, rgba, at) => {
+      const x = i % (wide * cell), y = Math.floor(i / (wide * cell)), inX = x % cell, inY = y % cell;
+      const c = order[Math.floor(y / cell) * wide + Math.floor(x / cell)];
+      if (c === undefined || inX >= TILE || inY >= TILE) return rgba.fill(128, at, at + 3);
+      const column = Math.floor((inX * width) / TILE), row = Math.floor((inY * height) / TILE);
+      put(rgba, at, tables.heat, 3 * levels[c * width * height + row * width + column]);
+    });
+    grid.canvas.setAttribute("aria-label", `${order.length} feature maps of ${bench.maps.layer}, ${sort.selectedOptions[0].text}, ` +
+      `each from black for 0 or less to yellow for its own largest; the strongest, ${named(largest.indexOf(Math.max(...largest)))}, ` +
+      `reaches ${number(Math.max(...largest))}`);
+  }
+  const named = (c) => (bench.maps?.layer === "scores" ? `${labels[c]} (${c})` : `channel ${c}`);
+  const sayMap = (c) => { gridSays.textContent = c === undefined ? "" : `${named(c)}: largest ${number(bench.maps.largest[c])}`; };
+  const chooseMap = (place) => {
+    const c = order[clamp(place, order.length - 1)];
+    if (c !== model.get("channel")) bench.set({ channel: c, position: model.get("position") === "sum" ? "sum" : "max" });
+  };
+  const tileAt = (event) => { const [x, y] = entry(event, grid.canvas, gridSize); return y * gridSize[0] + x; };
+  grid.canvas.addEventListener("pointermove", (event) => sayMap(order[tileAt(event)]));
+  grid.canvas.addEventListener("pointerleave", () => sayMap(model.get("channel")));
+  grid.canvas.addEventListener("click", (event) => chooseMap(tileAt(event)));
+  keys(gridBox, (x, y) => chooseMap(order.indexOf(model.get("channel")) + x + y * gridSize[0]));
+
+  function markMap() {
+    const place = order.indexOf(model.get("channel"));
+    grid.mark(place % gridSize[0], Math.floor(place / gridSize[0]), gridSize);
+    const top = (Math.floor(place / gridSize[0]) * grid.canvas.clientHeight) / gridSize[1], seen = gridBox.clientHeight;
+    if (seen && (top < gridBox.scrollTop || top + TILE > gridBox.scrollTop + seen)) gridBox.scrollTop = top - seen / 2;
+    sayMap(model.get("channel"));
+  }
+  function drawMap({ buffers, size, layer: of, channel }) {
+    const values = (bench.map.values = bytes(buffers[0], Float32Array));
+    const most = paintSigned(chart.canvas, size, values, tables);
+    chart.canvas.setAttribute("aria-label", `Map of ${named(channel)} of ${of}, ${size[1]} rows by ${size[0]} columns, white for 0, ` +
+      `blue above it and red below, full at ±${number(most)}`);
+    unit = null;
+  }
+  const sayUnit = () => {
+    if (!bench.map || !unit) return;
+    const { size, values } = bench.map, [x, y] = unit;
+    chart.mark(x, y, size);
+    chartSays.textContent = `row ${y}, column ${x}: ${number(values[y * size[0] + x])}`;
+  };
+  const chooseUnit = () => {
+    const rest = model.get("layers").find(([name]) => name === model.get("layer"))[2].length - 1;
+    if (unit) bench.set({ position: rest === 2 ? [unit[1], unit[0]] : rest === 1 ? [unit[0]] : "max" });
+  };
+  const home = () => {
+    const at = bench.ladder?.position, same = bench.map && bench.ladder?.layer === bench.map.layer && bench.ladder.channel === bench.map.channel;
+    unit = same && Array.isArray(at) && at.length ? [at.at(-1), at.length > 1 ? at[0] : 0] : null;
+    if (unit) return sayUnit();
+    chart.mark();
+    chartSays.textContent = same && at === "sum" ? "the whole map, summed" : "";
+  };
+  const moveUnit = (x, y) => {
+    if (!bench.map) return;
+    const [width, height] = bench.map.size, [column, row] = unit || [0, 0];
+    unit = [clamp(column + x, width - 1), clamp(row + y, height - 1)];
+    sayUnit();
+  };
+  chart.canvas.addEventListener("pointermove", (event) => { if (bench.map) { unit = entry(event, chart.canvas, bench.map.size); sayUnit(); } });
+  chart.canvas.addEventListener("pointerleave", home);
+  chart.canvas.addEventListener("click", chooseUnit);
+  keys(chartBox, moveUnit, chooseUnit);
+
+  // --- the ladder ---------------------------------------------------------------------------------------------------
+  const neuron = h("p", { class: "neuron" }), head = h("tr"), body = h("tbody");
+  const ladderBox = h("div", { class: "scroll ladder" }, h("table", {}, h("thead", {}, head), body));
+  let rows = [];
+
+  function drawLadder({ rungs, rules, buffers, neuron: name, value }) {
+    neuron.textContent = `f = ${number(value)}: ${name}`;
+    head.replaceChildren(...["layer", ...rules.map((rule) => NAMES[rule])].map((text) => h("th", { scope: "col" }, text)));
+    const all = buffers.map((each) => bytes(each, Uint8Array)), kept = rows.map((row) => row.names).join() === rungs.map(([n]) => n).join() &&
+      rows[0]?.pictures.length === rules.length;
+    if (!kept) rows = rungs.map(([name, kind, shape]) => {
+      const pictures = rules.map(() => h("canvas", { role: "img" })), says = rules.map(() => h("span"));
+      const choose = h("button", { type: "button" }, ...name.split(/(?<=[._])/).flatMap((part) => [part, h("wbr")]));
+      keys(choose, (x, y) => {
+        const next = rows[clamp(rows.findIndex((row) => row.choose === choose) + x + y, rows.length - 1)];
+        next.choose.focus();
+        bench.set({ rung: next.names });
+      }, () => choose.click());
+      const line = h("tr", { onclick: () => bench.set({ rung: name }) },
+        h("th", { scope: "row" }, choose, h("span", {}, `${kind} ${shape.join("×")}`)),
+        ...pictures.map((picture, k) => h("td", {}, h("div", {}, picture, says[k]))));
+      return { names: name, choose, line, pictures, says };
+    });
+    if (!kept) body.replaceChildren(...rows.map((row) => row.line));
+    let starts = rules.map(() => 0);
+    rungs.forEach(([name, , , size, colours], i) => rules.forEach((rule, k) => {
+      const levels = all[k].subarray(starts[k], (starts[k] += size[0] * size[1] * (colours ? 3 : 1)));
+      const canvas = rows[i].pictures[k];
+      paint(canvas, size, (j, rgba, at) => (colours ? put(rgba, at, levels, 3 * j) : put(rgba, at, tables.heat, 3 * levels[j])));
+      canvas.setAttribute("aria-label", `${NAMES[rule]} at ${name}: ${colours ? "its picture in colours" : "the largest |R| over the channels"}`);
+      rows[i].says[k].textContent = k ? "…" : "";
+    }));
+  }
+  function drawDistances({ values }) {
+    rows.forEach((row, i) => values[i]?.forEach(([cosine, relative, differing], k) => {
+      row.says[k + 1].textContent = `cos ${cosine}\nL2 ${relative}\n${differing} differ`.replace("-", "−");
+    }));
+  }
+  function markRung() {
+    const shown = bench.view?.rung;
+    rows.forEach(({ names, choose, line }) => {
+      choose.tabIndex = names === shown ? 0 : -1;
+      choose.setAttribute("aria-pressed", String(names === shown));
+      line.classList.toggle("shown", names === shown);
+    });
+    const line = rows.find((row) => row.names === shown)?.line;
+    if (!line) return;
+    const { offsetTop: top, offsetHeight: high } = line, { scrollTop, clientHeight } = ladderBox;
+    if (top < scrollTop + 30 || top + high > scrollTop + clientHeight) ladderBox.scrollTop = top - clientHeight / 2;
+  }
+
+  // --- under the microscope -----------------------------------------------------------------------------------------
+  const marks = select([["relu", "at ReLUs, by cause"], ["all", "everywhere"], ["none", "nowhere"]], () => { drawn.view = null; update(); });
+  const planes = select([["auto", "the largest |R|; the image in colours"], ["all", "maximum of |R| over channels"], ["one", "number …"]],
+    (value) => bench.set({ plane: value === "one" ? bench.view?.channels?.[0] ?? 0 : value }));
+  const plane = h("input", { type: "number", min: 0, step: 1, onchange: () => bench.set({ plane: plane.value === "" ? "auto" : plane.valueAsNumber }) });
+  const title = h("p", { class: "title" }), plates = h("div", { class: "plates", tabindex: 0, role: "application",
+    "aria-label": "Pictures under the microscope: arrow keys move the cursor, with Shift by ten" });
+  const legend = h("table", { class: "numbers" }), readout = h("p", { class: "readout", "aria-live": "polite" }), table = h("table", { class: "numbers" });
+  let shown = [], place = [0, 0];
+  const rightChannel = () => {
+    planes.value = typeof model.get("plane") === "number" ? "one" : model.get("plane");
+    plane.value = bench.view?.channels?.length === 1 ? bench.view.channels[0] : "";
+    plane.max = (bench.view?.of ?? 1) - 1;
+  };
+  follow(["plane"], rightChannel);
+
+  function drawView(view) {
+    const { relu, rules, size, channels, ceiling } = view, rest = [...view.buffers];
+    const floats = () => bytes(rest.shift(), Float32Array);
+    view.x = channels?.length > 1 ? bytes(bench.photo.buffers[0], Float32Array) : floats();
+    Object.assign(view, { above: {}, below: {}, cause: {} });
+    for (const rule of rules) {
+      view.above[rule] = floats();
+      view.below[rule] = relu ? floats() : view.above[rule];
+      view.cause[rule] = relu ? bytes(rest.shift(), Uint8Array) : differing(view.above[rule], view.above[rules[0]]);
+    }
+    view.open = view.x.map((x) => x > 0 && (ceiling === null || x < ceiling)); // 1(X_n > 0)
+    const which = channels === null ? "maximum over all channels" : channels.length > 1 ? "in colours" : `channel ${channels[0]} of ${view.of}`;
+    title.textContent = [view.rung, view.layer, which].filter((part, i, all) => part !== all[i - 1]).join(" · ");
+    const marked = (rule) => rule !== rules[0] && (marks.value === "all" || (marks.value === "relu" && relu));
+    const mask = ceiling === null ? "1(X_n > 0)" : `1(0 < X_n < ${ceiling})`;
+    const wanted = [["X_n", "X_n", view.x, null],
+      ...(relu ? rules.map((rule) => [NAMES[rule], "R_n+1, what arrives", view.above[rule], null]) : []),
+      ...(relu ? [[mask, mask, view.open, null]] : []),
+      ...rules.map((rule) => [NAMES[rule], relu ? "R_n, what it lets through" : channels ? "R_n" : "max |R_n|", view.below[rule],
+        marked(rule) ? view.cause[rule] : null])];
+    while (shown.length < wanted.length) shown.push(fresh(shown.length));
+    shown.length = wanted.length;
+    plates.replaceChildren(...shown.map((each) => each.figure));
+    plates.style.setProperty("--columns", rules.length + 1);
+    wanted.forEach(([who, what, values, causes], i) => {
+      const most = paintSigned(shown[i].canvas, size, values, tables, causes);
+      const text = `${who === what ? "" : `${who}: `}${what}` + (who === mask ? ", 1 blue" : `, ±${number(most)}`);
+      shown[i].caption.textContent = text;
+      shown[i].canvas.setAttribute("aria-label", `${text}; ${view.rung}, ${which}, ${size[1]} rows by ${size[0]} columns` +
+        (causes ? "; marked by cause: " + shares(causes) : ""));
+    });
+    const seen = rules.filter(marked);
+    legend.hidden = !seen.length;
+    legend.replaceChildren(
+      h("tr", {}, h("td", {}, `not as the ${NAMES[rules[0]]}:`), ...seen.map((rule) => h("th", { scope: "col" }, NAMES[rule]))),
+      ...CAUSES.map((cause, c) => {
+        const swatch = h("i", { "aria-hidden": "true" });
+        if (c) swatch.style.background = `rgb(${MARKS[c]})`;
+        return h("tr", {}, h("th", { scope: "row" }, swatch, cause), ...seen.map((rule) => h("td", {}, share(view.cause[rule], c))));
+      }));
+    const [width, height] = size, first = view.above[rules[0]];
+    const same = drawn.size === size.join() && drawn.rung === view.rung;
+    if (!same) {
+      let best = 0;
+      for (let i = 0; i < width * height; i++) if (Math.abs(first[i]) > Math.abs(first[best])) best = i;
+      place = [best % width, Math.floor(best / width)];
+    }
+    Object.assign(drawn, { size: size.join(), rung: view.rung });
+    rightChannel();
+    read();
+  }
+  const share = (causes, c) => `${Math.round((100 * causes.reduce((n, each) => n + (each === c), 0)) / causes.length)} %`;
+  const shares = (causes) => CAUSES.map((cause, c) => `${cause} ${share(causes, c)}`).join(", ");
+  function fresh() {
+    const each = plate(), caption = h("figcaption");
+    each.canvas.addEventListener("pointermove", (event) => { place = entry(event, each.canvas, bench.view.size); read(); });
+    return { ...each, caption, figure: h("figure", {}, each.frame, caption) };
+  }
+  keys(plates, (x, y) => {
+    if (!bench.view) return;
+    place = [clamp(place[0] + x, bench.view.size[0] - 1), clamp(place[1] + y, bench.view.size[1] - 1)];
+    read();
+  });
+
+  /** What is at the cursor, in numbers and in words. */
+  function read() {
+    const { size, x, open, above, below, cause, rules, relu, ceiling, channels } = bench.view, at = place[1] * size[0] + place[0];
+    shown.forEach((each) => each.mark(place[0], place[1], size));
+    const entries = size[0] * size[1], value = (values) => (channels?.length > 1 ? channels.map((c) => number(values[c * entries + at])).join(", ") : number(values[at]));
+    const where = `row ${place[1]}, column ${place[0]}`, bit = (yes) => (yes ? "1" : "0");
+    const words = rules.map((rule) => relu ? `${NAMES[rule]}: ${verdict(rule, x[at], above[rule][at], ceiling)}`
+      : `${NAMES[rule]}: ${channels ? "R_n" : "max |R_n|"} = ${value(above[rule])}`);
+    readout.textContent = `${where}: ${relu ? "" : `${channels ? "X_n" : "max |X_n|"} = ${value(x)}; `}${words.join("; ")}.`;
+    table.hidden = !relu;
+    if (!relu) return;
+    const names = ["", "X_n", ceiling === null ? "1(X_n > 0)" : `1(0 < X_n < ${ceiling})`, "R_n+1", "1(R_n+1 > 0)", "R_n", "differs because of"];
+    table.replaceChildren(h("thead", {}, h("tr", {}, ...names.map((text) => h("th", { scope: "col" }, text)))),
+      h("tbody", {}, ...rules.map((rule, k) => h("tr", {}, h("th", { scope: "row" }, NAMES[rule]),
+        ...[number(x[at]), bit(open[at]), number(above[rule][at]), bit(above[rule][at] > 0), number(below[rule][at]),
+          k ? (cause[rule][at] ? CAUSES[cause[rule][at]] : "it is the same") : "–"].map((text) => h("td", {}, text))))));
+  }
+
+  // --- all of it ----------------------------------------------------------------------------------------------------
+  const drawn = {}; // what is on the screen, so that only what is new is drawn
+  let slow;
+  function update() {
+    const { busy, message } = bench.state, box = el.firstChild;
+    clearTimeout(slow);
+    const say = (text) => { if (status.textContent !== text) status.textContent = text; };
+    if (busy && !message) slow = setTimeout(() => say("Working …"), 1000 * BUSY);
+    else say(message);
+    box.setAttribute("aria-busy", String(busy));
+    for (const [kind, draw] of [["maps", drawMaps], ["map", drawMap], ["ladder", drawLadder], ["view", drawView], ["distances", drawDistances]]) {
+      if (bench[kind] && drawn[kind] !== bench[kind]) {
+        draw(bench[kind]);
+        drawn[kind] = bench[kind];
+        if (kind === "maps") markMap();
+        if (kind === "map" || kind === "ladder") home();
+        if (kind === "ladder" || kind === "view") markRung();
+      }
+    }
+  }
+  let asked = 0; // one drawing a frame, however many messages came
+  const later = () => { asked ||= requestAnimationFrame(() => { asked = 0; update(); }); };
+  bench.listeners.add(later);
+  on("change:channel", () => { if (bench.maps) markMap(); });
+
+  const position = (text, value) => button(text, () => bench.set({ position: value }));
+  el.append(h("div", { class: "microscope" },
+    h("div", { class: "row" }, h("label", {}, "photo", photo), h("label", {}, "or a photo of yours", upload),
+      h("label", {}, "layer of the neuron", layer), h("label", {}, "or a class", search), classes),
+    status,
+    h("div", { class: "row top" },
+      h("div", {}, h("label", { class: "line" }, "feature maps", sort), gridBox, gridSays),
+      h("div", {}, h("div", { class: "row" }, position("strongest unit", "max"), position("whole map (sum)", "sum")), chartBox, chartSays)),
+    neuron,
+    h("fieldset", {}, h("legend", {}, "rules for the way down through a ReLU"), ...ticks),
+    h("div", { class: "row top" }, ladderBox,
+      h("div", { class: "stage" }, title,
+        h("div", { class: "row" }, h("label", {}, "channel", planes), h("label", {}, "its number", plane), h("label", {}, "mark what differs", marks)),
+        plates, readout, table, legend))));
+  update();
+  return () => {
+    undo.forEach((each) => each());
+    bench.listeners.delete(later);
+  };
+}
+
+// A function, so that each widget has a bench of its own.
+export default () => {
+  let bench;
+  return {
+    initialize({ model }) { bench = new Bench(model); },
+    render({ model, el }) { return render({ model, el, bench }); },
+  };
+};

@@ -1,0 +1,580 @@
+"""The ReLU microscope: click on a unit of any layer, see it come down under three rules, and ask every ReLU why."""
+
+from __future__ import annotations
+
+import atexit
+import base64
+import io
+import math
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import anywidget
+import numpy as np
+import traitlets
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import avg_pool2d, max_pool2d
+
+from .. import figures, images
+from ..backward_by_hand import RULES
+from ..classifier import Classifier, load_classifier
+from ..deconvnet import Gate, Ladder, Neuron, Rung, descend
+from ..recording import IMAGE, SCORES, Layer, Recording, record
+from .photo_chooser import FIRST
+
+TILE, THUMBNAIL = 28, 64
+"""The longest sides of a map in the grid of maps and of a picture in the ladder, in pixels."""
+
+YOURS = "your photo"
+AUTO, ALL = "auto", "all"
+
+_open: weakref.WeakSet[MicroscopeExplorer] = weakref.WeakSet()
+
+
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """A photo to look at, equal to itself alone, so that even the same picture once more is a new one."""
+
+    image: object
+
+
+class _Wish(NamedTuple):
+    """What the controls said at one moment. The thread works towards the newest one and knows no others."""
+
+    source: _Source
+    layer: str
+    channel: int
+    position: str | tuple[int, ...]
+    rules: tuple[str, ...]
+    rung: str
+    plane: str | int
+
+
+STAGES = {"record": 1, "send_maps": 2, "send_map": 3, "descend": 5, "look": 7, "compare": 5}
+"""In the order in which they are wanted on the screen, and on how many of a wish's first entries each depends."""
+
+
+class _Dropped(Exception):  # noqa: N818 - nothing is wrong
+    """Something newer is wanted."""
+
+
+class MicroscopeExplorer(anywidget.AnyWidget):
+    """One neuron's way down to the image; the traits are what the controls show, `result` is the ladder.
+
+    One thread works while the kernel answers other cells; it ends when all that is wanted has been sent.
+
+    Attributes:
+        photo: the name of a shipped photo, or "your photo" where there is one; `show` takes any other.
+        layer: where the neuron is; a new layer chooses its strongest map. "scores" has the classes for channels.
+        channel: the neuron's, from 0.
+        position: "max", "sum", or (row, column) of one unit; a new layer sets it to "max".
+        rules: out of "gradient", "deconvnet", "guided"; the others are compared with the first of them.
+        rung: the layer under the microscope. Where the ladder does not have it, the image takes its place.
+        plane: the channel under the microscope; "auto" is the one with the largest |R|, of the image all three
+            colours; "all" is the maximum of |R| over the channels.
+    """
+
+    _esm = Path(__file__).with_suffix(".js")
+    _css = Path(__file__).with_suffix(".css")
+
+    labels = traitlets.List(traitlets.Unicode(), read_only=True).tag(sync=True)
+    photos = traitlets.List(traitlets.Unicode(), read_only=True).tag(sync=True)
+    layers: Any = traitlets.List(read_only=True).tag(sync=True)
+    palettes = traitlets.Bytes(read_only=True).tag(sync=True)
+    photo = traitlets.Unicode().tag(sync=True)
+    layer = traitlets.Unicode().tag(sync=True)
+    channel = traitlets.Int().tag(sync=True)
+    position = traitlets.Any("max").tag(sync=True)
+    rules = traitlets.List(traitlets.Enum(RULES), list(RULES[:2])).tag(sync=True)
+    rung = traitlets.Unicode(IMAGE).tag(sync=True)
+    plane = traitlets.Any(AUTO).tag(sync=True)
+
+    def __init__(self, image: object = None, classifier: Classifier | None = None) -> None:
+        """Run the network once, so that what cannot be shown at all is an ordinary error of this call."""
+        self.classifier = load_classifier() if classifier is None else classifier
+        if not isinstance(self.classifier, Classifier):
+            raise TypeError(
+                f"expected a Classifier, got {type(classifier).__name__}. "
+                "Use load_classifier(), or wrap your own network: Classifier(network, labels)."
+            )
+        first = images.photo(FIRST) if image is None else _opened(image)
+        name = first.name if isinstance(first, images.Photo) else YOURS
+        self._source = self._own = _Source(first)
+        self._recording = record(self.classifier, first)
+        self._ladder: Ladder | None = None
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+        self._wish: _Wish | None = None
+        self._done: dict[str, tuple[Any, ...]] = {"record": (self._source,)}
+        self._said: dict[str, str] = {}
+        self._compared: list[list[list[str]]] = []
+        self._sent: dict[str, tuple[dict[str, Any], list[bytes]]] = {}
+        self._quiet = True
+        super().__init__()
+        self.set_trait("labels", list(self.classifier.labels))
+        self.set_trait("photos", [each.name for each in images.photos()] + [YOURS] * (name == YOURS))
+        layers = self._recording.layers[1:]
+        self.set_trait("layers", [[each.name, each.kind, list(each.x.shape[1:])] for each in layers])
+        self.set_trait("palettes", _palettes())
+        self.photo, self.layer = name, _telling(layers)
+        self.channel = self._strongest()
+        self._quiet = False
+        self.on_msg(self._on_browser)
+        _open.add(self)
+        self._send_photo()
+        self._ask()
+
+    # --- what a learner, a test or the browser asks for ---------------------------------------------------------------
+
+    @property
+    def neuron(self) -> int | Neuron:
+        """A class index, or a `Neuron`; can be set to either, or to what `classifier.find` understands."""
+        return self.channel if self.layer == SCORES else Neuron(self.layer, self.channel, self.position)
+
+    @neuron.setter
+    def neuron(self, neuron: int | str | Neuron) -> None:
+        if not isinstance(neuron, Neuron):
+            neuron = Neuron(SCORES, self.classifier.find(neuron))
+        self._quiet = True
+        try:
+            with self.hold_trait_notifications():  # all three or none
+                self.layer, self.channel, self.position = neuron.layer, neuron.channel, neuron.position
+        finally:
+            self._quiet = False
+        self._ask()
+
+    @property
+    def recording(self) -> Recording:
+        """The network's run on the photo, when that is done."""
+        self.wait()
+        return self._recording
+
+    @property
+    def result(self) -> Ladder | None:
+        """The ladder that is shown, when it is done; none as long as there was only what has no meaning."""
+        self.wait()
+        return self._ladder
+
+    @property
+    def message(self) -> str:
+        """What went wrong last, with the remedy; empty if nothing did."""
+        return " ".join(filter(None, self._said.values()))
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until all that is wanted has been sent, or so many seconds; say whether that is so."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._thread is None, timeout)
+
+    def show(self, image: object) -> None:
+        """Look at another photo.
+
+        Args:
+            image: whatever `open_image` takes, or a prepared tensor `(1, C, H, W)`.
+
+        Raises:
+            ValueError: a bad image.
+            TypeError: no image.
+        """
+        opened = _opened(image)
+        if isinstance(opened, images.Photo):
+            self.photo = opened.name
+            return
+        self._own = _Source(opened)
+        if YOURS not in self.photos:
+            self.set_trait("photos", [*self.photos, YOURS])
+        if self.photo == YOURS:
+            self._on_photo()
+        self.photo = YOURS
+
+    def close(self) -> None:
+        """Stop the work and take the widget away."""
+        if hasattr(self, "_changed"):
+            with self._changed:
+                self._wish = None
+        super().close()
+
+    def send(self, content: Any, buffers: Any = None) -> None:
+        """Send to the browser, unless the kernel is going away."""
+        with suppress(RuntimeError):  # zmq's, from then on
+            super().send(content, buffers)
+
+    # --- traits -------------------------------------------------------------------------------------------------------
+
+    def set_state(self, sync_data: dict[str, Any]) -> None:
+        """Take what the browser sends; what is refused is said in the widget, and its controls go back."""
+        try:
+            super().set_state(sync_data)
+        except traitlets.TraitError as error:
+            self._say("setting", f"{error} The last setting stays.")
+            self.send_state([name for name in sync_data if self.has_trait(name)])
+
+    @traitlets.validate("photo")
+    def _known_photo(self, proposal: dict[str, Any]) -> str:
+        if proposal["value"] not in self.photos:
+            raise traitlets.TraitError(f"no photo is called {proposal['value']!r}; there are {', '.join(self.photos)}.")
+        return str(proposal["value"])
+
+    @traitlets.validate("layer", "rung")
+    def _known_layer(self, proposal: dict[str, Any]) -> str:
+        with _as_trait_error():
+            place = self._recording.find(proposal["value"])
+        if place == 0 and proposal["trait"].name == "layer":
+            raise traitlets.TraitError("the image has no neurons. Choose a layer above it.")
+        return str(proposal["value"])
+
+    @traitlets.validate("channel")
+    def _possible_channel(self, proposal: dict[str, Any]) -> int:
+        channels = self._recording.x(self.layer).shape[1]
+        if not 0 <= proposal["value"] < channels:
+            raise traitlets.TraitError(
+                f"channel {proposal['value']} is out of range; {self.layer!r} has channels 0 to {channels - 1}."
+            )
+        return int(proposal["value"])
+
+    @traitlets.validate("position")
+    def _possible_position(self, proposal: dict[str, Any]) -> str | tuple[int, ...]:
+        position, sides = proposal["value"], self._recording.x(self.layer).shape[2:]
+        if position in ("max", "sum"):
+            return str(position)
+        fits = isinstance(position, list | tuple) and len(position) == len(sides)
+        if not fits or not all(type(i) is int and 0 <= i < n for i, n in zip(position, sides, strict=True)):
+            unit = f"a unit of its {'×'.join(map(str, sides))}" if sides else "no unit, for a channel is one value"
+            raise traitlets.TraitError(
+                f"position {position} is out of range; of {self.layer!r} there are 'max', 'sum' and {unit}."
+            )
+        return tuple(position)
+
+    @traitlets.validate("rules")
+    def _some_rules(self, proposal: dict[str, Any]) -> list[str]:
+        if not proposal["value"]:
+            raise traitlets.TraitError(f"expected at least one rule out of {', '.join(RULES)}, got none.")
+        return [rule for rule in RULES if rule in proposal["value"]]
+
+    @traitlets.validate("plane")
+    def _possible_plane(self, proposal: dict[str, Any]) -> str | int:
+        plane = proposal["value"]
+        if plane in (AUTO, ALL) or (type(plane) is int and plane >= 0):
+            return plane  # type: ignore[no-any-return]
+        raise traitlets.TraitError(f"expected 'auto', 'all' or a channel from 0, got {plane!r}.")
+
+    @traitlets.observe("photo")
+    def _on_photo(self, _: object = None) -> None:
+        self._source = self._own if self.photo == YOURS else _Source(images.photo(self.photo))
+        self._ask()
+
+    @traitlets.observe("layer")
+    def _on_layer(self, _: object) -> None:
+        if not self._quiet:
+            self._quiet = True
+            self.channel, self.position = self._strongest(), "max"
+            self._quiet = False
+            self._ask()
+
+    @traitlets.observe("channel", "position", "rules", "rung", "plane")
+    def _on_setting(self, _: object) -> None:
+        self._ask()
+
+    def _strongest(self) -> int:
+        """The channel of the layer that has the strongest unit."""
+        return int(_planes(self._recording.x(self.layer)).amax((1, 2)).argmax())
+
+    # --- the work -----------------------------------------------------------------------------------------------------
+
+    def _ask(self) -> None:
+        """Want what the controls say now. Whatever is being worked on is dropped as soon as it can be."""
+        if self._quiet:
+            return
+        with self._changed:
+            self._said.pop("setting", None)
+            rules, position = tuple(self.rules), self.position
+            self._wish = _Wish(self._source, self.layer, self.channel, position, rules, self.rung, self.plane)
+            self._tell("state", busy=True, message=self.message)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="microscope", daemon=True)
+                self._thread.start()
+
+    def _next(self) -> tuple[str, _Wish] | None:
+        """The first stage whose last outcome is not of the newest wish; none is left when all are."""
+        wish = self._wish
+        if wish is not None:
+            for stage, depends in STAGES.items():
+                if self._done.get(stage) != wish[:depends]:
+                    return stage, wish
+        return None
+
+    def _work(self) -> None:
+        """Take one stage after another, always for the newest wish: the only thread that computes; it sets no trait."""
+        while True:
+            with self._changed:
+                upcoming = self._next()
+                if upcoming is None:
+                    self._thread = None
+                    self._tell("state", busy=False, message=self.message)
+                    self._changed.notify_all()
+                    return
+            stage, wish = upcoming
+            try:
+                said = getattr(self, f"_{stage}")(wish) or ""
+            except _Dropped:
+                continue
+            except Exception as error:  # the thread must live, and the learner must know
+                kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+                here = " Here: tick gradient alone." if "rules=('gradient',)" in str(error) else ""
+                said = f"{kind}{error}{here}" + (" The last ladder stays." if self._ladder else "")
+            with self._changed:
+                self._said[stage] = said
+                self._done[stage] = wish[: STAGES[stage]]
+
+    def _record(self, wish: _Wish) -> None:
+        self._recording = record(self.classifier, wish.source.image)
+        self._send_photo()
+
+    def _send_photo(self) -> None:
+        """X at the image, once: it stays as it is, whatever the neuron."""
+        self._tell("photo", _planes(self._recording.x(IMAGE)))
+
+    def _send_maps(self, wish: _Wish) -> None:
+        """All channels of the layer, small, each from 0 to its own largest; and their largest as they are."""
+        planes = _planes(self._recording.x(wish.layer))
+        largest = planes.amax((1, 2))
+        small = _shrunk(planes, TILE) / largest.clamp_min(1e-12)[:, None, None]
+        levels = (255 * small).clamp(0, 255).byte()
+        self._tell("maps", levels, largest, layer=wish.layer, size=_size(levels))
+
+    def _send_map(self, wish: _Wish) -> None:
+        plane = _planes(self._recording.x(wish.layer))[wish.channel]
+        self._tell("map", plane, layer=wish.layer, channel=wish.channel, size=_size(plane))
+
+    def _descend(self, wish: _Wish) -> None:
+        """The ladder, and of each rung a small picture for each rule."""
+        neuron = wish.channel if wish.layer == SCORES else Neuron(wish.layer, wish.channel, wish.position)
+        ladder = descend(self._recording, neuron, wish.rules)
+        thumbnails = [[_thumbnail(rung, rule) for rung in ladder] for rule in ladder.rules]
+        rungs = [
+            [rung.name, rung.kind, list(rung.x.shape[1:]), [*picture.shape[1::-1]], picture.ndim == 3]
+            for rung, picture in zip(ladder, thumbnails[0], strict=True)
+        ]
+        joined = [np.concatenate([picture.ravel() for picture in each]) for each in thumbnails]
+        self._ladder, self._compared = ladder, []
+        position = getattr(ladder.neuron, "position", None)
+        self._tell(
+            "ladder", *joined, neuron=self._in_words(ladder.neuron), value=ladder.value, layer=wish.layer,
+            channel=wish.channel, position=position, rules=ladder.rules, rungs=rungs,
+        )  # fmt: skip
+
+    def _look(self, wish: _Wish) -> str:
+        """One rung's planes as they are: X_n, and of each rule R above and below a ReLU, and why they differ."""
+        ladder = self._ladder
+        if ladder is None:
+            return ""
+        known = any(each.name == wish.rung for each in ladder)
+        said = "" if known else f"{wish.rung!r} is not between this neuron and the image, which is shown in its place."
+        rung = ladder[wish.rung if known else IMAGE]
+        rules, gate = ladder.rules, rung.gate
+        x = _planes(rung.x if gate is None else gate.x)
+        above = {rule: _planes(rung.r[rule]) for rule in rules}
+        if isinstance(wish.plane, int) and wish.plane >= len(x):
+            said += f" Channel {wish.plane} is out of range; {rung.name!r} has channels 0 to {len(x) - 1}."
+        channels: list[int] | None = None
+        if wish.plane == ALL and rung.name != IMAGE:
+            gate = None
+            x, above = x.abs().amax(0, keepdim=True), {rule: r.abs().amax(0)[None] for rule, r in above.items()}
+        elif isinstance(wish.plane, int) and wish.plane < len(x):
+            channels = [wish.plane]
+        elif _in_colour(rung):
+            channels = [0, 1, 2]
+        else:
+            channels = [int(above[rules[0]].abs().amax((1, 2)).argmax())]
+        if channels is not None:
+            x, above = x[channels], {rule: r[channels] for rule, r in above.items()}
+        buffers = [] if _in_colour(rung) and len(x) > 1 else [x]
+        part = None if gate is None else Gate(x, above, gate.ceiling)
+        for rule in rules:
+            buffers += [above[rule]]
+            buffers += [part.below(rule), part.cause(rule, rules[0])] if part else []
+        ceiling = gate.ceiling if gate is not None and math.isfinite(gate.ceiling) else None
+        self._tell(
+            "view", *buffers, rung=rung.name, layer=rung.kind, channels=channels, of=rung.x.shape[1], size=_size(x),
+            relu=gate is not None, ceiling=ceiling, rules=rules,
+        )  # fmt: skip
+        return said.strip()
+
+    def _compare(self, wish: _Wish) -> None:
+        """How far each rule's R is from the first's, rung by rung; this costs as much as the ladder itself."""
+        if self._ladder is None:
+            return
+        first, *others = self._ladder.rules
+        for rung in self._ladder[len(self._compared) :]:
+            if self._wish is not wish:
+                raise _Dropped
+            distances = [rung.distance(rule, first) for rule in others]
+            self._compared.append([
+                [f"{d.cosine:.2f}", f"{d.relative:.3g}".replace("inf", "∞"), f"{100 * d.differing:.0f} %"]
+                for d in distances
+            ])  # fmt: skip
+        self._tell("distances", values=self._compared)
+
+    def _in_words(self, neuron: int | Neuron) -> str:
+        if not isinstance(neuron, Neuron):
+            return f"the score of {self.classifier.labels[neuron]} ({neuron})"
+        where = "the sum over channel" if neuron.position == "sum" else "channel"
+        unit = f" at {neuron.position}" if isinstance(neuron.position, tuple) and neuron.position else ""
+        return f"{where} {neuron.channel} of {neuron.layer}{unit}"
+
+    # --- to and from the browser --------------------------------------------------------------------------------------
+
+    def _tell(self, kind: str, *arrays: Tensor | np.ndarray[Any, Any], **content: Any) -> None:
+        """Send raw bytes, little ones as uint8 and exact ones as float32, and keep them for a page opened later."""
+        buffers = [(a.cpu().contiguous().numpy() if isinstance(a, Tensor) else a).tobytes() for a in arrays]
+        with self._changed:
+            self._sent[kind] = {"kind": kind, **content}, buffers
+            self.send(*self._sent[kind])
+
+    def _say(self, about: str, text: str) -> None:
+        with self._changed:
+            self._said[about] = text
+            self._tell("state", busy=self._thread is not None, message=self.message)
+
+    def _on_browser(self, _: object, content: dict[str, Any], buffers: list[memoryview]) -> None:
+        asked = content.get("do")
+        try:
+            if asked == "find":
+                self.neuron = str(content.get("text", ""))
+            elif asked == "upload":
+                self.show(bytes(buffers[0]))
+        except (ValueError, TypeError, OSError, traitlets.TraitError) as error:
+            self._say("setting", f"{error} The last {'photo' if asked == 'upload' else 'neuron'} stays.")
+        if asked == "hello":
+            with self._changed:
+                for message in tuple(self._sent.values()):
+                    self.send(*message)
+
+    # --- where there is no kernel -------------------------------------------------------------------------------------
+
+    def still(self) -> Image.Image:
+        """Draw the photo as the network saw it and, beside it, what each rule brought down to it."""
+        ladder = self.result
+        pictures = [self.classifier.picture(self._recording.x(IMAGE))]
+        if ladder is not None:
+            pictures += [_picture(ladder[IMAGE].r[rule]) for rule in ladder.rules]
+        width, height = pictures[0].size
+        strip = Image.new("RGB", (len(pictures) * width + 4 * (len(pictures) - 1), height), "white")
+        for i, picture in enumerate(pictures):
+            strip.paste(picture, (i * (width + 4), 0))
+        return strip
+
+    def __repr__(self) -> str:
+        """Say what is shown, in one line that is the same on every machine."""
+        return f"MicroscopeExplorer({self.photo!r}, {self.neuron!r}, {' + '.join(self.rules)})"
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """Add a still picture for a reader without a kernel; never of a photo that was uploaded."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        data = bundle[0] if isinstance(bundle, tuple) else bundle
+        if data is not None and self.photo != YOURS:
+            buffer = io.BytesIO()
+            self.still().quantize(256).save(buffer, "png", optimize=True)
+            data["image/png"] = base64.b64encode(buffer.getvalue()).decode()
+        return bundle
+
+
+def _opened(image: object) -> object:
+    return image if isinstance(image, Tensor | images.Photo) else images.open_image(image)
+
+
+def _telling(layers: tuple[Layer, ...]) -> str:
+    """A layer to begin with: three quarters of the way up there are parts of things, and still a place for them."""
+    wide = [each for each in layers if each.x.ndim == 4 and min(each.x.shape[2:]) > 1]
+    found = [each for each in wide if each.relu] or wide or list(layers)
+    return found[len(found) * 3 // 4].name
+
+
+def _planes(x: Tensor) -> Tensor:
+    """A layer's values as pictures, float32 `(channels, rows, columns)`, whatever its shape: one value is 1×1."""
+    x = x[0].detach().float()
+    return x.reshape(x.shape[0], -1, x.shape[-1] if x.ndim > 1 else 1)
+
+
+def _size(planes: Tensor) -> list[int]:
+    """Width and height."""
+    return [planes.shape[-1], planes.shape[-2]]
+
+
+def _shrunk(planes: Tensor, side: int) -> Tensor:
+    """No longer side than this; of several values the largest stays, so that a single strong unit is still seen."""
+    step = math.ceil(max(planes.shape[1:]) / side)
+    return planes if step == 1 else max_pool2d(planes, step, ceil_mode=True)
+
+
+def _in_colour(rung: Rung) -> bool:
+    return rung.name == IMAGE and rung.x.shape[1] == 3
+
+
+def _thumbnail(rung: Rung, rule: str) -> np.ndarray[Any, Any]:
+    """R of a rung, small: of the image its picture, RGB; of others levels, the largest |R| over the channels."""
+    r = _planes(rung.r[rule])
+    if _in_colour(rung):
+        step = math.ceil(max(r.shape[1:]) / THUMBNAIL)
+        return np.asarray(_picture(avg_pool2d(r, step, ceil_mode=True)[None]))
+    largest = _shrunk(r.abs().amax(0, keepdim=True), THUMBNAIL)[0].cpu().numpy()
+    brightest = np.quantile(largest, figures.PEAK) or largest.max() or 1.0
+    return (255 * largest / brightest).clip(0, 255).astype(np.uint8)
+
+
+def _picture(r: Tensor) -> Image.Image:
+    """R at the image."""
+    planes = _planes(r).cpu().numpy()
+    if planes.shape[0] in (1, 3):
+        return figures.signed_picture(planes, peak=figures.PEAK)
+    return figures.heat_map(np.abs(planes).max(0))
+
+
+def _palettes() -> bytes:
+    """The colours of `figures`, for the browser: 256 from 0 up, then 255 from below 0 to above."""
+    heat = figures.heat_map(np.arange(256)[None], peak=1.0)
+    signed = figures.signed_picture(np.linspace(-1, 1, 255)[None])
+    return heat.tobytes() + signed.tobytes()
+
+
+@contextmanager
+def _as_trait_error() -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise traitlets.TraitError(str(error)) from error
+
+
+@atexit.register
+def _stop_all() -> None:
+    """No thread is left inside the network while the interpreter goes away."""
+    for each in tuple(_open):
+        each._wish = None
+        each.wait(5)
+
+
+def microscope(image: object = None, classifier: Classifier | None = None) -> MicroscopeExplorer:
+    """Look at one neuron's way down to the image, layer by layer, under the rules of Section 4, with a microscope.
+
+    R_n = R_{n+1} · 1(X_n > 0) is the gradient at a ReLU, R_n = R_{n+1} · 1(R_{n+1} > 0) is DeconvNet; guided
+    back-propagation, later work, has both masks.
+
+    Args:
+        image: whatever `open_image` takes, or a prepared tensor; without it the first of the shipped photos.
+        classifier: the network; without one the network that ships with the package.
+
+    Returns:
+        A widget that shows itself as a cell's last line; its `result` is the `Ladder`, its `recording` the run.
+
+    Raises:
+        ValueError: a bad image, or a network that cannot be recorded.
+        TypeError: no image, or no `Classifier`.
+
+    Source: paper, Section 4.
+    """
+    return MicroscopeExplorer(image, classifier)

@@ -1,0 +1,131 @@
+"""The photos that excite one channel most, and the patch of each that does it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from .classifier import Classifier
+from .deconvnet import Neuron, descend
+from .images import Photo, photos
+from .recording import IMAGE, record
+
+ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+
+
+@dataclass(frozen=True, eq=False)
+class TopPhoto:
+    """One photo that excites a channel.
+
+    Attributes:
+        name: of the photo or its file; "photo 3" for one without a name.
+        neuron: the unit of the channel that it excites most, with its position.
+        value: that unit's activity.
+        picture: the photo as the network saw it.
+        box: (left, top, right, bottom) in the pixels of `picture`, right and bottom exclusive: the smallest box around
+            all pixels that the unit depends on just there, where ∂f/∂I is not 0. The whole picture if none is.
+    """
+
+    name: str
+    neuron: Neuron
+    value: float
+    picture: Image.Image
+    box: tuple[int, int, int, int]
+
+    @property
+    def patch(self) -> Image.Image:
+        """What the unit saw: the picture inside the box."""
+        return self.picture.crop(self.box)
+
+    def _repr_png_(self) -> Any:
+        return self.patch._repr_png_()
+
+    def __repr__(self) -> str:
+        """Say which photo excites which unit, and how much, in one line."""
+        return f"TopPhoto({self.name}, {self.value:.4g} at {self.neuron.position}, {self.box})"
+
+
+def top_photos(
+    classifier: Classifier,
+    layer: str,
+    channel: int,
+    photos: str | Path | Iterable[Any] | None = None,
+    k: int = 9,
+    progress: Callable[[Sequence[Any]], Iterable[Any]] = iter,
+) -> tuple[TopPhoto, ...]:
+    """Find the photos with the highest activity in one channel of one layer, max over positions of X_n.
+
+    Args:
+        classifier: the network; nothing of it is changed.
+        layer: its name, as in `record(classifier, image).layers`.
+        channel: from 0.
+        photos: a folder, of which all pictures are taken, or photos, each whatever `open_image` takes. None: those
+            that ship with the package.
+        k: how many, at least 1; all of them where there are fewer.
+        progress: called with a list, an entry for each photo, gives them back one by one; `tqdm.auto.tqdm` shows a bar.
+
+    Returns:
+        k `TopPhoto`s (name, neuron, value, picture, box, patch), the most excited first.
+
+    Raises:
+        ValueError: an unknown layer, a channel out of range, k below 1, no photo. A file in a folder that cannot be
+            read is left out with a warning; a photo that was passed itself is an error.
+        OSError: a folder that is not there.
+
+    Source: the choice of photos is Zeiler & Fergus 2014, Section 4.
+    """
+    if k < 1:
+        raise ValueError(f"expected k of at least 1, got {k}.")
+    folder, sources = _sources(photos)
+    seen: list[tuple[float, str, torch.Tensor, Neuron]] = []
+    for i, (name, source) in enumerate(progress(sources)):
+        try:
+            x = classifier.prepare(source)
+        except (ValueError, OSError) as error:
+            if not folder:
+                raise
+            warnings.warn(f"{name} is left out: {error}", stacklevel=2)
+            continue
+        strongest = descend(record(classifier, x, [layer]), Neuron(layer, channel), "gradient", layer)
+        found = strongest.neuron
+        assert isinstance(found, Neuron)
+        seen.append((strongest.value, name or f"photo {i + 1}", x, found))
+        # Of a large folder only the best are held.
+        seen = sorted(seen, key=lambda each: -each[0])[:k]
+    if not seen:
+        raise ValueError(f"no photo could be read in {photos}. Pass a folder with pictures ({', '.join(ENDINGS)}).")
+    return tuple(
+        TopPhoto(name, neuron, value, classifier.picture(x), _box(classifier, x, neuron))
+        for value, name, x, neuron in seen
+    )
+
+
+def _sources(chosen: str | Path | Iterable[Any] | None) -> tuple[bool, list[tuple[str, Any]]]:
+    """Whether it is a folder, and each photo with its name."""
+    if isinstance(chosen, (str, Path)):
+        paths = sorted(path for path in Path(chosen).iterdir() if path.suffix.lower() in ENDINGS)
+        return True, [(path.name, path) for path in paths]
+    return False, [(_name(source), source) for source in (photos() if chosen is None else chosen)]
+
+
+def _name(source: Any) -> str:
+    if isinstance(source, Photo):
+        return source.name
+    return Path(source).name if isinstance(source, (str, Path)) else ""
+
+
+def _box(classifier: Classifier, x: torch.Tensor, neuron: Neuron) -> tuple[int, int, int, int]:
+    ladder = descend(record(classifier, x, [neuron.layer]), neuron, "gradient", IMAGE)
+    touched = (ladder[IMAGE].r["gradient"][0] != 0).any(0).cpu().numpy()
+    height, width = touched.shape
+    if not touched.any():
+        return 0, 0, width, height
+    rows, columns = np.flatnonzero(touched.any(1)), np.flatnonzero(touched.any(0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
