@@ -252,8 +252,7 @@ def descend(
     wanted = tuple(dict.fromkeys(named))
     if not wanted:
         raise ValueError(f"expected at least one rule out of {', '.join(map(repr, RULES))}, got none.")
-    with torch.inference_mode(False):
-        top, start, f, chosen = _choose(recording, neuron)
+    top, start, f, chosen = _choose(recording, neuron)
     if not math.isfinite(f):
         raise NotFiniteError(f"the neuron's activity is {f}, which is not finite.")
     if wanted != ("gradient",):

@@ -242,6 +242,59 @@ def slow_rise(classifier: Classifier, x: Tensor, c: int, size: float, weight: fl
         yield x, here, failed
 
 
+def slow_walk(classifier: Classifier, c: int, x: Tensor, size: float, weight: float, power: float = 1) -> Any:
+    """The whole rule, with its walks, in plain steps: what the tries of each step were, and where they led."""
+    best, height, slope, held = x, objective_of(classifier, x, c, weight), gradient_of(classifier, x, c, weight), 0 * x
+    length = size
+    for number in itertools.count(1):
+        here, g, d = best, slope, held
+        for trial in itertools.count(1 if number > 1 else 13):
+            d = 0.9 * d + g
+            way = d.sign() * d.abs() ** power
+            here = here + length * way / float(way.square().sum()) ** 0.5
+            there, g = objective_of(classifier, here, c, weight), gradient_of(classifier, here, c, weight)
+            if there > height:
+                best, height, slope, held = here, there, g, d
+                break
+            if trial <= 12 or trial in range(32, 10_000, 20):
+                here, g, d, length = best, slope, held, length / 2
+            if trial == 3:
+                held = d = 0 * x
+            if trial == 12:
+                length = size
+            if length <= 2.0**-52 * max(1.0, float(best.square().sum()) ** 0.5):
+                return
+        length *= 1.05
+        yield trial, best, height
+
+
+@pytest.mark.parametrize(
+    ("seed", "size", "weight", "power", "first"),
+    [(1, 60.0, 0.1, 1, 35), (10, 10.0, 0.02, 1, 28), (8, 200.0, 0.5, 1, 100), (5, 4.0, 0.02, 0.5, 13)],
+)  # fmt: skip
+def test_walks_equal_a_loop_of_our_own(seed: int, size: float, weight: float, power: float, first: int) -> None:
+    classifier, c, steps = kinked_network(seed=seed), 1, 40
+    options = {"step_size": size, "regularisation": weight, "power": power}
+    ours = class_model(classifier, c, start="noise", steps=steps, **options)
+    start = (0.1 * torch.randn(3, 6, 8, generator=torch.Generator().manual_seed(0))).double()[None]
+    tries = []
+    for step, (trial, image, height) in zip(ours, slow_walk(classifier, c, start, size, weight, power), strict=False):
+        tries.append(trial)
+        torch.testing.assert_close(step.image, image, rtol=1e-6, atol=1e-8)
+        assert step.objective == pytest.approx(height, rel=1e-8)
+    assert len(tries) == steps
+    assert tries[0] >= first  # the first step walks from its 13th try on, and turns back after 20 strides
+    assert max(tries[1:]) >= 3
+
+
+@pytest.mark.parametrize("size", [1e-30, 1.0, 1e30])
+def test_a_slope_of_any_size_has_a_direction(size: float) -> None:
+    """Squares of 1e30 are infinite in float32, those of 1e-30 are 0."""
+    classifier = linear([[3 * size, 4 * size], [0, 0]])
+    (step,) = climb(classifier, 0, steps=1, step_size=1.0, regularisation=0)
+    np.testing.assert_allclose(step.image.flatten(), [0.6, 0.8], rtol=1e-6)
+
+
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize("build", [smooth_network, kinked_network])
 def test_rising_steps_equal_a_loop_of_our_own(build: Callable[..., Classifier], momentum: float) -> None:

@@ -1079,3 +1079,15 @@ def test_an_r_that_is_not_finite_is_told() -> None:
     classifier = made_of(lambda self, x: (0 * self.a(x)).sqrt(), a=conv())
     with pytest.raises(NotFiniteError):
         backward_ladder(classifier, IMAGE, 0, "gradient")
+
+
+def test_a_neuron_of_a_layer_that_is_no_rung_to_keep() -> None:
+    classifier = kinked_network(size=(6, 6))
+    layer = record(classifier, IMAGE).layers[2].name
+    for neuron in (0, Neuron(layer, 1)):
+        (image,) = backward_ladder(classifier, IMAGE, neuron, RULES, "image")
+        expected = backward_ladder(classifier, IMAGE, neuron, RULES)["image"]
+        assert all(image.r[rule].equal(expected.r[rule]) for rule in RULES)
+    assert [rung.name for rung in backward_ladder(classifier, IMAGE, 0, "guided", ["image", layer])] == [layer, "image"]
+    with pytest.raises(ValueError, match="no layer is called 'imagine'"):
+        backward_ladder(classifier, IMAGE, 0, "gradient", ["imagine"])

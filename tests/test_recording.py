@@ -868,3 +868,16 @@ def test_what_was_recorded_goes_with_the_recording() -> None:
             assert [each() for each in alive + rungs] == [None] * len(alive + rungs)
     finally:
         gc.enable()
+
+
+def test_an_output_that_is_overwritten_is_right_although_nobody_asked_for_it() -> None:
+    def forward(self: Any, x: Tensor) -> Tensor:
+        y = self.a(x).clamp(min=0)  # of a clamp torch itself allows it
+        z = y + 1
+        y *= 2
+        return self.b(z + y)
+
+    classifier = made_of(forward, a=conv(), b=conv(4, 4))
+    for rule in ("gradient", "guided"):
+        few, all_ = (descend(record(classifier, IMAGE, layers), 0, rule, "image") for layers in (["b"], None))
+        assert few["image"].r[rule].equal(all_["image"].r[rule])

@@ -48,7 +48,7 @@ def test_without_photos_it_takes_all_that_ship_with_the_package(classifier: Clas
     assert [each.value for each in found] == sorted((each.value for each in found), reverse=True)
 
 
-def two_layers() -> Classifier:
+def two_layers(sign: int) -> Classifier:
     """Kernels without a 0, so that a unit depends on each pixel of its 5×5 field, less what is beyond the border."""
     network = nn.Sequential(
         nn.Conv2d(1, 2, 3, padding=1), nn.Conv2d(2, 3, 3, padding=1), nn.Flatten(), nn.Linear(243, 4)
@@ -56,16 +56,17 @@ def two_layers() -> Classifier:
     with torch.no_grad():
         for i, weights in enumerate(network.parameters()):
             weights.copy_(torch.linspace(0.1, 1, weights.numel()).reshape(weights.shape) + i)
-    return Classifier(network.double().eval(), "abcd", (), (9, 9), (0.0,), (1.0,))
+        network[0].weight *= sign
+    return Classifier(network.double().eval(), "abcd", (), (9, 9), (0.0 if sign > 0 else 1.0,), (1.0,))
 
 
 @settings(max_examples=25)
-@given(st.integers(0, 8), st.integers(0, 8))
-def test_the_box_is_what_the_unit_can_see(row: int, column: int) -> None:
-    """A single bright pixel makes the unit at its own place the largest."""
-    levels = np.zeros((9, 9), np.uint8)
-    levels[row, column] = 255
-    (found,) = top_photos(two_layers(), "1", 1, [levels])
+@given(st.integers(0, 8), st.integers(0, 8), st.sampled_from([1, -1]))
+def test_the_box_is_what_the_unit_can_see(row: int, column: int, sign: int) -> None:
+    """A single bright pixel, or a dark one where the gradient is below 0, makes a unit near it the largest."""
+    levels = np.full((9, 9), 0 if sign > 0 else 255, np.uint8)
+    levels[row, column] = 255 - levels[row, column]
+    (found,) = top_photos(two_layers(sign), "1", 1, [levels])
     at = found.neuron.position
     assert isinstance(at, tuple)
     left, top, right, bottom = found.box

@@ -115,7 +115,7 @@ function paintSigned(canvas, size, values, tables, causes) {
 function plate(className = "") {
   const canvas = h("canvas", { role: "img", width: 1, height: 1 }), box = h("div", { class: "cursor", hidden: "" });
   const frame = h("div", { class: `plate ${className}` }, canvas, box);
-  const mark = (column, row, [width, height]) => {
+  const mark = (column, row, [width, height] = [1, 1]) => {
     box.hidden = column === undefined;
     Object.assign(box.style, { left: `${(100 * column) / width}%`, top: `${(100 * row) / height}%`,
       width: `${100 / width}%`, height: `${100 / height}%` });
@@ -181,11 +181,14 @@ function render({ model, el, bench }) {
     [name, name === "scores" ? `the class scores · ${shape.join("×")}` : `${name} · ${kind} · ${shape.join("×")}`]),
   (value) => bench.set({ layer: value }));
   follow(["layer"], () => { layer.value = model.get("layer"); });
+  const find = () => {
+    if (search.value.trim()) bench.ask({ do: "find", text: search.value.replace(/.*\((\d+)\)$/, "$1") });
+    search.value = "";
+  };
   const search = h("input", { list: `${id}-classes`, autocomplete: "off", spellcheck: "false", placeholder: "part of its name",
-    onchange: () => {
-      if (search.value.trim()) bench.ask({ do: "find", text: search.value.replace(/.*\((\d+)\)$/, "$1") });
-      search.value = "";
-    } });
+    onchange: find,
+    oninput: (event) => { if (event.inputType !== "insertText" && /\(\d+\)$/.test(search.value)) find(); }, // chosen from the list
+    onkeydown: (event) => { if (event.key === "Enter") find(); } }); // while the list is open there is no change event
   const classes = h("datalist", { id: `${id}-classes` }, ...labels.map((label, c) => h("option", { value: `${label} (${c})` })));
   const ticks = Object.entries(NAMES).map(([rule, name]) => {
     const tick = h("input", { type: "checkbox", value: rule, onchange: () => {
@@ -230,7 +233,7 @@ function render({ model, el, bench }) {
       `reaches ${number(Math.max(...largest))}`);
   }
   const named = (c) => (bench.maps?.layer === "scores" ? `${labels[c]} (${c})` : `channel ${c}`);
-  const sayMap = (c) => { gridSays.textContent = c === undefined ? "" : `${named(c)}: largest ${number(bench.maps.largest[c])}`; };
+  const sayMap = (c) => { gridSays.textContent = bench.maps?.largest[c] === undefined ? "" : `${named(c)}: largest ${number(bench.maps.largest[c])}`; };
   const chooseMap = (place) => {
     const c = order[clamp(place, order.length - 1)];
     if (c !== model.get("channel")) bench.set({ channel: c, position: model.get("position") === "sum" ? "sum" : "max" });
@@ -243,6 +246,7 @@ function render({ model, el, bench }) {
 
   function markMap() {
     const place = order.indexOf(model.get("channel"));
+    if (place < 0 || bench.maps.layer !== model.get("layer")) return; // the maps of a new layer are still on their way
     grid.mark(place % gridSize[0], Math.floor(place / gridSize[0]), gridSize);
     const top = (Math.floor(place / gridSize[0]) * grid.canvas.clientHeight) / gridSize[1], seen = gridBox.clientHeight;
     if (seen && (top < gridBox.scrollTop || top + TILE > gridBox.scrollTop + seen)) gridBox.scrollTop = top - seen / 2;
