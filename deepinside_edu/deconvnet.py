@@ -45,6 +45,7 @@ class Distance(NamedTuple):
 
 
 CAUSES = ("same", "forward mask", "backward mask", "from above")
+"""Why two rules' R_n differ at an entry: what the numbers of `Gate.cause` mean."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +95,7 @@ class Gate:
         stopped = ((one == 0) & (_of(self.above, rule) != 0)) | ((two == 0) & (_of(self.above, beside) != 0))
         # Where the forward mask is closed, it is what stopped one of them: the other does not have it.
         by = torch.where(self.forward_mask, 2, 1)
-        cause = torch.where(differ, torch.where(stopped, by, 3), 0).to(torch.uint8)
-        return cause
+        return torch.where(differ, torch.where(stopped, by, 3), 0).to(torch.uint8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +105,7 @@ class Rung:
     Attributes:
         name: the layer's name in the network; "image" is the lowest rung, "scores" the one of the class scores.
         kind: such as "Conv2d".
-        x: X_n, the layer's output, `(1, ...)`.
+        x: X_n, the layer's output, `(1, ...)`; without values, on the device "meta", if the recording left it out.
         r: for each rule R_n, like x: what that rule brings down to here. For "gradient" it is ∂f/∂X_n.
         gate: at a ReLU, what it does to R on the way to the next rung; elsewhere None.
     """
@@ -129,13 +129,16 @@ class Rung:
         Raises:
             ValueError: a rule that this ladder does not have.
         """
-        one, two = _of(self.r, rule).double().flatten(), _of(self.r, beside).double().flatten()
-        differing = float(_differ(one, two).double().mean())
-        gap, first, second = float((one - two).norm()), float(one.norm()), float(two.norm())
+        one, two = _of(self.r, rule).cpu(), _of(self.r, beside).cpu()  # float64 is not everywhere
+        differing = int(_differ(one, two).count_nonzero()) / one.numel()
+        gap, first, second = _length(one - two), _length(one), _length(two)
+        if gap == 0:
+            return Distance(1.0, 0.0, 0.0)
         if not (first and second):
-            relative = 0.0 if gap == 0 else 1.0 if second else math.inf
-            return Distance(float(gap == 0), relative, differing)
-        return Distance(max(-1.0, min(1.0, float(one @ two) / first / second)), gap / second, differing)
+            return Distance(0.0, 1.0 if second else math.inf, differing)
+        # Of two unit vectors, so that no product vanishes or overflows.
+        cosine = float(((one / first) * (two / second)).sum(dtype=torch.float64))
+        return Distance(max(-1.0, min(1.0, cosine)), gap / second, differing)
 
     def __repr__(self) -> str:
         """Say in one line which layer this is and what is known of it."""
@@ -346,6 +349,11 @@ def _of(values: dict[str, Tensor], rule: str) -> Tensor:
     if rule not in values:
         raise ValueError(f"the ladder has the rules {', '.join(map(repr, values))}, not {rule!r}. Ask for it in rules.")
     return values[rule]
+
+
+def _length(r: Tensor) -> float:
+    """‖R‖₂, its squares summed in float64."""
+    return float(torch.linalg.vector_norm(r, dtype=torch.float64))
 
 
 def _differ(one: Tensor, two: Tensor) -> Tensor:

@@ -88,7 +88,7 @@ def _as_stream(source: object) -> tuple[str | os.PathLike[str] | BinaryIO, str]:
     if isinstance(source, Mapping) and "content" in source:
         return io.BytesIO(bytes(source["content"])), str(source.get("name", "the upload"))
     if isinstance(source, bytes | bytearray | memoryview):
-        return io.BytesIO(bytes(source)), "the bytes"
+        return io.BytesIO(bytes(source)), "the bytes object"
     if isinstance(source, io.TextIOBase):
         raise TypeError('expected a binary file object, got one opened as text. Open it with open(path, "rb").')
     if hasattr(source, "read"):

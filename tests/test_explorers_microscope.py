@@ -140,6 +140,14 @@ def test_the_maps_are_sent_small_and_the_chosen_one_as_it_is(scope):
     assert scope.last("ladder")[0]["position"] == scope.result.neuron.position
 
 
+def test_single_values_share_one_scale(scope):
+    scope.neuron = 0
+    scores = scope.recording.x("scores")[0].numpy()
+    content, (levels, _) = scope.last("maps")
+    assert content["size"] == [1, 1]
+    assert list(np.frombuffer(levels, np.uint8)) == [int(max(0, 255 * s / scores.max())) for s in scores]
+
+
 def test_large_maps_shrink_and_keep_their_strongest_unit():
     plane = torch.zeros(1, 111, 111)
     plane[0, 50, 110] = 3

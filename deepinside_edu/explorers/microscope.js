@@ -5,7 +5,7 @@
 const NAMES = { gradient: "gradient", deconvnet: "DeconvNet", guided: "guided" };
 const CAUSES = ["the same", "forward mask", "backward mask", "from above"];
 const MARKS = [null, [0, 114, 178], [230, 159, 0], [204, 121, 167]]; // told apart with any colour vision
-const PEAK = 0.995; // the quantile of figures.PEAK
+const PEAK = 0.995, SPARSE = 0.97; // quantiles: that of figures.PEAK, and one for planes of few entries
 const TILE = 28, GAP = 2, COLUMNS = 10;
 const PATIENCE = 10, BUSY = 0.25; // seconds
 
@@ -77,16 +77,19 @@ function put(rgba, at, table, first) {
   rgba[at + 2] = table[first + 2];
 }
 
-/** What is drawn in full colour: the largest |value|, of an image a high quantile, as one pixel must not pale all others. */
+/** What is drawn in full colour: a high quantile of the |values| that are not 0, so that a few do not pale all others. */
 function reach(values, quantile) {
-  let most = 0;
-  for (const value of values) most = Math.max(most, Math.abs(value));
-  if (!most || quantile === 1) return most || 1;
+  let most = 0, entries = 0;
+  for (const value of values) {
+    most = Math.max(most, Math.abs(value));
+    entries += value !== 0;
+  }
+  if (!most) return 1;
   const counts = new Uint32Array(4097); // sorting would take ten times as long
-  for (const value of values) counts[Math.ceil((4096 * Math.abs(value)) / most)]++;
-  let rank = quantile * (values.length - 1), bin = -1;
+  for (const value of values) if (value) counts[Math.ceil((4096 * Math.abs(value)) / most)]++;
+  let rank = quantile * (entries - 1), bin = 0;
   while ((rank -= counts[++bin]) >= 0);
-  return (bin * most) / 4096 || most;
+  return (bin * most) / 4096;
 }
 
 /** By more than rounding, as in `Rung.distance`; where no ReLU is at work, what differs came down different already. */
@@ -96,7 +99,7 @@ const differing = (one, two) =>
 /** Values of both signs as figures.signed_picture draws them, one channel or three; what differs is marked over grey. */
 function paintSigned(canvas, size, values, tables, causes) {
   const entries = size[0] * size[1], colours = values.length === 3 * entries ? 3 : 1;
-  const most = reach(values, colours === 3 ? PEAK : 1);
+  const most = reach(values, colours === 3 ? PEAK : SPARSE);
   paint(canvas, size, (i, rgba, at) => {
     let cause = 0;
     for (let c = 0; c < colours; c++) {
@@ -229,7 +232,7 @@ function render({ model, el, bench }) {
       put(rgba, at, tables.heat, 3 * levels[c * width * height + row * width + column]);
     });
     grid.canvas.setAttribute("aria-label", `${order.length} feature maps of ${bench.maps.layer}, ${sort.selectedOptions[0].text}, ` +
-      `each from black for 0 or less to yellow for its own largest; the strongest, ${named(largest.indexOf(Math.max(...largest)))}, ` +
+      `from black for 0 or less to yellow for ${width * height > 1 ? "each one's own" : "the layer's"} largest; the strongest, ${named(largest.indexOf(Math.max(...largest)))}, ` +
       `reaches ${number(Math.max(...largest))}`);
   }
   const named = (c) => (bench.maps?.layer === "scores" ? `${labels[c]} (${c})` : `channel ${c}`);

@@ -343,7 +343,8 @@ class MicroscopeExplorer(anywidget.AnyWidget):
         """All channels of the layer, small, each from 0 to its own largest; and their largest as they are."""
         planes = _planes(self._recording.x(wish.layer))
         largest = planes.amax((1, 2))
-        small = _shrunk(planes, TILE) / largest.clamp_min(1e-12)[:, None, None]
+        full = largest.max() if planes[0].numel() == 1 else largest[:, None, None]  # single values are told apart
+        small = _shrunk(planes, TILE) / full.clamp_min(1e-12)
         levels = (255 * small).clamp(0, 255).byte()
         self._tell("maps", levels, largest, layer=wish.layer, size=_size(levels))
 
