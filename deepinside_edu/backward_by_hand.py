@@ -40,6 +40,7 @@ def relu_backward(x: Tensor, r: Tensor, rule: str = "gradient", ceiling: float =
     Source: paper, Section 4.
     """
     check_rule(rule)
+    _check_tensors(x, r)
     if x.shape != r.shape:
         raise ValueError(f"expected X_n and R_n+1 of one shape, got {tuple(x.shape)} and {tuple(r.shape)}.")
     if not ceiling > 0:
@@ -51,6 +52,12 @@ def relu_backward(x: Tensor, r: Tensor, rule: str = "gradient", ceiling: float =
     if not math.isinf(ceiling):
         below = below * (x < ceiling)
     return below.clamp_min_(0) if rule == "guided" else below
+
+
+def _check_tensors(*values: object) -> None:
+    for value in values:
+        if not isinstance(value, Tensor):
+            raise TypeError(f"expected tensors, got {type(value).__name__}. Use torch.from_numpy(values).")
 
 
 def forward_mask(x: Tensor, ceiling: float = math.inf) -> Tensor:
@@ -67,7 +74,7 @@ def check_rule(rule: object) -> None:
 def convolution_backward(
     r: Tensor,
     kernels: Tensor,
-    size: tuple[int, int],
+    size: Pair,
     stride: Pair = 1,
     padding: Pair = 0,
     dilation: Pair = 1,
@@ -82,7 +89,7 @@ def convolution_backward(
     Args:
         r: R_{n+1}, `(N, out, h, w)`.
         kernels: K, `(out, in / groups, kh, kw)`.
-        size: (H, W) of the layer's input.
+        size: (H, W) of the layer's input, or one number for both.
         stride: rows and columns, or one number for both; likewise the next two.
         padding: zeros around the layer's input.
         dilation: steps between the entries of a kernel.
@@ -96,7 +103,13 @@ def convolution_backward(
 
     Source: paper, Section 4.
     """
-    (sy, sx), (py, px), (dy, dx) = _pair(stride), _pair(padding), _pair(dilation)
+    _check_tensors(r, kernels)
+    if kernels.ndim != 4 or kernels.shape[0] % groups:
+        raise ValueError(
+            f"expected kernels (out, in / groups, kh, kw), out a multiple of {groups}, got {tuple(kernels.shape)}."
+        )
+    (sy, sx), (py, px), (dy, dx) = _pair(stride, 1), _pair(padding), _pair(dilation, 1)
+    size = _pair(size, 1)
     out, inside, kh, kw = kernels.shape
     (height, width), (high, wide) = size, (dy * (kh - 1), dx * (kw - 1))
     expected = ((height + 2 * py - high - 1) // sy + 1, (width + 2 * px - wide - 1) // sx + 1)
@@ -147,10 +160,13 @@ def pool_with_switches(
 
     Source: Zeiler & Fergus 2014, Section 2.1; paper, Section 4.
     """
+    _check_tensors(x)
     if x.ndim != 4:
         raise ValueError(f"expected X_n of shape (N, C, H, W), got {tuple(x.shape)}.")
-    (kh, kw), (py, px), (dy, dx) = _pair(kernel), _pair(padding), _pair(dilation)
-    sy, sx = _pair(kernel if stride is None else stride)
+    if not x.is_floating_point():
+        raise TypeError(f"expected X_n of floats, got {x.dtype}. Use x.double().")
+    (kh, kw), (py, px), (dy, dx) = _pair(kernel, 1), _pair(padding), _pair(dilation, 1)
+    sy, sx = _pair(kernel if stride is None else stride, 1)
     height, width = x.shape[2:]
     rows, columns = (
         _windows(length, k, s, p, d, ceil_mode)
@@ -172,7 +188,7 @@ def pool_with_switches(
     return Pooled(best, switches)
 
 
-def unpool(r: Tensor, switches: Tensor, size: tuple[int, int]) -> Tensor:
+def unpool(r: Tensor, switches: Tensor, size: Pair) -> Tensor:
     """Take R one step back through a max-pooling: each value goes to where its maximum came from.
 
     R_n[s] = Σ R_{n+1} over the windows whose switch is s, 0 elsewhere. This is the gradient of max-pooling, and
@@ -181,7 +197,7 @@ def unpool(r: Tensor, switches: Tensor, size: tuple[int, int]) -> Tensor:
     Args:
         r: R_{n+1}, `(N, C, h, w)`.
         switches: from `pool_with_switches`, of the same shape.
-        size: (H, W) of the layer's input.
+        size: (H, W) of the layer's input, or one number for both.
 
     Returns:
         R_n, `(N, C, H, W)`, like r.
@@ -191,11 +207,12 @@ def unpool(r: Tensor, switches: Tensor, size: tuple[int, int]) -> Tensor:
 
     Source: paper, Section 4.
     """
+    _check_tensors(r, switches)
     if r.shape != switches.shape or r.ndim != 4:
         raise ValueError(
             f"expected R_n+1 and switches of one shape (N, C, h, w), got {tuple(r.shape)} and {tuple(switches.shape)}."
         )
-    height, width = size
+    height, width = _pair(size, 1)
     if switches.numel() and not 0 <= int(switches.min()) <= int(switches.max()) < height * width:
         raise ValueError(f"expected switches from 0 to {height * width - 1} for an input of {height}×{width}.")
     planes = r.new_zeros(*r.shape[:2], height * width)
@@ -214,5 +231,12 @@ def _every(first: int, count: int, step: int) -> slice:
     return slice(first, first + (count - 1) * step + 1, step)
 
 
-def _pair(value: Pair) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else value
+def _pair(value: object, least: int = 0) -> tuple[int, int]:
+    pair = (value, value) if isinstance(value, int) else value
+    if (
+        not isinstance(pair, (tuple, list))
+        or len(pair) != 2
+        or not all(isinstance(n, int) and n >= least for n in pair)
+    ):
+        raise ValueError(f"expected a whole number of at least {least}, or two of them, got {value!r}.")
+    return pair[0], pair[1]

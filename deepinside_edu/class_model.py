@@ -110,6 +110,8 @@ class Recipe:
             whole = each.name in ("steps", "jitter", "glances", "blur_every")
             if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
                 raise TypeError(f"expected a {'whole ' * whole}number as {each.name}, got {value!r}.")
+        if not isinstance(self.mirror, bool):
+            raise TypeError(f"expected True or False as mirror, got {self.mirror!r}.")
         if self.objective not in OBJECTIVES:
             raise ValueError(f"expected the objective {_either(OBJECTIVES)}, got {self.objective!r}.")
         if self.step_rule not in STEP_RULES:

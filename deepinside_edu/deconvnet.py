@@ -262,6 +262,12 @@ def descend(
         _refuse_without_relu(recording, top)
     names = [layers] if isinstance(layers, str) else layers
     kept = set(range(top + 1)) if names is None else {recording.find(name) for name in names}
+    if not kept or max(kept) > top:
+        above = ", ".join(recording.layers[i].name for i in sorted(kept) if i > top)
+        raise ValueError(
+            f"expected layers from {recording.layers[top].name!r} down to {IMAGE!r}, got "
+            f"{f'{above}, which is not below the neuron' if kept else 'none'}. None keeps all of them."
+        )
     ran = [layer for i, layer in enumerate(recording.layers[: top + 1]) if i in kept]
     edges = [layer.edge for layer in ran]
     down: dict[str, tuple[Tensor | None, ...]] = {}

@@ -102,7 +102,13 @@ def record(classifier: Classifier, image: object, layers: Iterable[str] | None =
 
     Raises:
         ValueError: a bad image, more than one image, values that are not finite.
+        TypeError: no `Classifier`.
     """
+    if not isinstance(classifier, Classifier):
+        raise TypeError(
+            f"expected a Classifier first, got {type(classifier).__name__}. "
+            "Use load_classifier(), or wrap your own network: Classifier(network, labels)."
+        )
     x = classifier.prepare(image)
     if x.shape[0] != 1:
         raise ValueError(f"expected one image (1, C, H, W), got {tuple(x.shape)}. Pass x[:1].")
@@ -188,6 +194,7 @@ class _Watch(TorchFunctionMode):
         self._running: list[_Call] = []
         self._runs = Counter([IMAGE, SCORES])
         self._noted: dict[int, tuple[Tensor, int]] = {}  # outputs and their versions; held, so that no id comes twice
+        self._hidden: dict[int, Tensor] = {}  # held, for the same reason
         self._kept: list[tuple[Tensor, int]] = []  # memory that is the network's own too, and its version
         self._done = False
 
@@ -278,7 +285,9 @@ class _Watch(TorchFunctionMode):
         if seen is None or not self._running or not (seen.x.requires_grad and torch.is_grad_enabled()):
             result = func(*args, **kwargs)
             if self._running and isinstance(result, (Tensor, tuple, list)):
-                self._label([result] if isinstance(result, Tensor) else result)
+                results = [result] if isinstance(result, Tensor) else result
+                self._label(results)
+                self._find_hidden(func, [*args, *kwargs.values()], results)
             return result
         call = self._running[-1]
         call.noted = type(call.module) in (nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.Threshold)
@@ -290,6 +299,23 @@ class _Watch(TorchFunctionMode):
         kind = type(call.module).__name__ if call.noted else "relu"
         self._note(name, kind, y, self._keep(y, name), (x, seen.ceiling))
         return y
+
+    def _find_hidden(self, func: Callable[..., Any], given: list[Any], results: Sequence[Any]) -> None:
+        """Follow what comes from the image without a graph, such as the mask x > 0, to the operations that use it."""
+        given = [each for one in given for each in (one if isinstance(one, (tuple, list)) else [one])]
+        tensors = [each for each in given if isinstance(each, Tensor)]
+        hidden = any(id(each) in self._hidden for each in tensors)
+        if not hidden and not any(each.requires_grad and not each.is_leaf for each in tensors):
+            return
+        for result in results:
+            if not isinstance(result, Tensor):
+                continue
+            if result.grad_fn is not None:
+                if hidden:
+                    metadata: Any = result.grad_fn.metadata
+                    metadata["hidden"] = True
+            elif getattr(func, "__name__", "") not in OF_A_SHAPE:
+                self._hidden[id(result)] = result
 
     def _label(self, results: Sequence[Any]) -> None:
         call = self._running[-1]
@@ -362,9 +388,9 @@ _CLAMPS: dict[Callable[..., Any], Callable[..., _Clamp]] = {
 ReLU's slope here, which is 0; torch itself gives clamp a slope of 1 there."""
 
 LINEAR = {
-    "AdaptiveAvgPool1D", "AdaptiveAvgPool2D", "AdaptiveAvgPool3D", "AdaptiveMaxPool2D", "Add", "Alias", "Amax",
+    "AdaptiveAvgPool1D", "AdaptiveAvgPool2D", "AdaptiveAvgPool3D", "AdaptiveMaxPool2D", "Add", "Alias",
     "AsStrided", "AvgPool2D", "AvgPool3D", "Cat", "Clone", "ConstantPadNd", "Convolution", "Copy", "CopySlices",
-    "CudnnBatchNorm", "CudnnConvolution", "Expand", "Flip", "Gather", "Index", "IndexSelect", "Max",
+    "CudnnBatchNorm", "CudnnConvolution", "Expand", "Flip", "Gather", "Index", "IndexSelect",
     "MaxPool2DWithIndices", "MaxPool3DWithIndices", "Mean", "MiopenBatchNorm", "MkldnnConvolution", "NativeBatchNorm",
     "Neg", "Permute", "PixelShuffle", "PixelUnshuffle", "ReflectionPad2D", "Repeat", "ReplicationPad2D", "Reshape",
     "ReshapeAlias", "Roll", "Rsub", "Select", "Slice", "Split", "SplitWithSizes", "Squeeze", "Stack", "Sub", "Sum", "T",
@@ -375,6 +401,24 @@ LINEAR = {
 
 LINEAR_IN_EACH = {"Addbmm", "Addmm", "Addmv", "Baddbmm", "Bmm", "Div", "Dot", "Linear", "Mm", "Mul", "Mv"}
 """Products: linear as long as one factor alone depends on the image (Div: the one above the line)."""
+
+
+SUMS = {"Add", "Cat", "Rsub", "Stack", "Sub"}
+"""What these do to R does not depend on the other terms."""
+
+OF_A_SHAPE = {
+    "empty_like", "full_like", "new_empty", "new_full", "new_ones", "new_tensor", "new_zeros", "ones_like", "rand_like",
+    "randn_like", "zeros_like",
+}  # fmt: skip
+"""Functions that take nothing but a shape from their tensor."""
+
+
+def _is_pooling(node: Any) -> bool:
+    """Whether a maximum is taken over rows and columns, and not over several maps, as a ReLU could be written too."""
+    dims = getattr(node, "_saved_dim", ())
+    rank = len(node._saved_self_sym_sizes) if hasattr(node, "_saved_self_sym_sizes") else node._saved_self.ndim
+    dims = dims if isinstance(dims, (tuple, list)) else (dims,)
+    return rank == 4 and bool(dims) and {(dim - 2**64 if dim >= 2**63 else dim) % rank for dim in dims} <= {2, 3}
 
 
 def strange_operation(neuron: GradientEdge, image: GradientEdge) -> tuple[str, str] | None:
@@ -405,7 +449,11 @@ def strange_operation(neuron: GradientEdge, image: GradientEdge) -> tuple[str, s
             continue
         linear = operation in LINEAR and not getattr(node, "_saved_training", False)  # a batch norm by the image's own
         product = operation in LINEAR_IN_EACH and sum(ways) == 1 and (operation != "Div" or ways[0])
+        maximum = operation in {"Amax", "Max"} and _is_pooling(node)
+        masked = node.metadata.get("hidden", False) and operation not in SUMS
         # A Function written in Python may have any name.
-        if isinstance(node, BackwardCFunction) or not (linear or product):
+        if isinstance(node, BackwardCFunction) or not (linear or product or maximum):
             return layers[node], operation
+        if masked:
+            return layers[node], f"{operation} by a mask made of the image"
     return None

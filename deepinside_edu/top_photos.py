@@ -81,8 +81,8 @@ def top_photos(
 
     Source: the choice of photos is Zeiler & Fergus 2014, Section 4.
     """
-    if k < 1:
-        raise ValueError(f"expected k of at least 1, got {k}.")
+    if isinstance(k, bool) or not hasattr(k, "__index__") or k < 1:
+        raise ValueError(f"expected a whole number k of at least 1, got {k!r}.")
     folder, sources = _sources(photos)
     seen: list[tuple[float, str, torch.Tensor, Neuron]] = []
     for i, (name, source) in enumerate(progress(sources)):
@@ -100,15 +100,18 @@ def top_photos(
         # Of a large folder only the best are held.
         seen = sorted(seen, key=lambda each: -each[0])[:k]
     if not seen:
-        raise ValueError(f"no photo could be read in {photos}. Pass a folder with pictures ({', '.join(ENDINGS)}).")
+        where = f"no photo could be read in {photos}" if folder else "there is no photo in the list"
+        raise ValueError(f"{where}. Pass a folder with pictures ({', '.join(ENDINGS)}), or a list of photos.")
     return tuple(
         TopPhoto(name, neuron, value, classifier.picture(x), _box(classifier, x, neuron))
         for value, name, x, neuron in seen
     )
 
 
-def _sources(chosen: str | Path | Iterable[Any] | None) -> tuple[bool, list[tuple[str, Any]]]:
+def _sources(chosen: Any) -> tuple[bool, list[tuple[str, Any]]]:
     """Whether it is a folder, and each photo with its name."""
+    if isinstance(chosen, (Photo, Image.Image, bytes)) or (isinstance(chosen, (str, Path)) and Path(chosen).is_file()):
+        chosen = [chosen]
     if isinstance(chosen, (str, Path)):
         paths = sorted(path for path in Path(chosen).iterdir() if path.suffix.lower() in ENDINGS)
         return True, [(path.name, path) for path in paths]

@@ -357,3 +357,21 @@ def test_relu_of_every_precision_and_of_whole_numbers(rule: str, ceiling: float,
     assert found.tolist() == [
         slow_relu_backward(a, b, rule, ceiling) for a, b in zip(x.tolist(), r.tolist(), strict=True)
     ]
+
+
+def test_what_is_no_tensor_or_no_size_is_told() -> None:
+    x = torch.ones(1, 1, 4, 4)
+    with pytest.raises(TypeError, match="expected tensors, got ndarray"):
+        relu_backward(x.numpy(), x)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"expected kernels \(out, in / groups, kh, kw\)"):
+        convolution_backward(x, torch.ones(3, 3), 6)
+    with pytest.raises(ValueError, match="at least 0, or two of them, got 'same'"):
+        convolution_backward(x, torch.ones(1, 1, 3, 3), 6, padding="same")  # type: ignore[arg-type]
+    assert convolution_backward(x, torch.ones(1, 1, 3, 3), 6).equal(
+        convolution_backward(x, torch.ones(1, 1, 3, 3), (6, 6))
+    )
+    with pytest.raises(TypeError, match=r"expected X_n of floats, got torch\.int64"):
+        pool_with_switches(x.long(), 2)
+    for kernel, stride in ((0, 1), (2, 0)):
+        with pytest.raises(ValueError, match="whole number of at least 1, or two of them, got 0"):
+            pool_with_switches(x, kernel, stride)

@@ -1091,3 +1091,19 @@ def test_a_neuron_of_a_layer_that_is_no_rung_to_keep() -> None:
     assert [rung.name for rung in backward_ladder(classifier, IMAGE, 0, "guided", ["image", layer])] == [layer, "image"]
     with pytest.raises(ValueError, match="no layer is called 'imagine'"):
         backward_ladder(classifier, IMAGE, 0, "gradient", ["imagine"])
+
+
+def test_rungs_that_cannot_be_kept_are_told() -> None:
+    classifier = kinked_network(size=(6, 6))
+    names = [layer.name for layer in record(classifier, IMAGE).layers]
+    with pytest.raises(ValueError, match="got none"):
+        backward_ladder(classifier, IMAGE, 0, "gradient", [])
+    with pytest.raises(ValueError, match=f"got {names[3]}, which is not below the neuron"):
+        backward_ladder(classifier, IMAGE, Neuron(names[1], 0), "gradient", [names[3]])
+
+
+def test_arguments_in_another_order_are_told() -> None:
+    classifier = kinked_network(size=(6, 6))
+    for wrong in (classifier.network, IMAGE):
+        with pytest.raises(TypeError, match=r"expected a Classifier first, got .*load_classifier"):
+            backward_ladder(wrong, classifier)  # type: ignore[arg-type]

@@ -881,3 +881,38 @@ def test_an_output_that_is_overwritten_is_right_although_nobody_asked_for_it() -
     for rule in ("gradient", "guided"):
         few, all_ = (descend(record(classifier, IMAGE, layers), 0, rule, "image") for layers in (["b"], None))
         assert few["image"].r[rule].equal(all_["image"].r[rule])
+
+
+MASKS: dict[str, Any] = {
+    "x * (x > 0)": lambda x: x * (x > 0),
+    "as floats": lambda x: x * (x > 0).float().double(),
+    "in place": lambda x: (x + 0).mul_(x.gt(0)),
+    "leaky": lambda x: x * torch.where(x > 0, 1.0, 0.2),
+    "maximum of a stack": lambda x: torch.stack([x, 0 * x]).amax(0),
+    "maximum over channels": lambda x: x.amax(1, keepdim=True).expand(-1, 4, -1, -1),
+    "of a detached copy": lambda x: x * x.detach().clamp(0, 1),
+    "the largest entries": lambda x: x.flatten(2)[:, :, x[0, 0].flatten().argsort()].reshape(x.shape),
+}
+
+
+@pytest.mark.parametrize("call", MASKS)
+def test_a_relu_of_ones_own_is_no_silent_constant(call: str) -> None:
+    classifier = made_of(lambda self, x: self.d(MASKS[call](self.a(x))).relu(), a=conv(), d=conv(4, 4))
+    found = strange(record(classifier, IMAGE))
+    assert found is not None
+    with pytest.raises(ValueError, match="say nothing"):
+        descend(record(classifier, IMAGE), 0, "guided")
+    leaf = IMAGE.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(classifier.network(leaf)[0, 0], leaf)
+    assert descend(record(classifier, IMAGE), 0, "gradient")["image"].r["gradient"].equal(expected)
+
+
+@pytest.mark.parametrize("call", [
+    lambda x: torch.cat([x, torch.zeros_like(x)], 1)[:, :4], lambda x: x + x.new_ones(x.shape),
+    lambda x: x + x.detach(),
+    lambda x: x.amax((2, 3), keepdim=True).expand(-1, -1, 6, 6), lambda x: x.max(3, keepdim=True).values.expand_as(x),
+    lambda x: x * torch.arange(6, dtype=x.dtype).gt(2),
+])  # fmt: skip
+def test_constants_and_poolings_are_fine(call: Any) -> None:
+    classifier = made_of(lambda self, x: self.d(call(self.a(x))).relu(), a=conv(), d=conv(4, 4))
+    assert strange(record(classifier, IMAGE)) is None

@@ -120,8 +120,14 @@ def test_what_does_not_fit_is_told(classifier: Classifier) -> None:
         top_photos(classifier, "features.0", 64)
     with pytest.raises(ValueError, match="k of at least 1, got 0"):
         top_photos(classifier, "features.0", 0, k=0)
-    with pytest.raises(ValueError, match="no photo"):
+    with pytest.raises(ValueError, match="there is no photo in the list"):
         top_photos(classifier, "features.0", 0, [])
+    for k in ("3", 2.5, True):
+        with pytest.raises(ValueError, match="whole number k of at least 1"):
+            top_photos(classifier, "features.0", 0, k=k)  # type: ignore[arg-type]
+    one = photo("pig")
+    for single in (one, one.image, one.path, str(one.path)):
+        assert len(top_photos(classifier, "features.0", 0, single)) == 1
     with pytest.raises(ValueError, match="picture"):
         top_photos(classifier, "features.0", 0, [b"no picture"])
 
