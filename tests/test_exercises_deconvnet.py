@@ -74,6 +74,9 @@ RELU_MISTAKES = {
     r"'deconvnet': DeconvNet does not look at X: leave the forward mask 1\(X": lambda x, r, rule: (
         relu(x, r, "guided" if rule == "deconvnet" else rule)
     ),
+    "not −R": lambda x, r, rule: -relu(x, r, rule),
+    "and, not or": lambda x, r, rule: r * ((x > 0) | (r > 0)) if rule == "guided" else relu(x, r, rule),
+    "positive product": lambda x, r, rule: r * (x * r > 0) if rule == "guided" else relu(x, r, rule),
     "'gradient': where X = .* yours is": lambda x, r, rule: relu(x, r, rule) + (rule == "gradient"),
 }  # fmt: skip
 
@@ -165,6 +168,24 @@ def flat(part):
     return torch.zeros_like(part)
 
 
+def turned(x, r, kernel, stride):
+    below = torch.zeros_like(x)
+    for i, j in itertools.product(range(r.shape[0]), range(r.shape[1])):
+        part = x[i * stride : i * stride + kernel, j * stride : j * stride + kernel]
+        column, row = divmod(int(part.argmax()), kernel)
+        below[i * stride + row, j * stride + column] += r[i, j]
+    return below
+
+
+def at_the_corner(x, r, kernel, stride):
+    below = torch.zeros_like(x)
+    for i, j in itertools.product(range(r.shape[0]), range(r.shape[1])):
+        part = x[i * stride : i * stride + kernel, j * stride : j * stride + kernel]
+        row, column = divmod(int(part.argmax()), kernel)
+        below[row, column] += r[i, j]
+    return below
+
+
 POOL_MISTAKES = {
     "you take the last": pool_with(of="last"),
     "column by column": pool_with(of="column"),
@@ -180,6 +201,10 @@ POOL_MISTAKES = {
     "A negative R": pool_with(given=lambda r, part: r.clamp_min(0)),
     "A maximum below 0 is stopped": pool_with(given=lambda r, part: r * (part.max() > 0)),
     "the later one overwrites": pool_with(overlap="written where not 0"),
+    "wrong sign": pool_with(given=lambda r, part: -r),
+    "you count the windows": pool_with(given=lambda r, part: torch.ones_like(r)),
+    "Row and column are exchanged": lambda x, r, kernel, stride: turned(x, r, kernel, stride),
+    "own place is missing": lambda x, r, kernel, stride: at_the_corner(x, r, kernel, stride),
     "The values are wrong": lambda x, *rest: pool(x, *rest) + 1,
 }
 

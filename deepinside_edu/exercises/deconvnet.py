@@ -115,6 +115,12 @@ def _relu_mistake(got: Array, x: Array, r: Array, rule: str) -> str:
         for alone, other in (((x > 0) * r, "the backward one, 1(R > 0)"), (r.clip(min=0), "the forward one, 1(X > 0)")):
             if _close(got, alone):
                 return f"this is only one mask, and guided has both: add {other}."
+        if _close(got, r * ((x > 0) | (r > 0))):
+            return "one open mask is enough here, and guided wants both: and, not or."
+        if _close(got, r * (x * r > 0)):
+            return "the sign of X · R is asked: two negative ones have a positive product. Ask X > 0 and R > 0."
+    if _close(-got, np.vectorize(_one_entry)(x, r, rule)):
+        return "the sign is turned round: what passes is R itself, not −R."
     # The fewest mistakes that explain the answer are the likeliest.
     pairs = itertools.product(of_x, of_r)
     for (first, by), (second, value) in sorted(pairs, key=lambda pair: bool(pair[0][0]) + bool(pair[1][0])):
@@ -221,6 +227,12 @@ def _pool_mistake(answers: Sequence[Array]) -> str:
             lambda part, value: value * _first(np.ones(part.shape, bool)),
         ),
         (
+            "Row and column are exchanged: a place in a window is (row, column) = divmod(its number, kernel).",
+            lambda part, value: value * _first(part == part.max()).T,
+        ),
+        ("R has the wrong sign: what arrives is added.", lambda part, value: -value * _first(part == part.max())),
+        ("R itself is missing: you count the windows.", lambda part, value: 1.0 * _first(part == part.max())),
+        (
             "You multiply R by the maximum: the place of the maximum matters, not its size.",
             lambda part, value: value * part.max() * _first(part == part.max()),
         ),
@@ -238,7 +250,10 @@ def _pool_mistake(answers: Sequence[Array]) -> str:
         ),
     )
     overwritten = "Where windows overlap, the later one overwrites: what comes from several is added, += and not =."
-    ways = (("", "added"), (overwritten, "written"), (overwritten, "written where not 0"))
+    corner = "The window's own place is missing: its row and column begin at i·stride and j·stride."
+    ways = (
+        ("", "added"), (overwritten, "written"), (overwritten, "written where not 0"), (corner, "at the corner"),
+    )  # fmt: skip
     choices = itertools.product(places, ways)
     for (first, place), (second, way) in sorted(choices, key=lambda pair: bool(pair[0][0]) + bool(pair[1][0])):
         wrong = (_put_back(*example, place, way) for example in _pool_examples())
@@ -246,7 +261,7 @@ def _pool_mistake(answers: Sequence[Array]) -> str:
             return " ".join(message for message in (first, second) if message)
     return (
         "The values are wrong. Take one window, x[i·stride : i·stride + kernel, j·stride : j·stride + kernel]: the "
-        "place of its maximum gets r[i, j], and nothing else in it does."
+        "place of its maximum gets r[i, j] added, and no other place gets anything from this window."
     )
 
 
@@ -263,7 +278,9 @@ def _put_back(x: Tensor, r: Tensor, kernel: int, stride: int, place: _Place, way
     for i, j in np.ndindex(tuple(r.shape)):
         window = slice(i * stride, i * stride + kernel), slice(j * stride, j * stride + kernel)
         new = place(plane[window], float(r[i, j]))
-        if way == "added":
+        if way == "at the corner":
+            below[:kernel, :kernel] += new
+        elif way == "added":
             below[window] += new
         else:
             below[window] = new if way == "written" else np.where(new != 0, new, below[window])
