@@ -20,7 +20,7 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from .backward_by_hand import relu_backward
+from .backward_by_hand import masked
 from .classifier import Classifier
 
 IMAGE, SCORES = "image", "scores"
@@ -164,7 +164,7 @@ class _Relu(torch.autograd.Function):
     def backward(ctx: Any, *r: Tensor) -> tuple[Tensor, None, None, None, None]:
         # The output tells as much as the input: 0 < X < ceiling where 0 < min(max(X, 0), ceiling) < ceiling.
         (y,) = ctx.saved_tensors
-        return relu_backward(y, r[0], ctx.rule.name, ctx.ceiling), None, None, None, None
+        return masked(y, r[0], ctx.rule.name, ctx.ceiling), None, None, None, None
 
 
 TABLES = (
@@ -302,20 +302,21 @@ class _Watch(TorchFunctionMode):
 
     def _find_hidden(self, func: Callable[..., Any], given: list[Any], results: Sequence[Any]) -> None:
         """Follow what comes from the image without a graph, such as the mask x > 0, to the operations that use it."""
-        given = [each for one in given for each in (one if isinstance(one, (tuple, list)) else [one])]
-        tensors = [each for each in given if isinstance(each, Tensor)]
-        hidden = any(id(each) in self._hidden for each in tensors)
-        if not hidden and not any(each.requires_grad and not each.is_leaf for each in tensors):
-            return
         for result in results:
             if not isinstance(result, Tensor):
                 continue
-            if result.grad_fn is not None:
-                if hidden:
-                    metadata: Any = result.grad_fn.metadata
-                    metadata["hidden"] = True
-            elif getattr(func, "__name__", "") not in OF_A_SHAPE:
-                self._hidden[id(result)] = result
+            node: Any = result.grad_fn
+            if node is None:
+                shape_alone = getattr(func, "__name__", "") in OF_A_SHAPE
+                if not shape_alone and any(
+                    self._is_hidden(x) or (x.requires_grad and not x.is_leaf) for x in _all(given)
+                ):
+                    self._hidden[id(result)] = result
+            elif self._hidden and any(map(self._is_hidden, _all(given))):
+                node.metadata["hidden"] = True
+
+    def _is_hidden(self, x: Tensor) -> bool:
+        return id(x) in self._hidden
 
     def _label(self, results: Sequence[Any]) -> None:
         call = self._running[-1]
@@ -324,6 +325,12 @@ class _Watch(TorchFunctionMode):
             if isinstance(result, Tensor) and result.grad_fn is not None:
                 metadata: Any = result.grad_fn.metadata  # torch declares it a method, and it is a dict
                 metadata.setdefault("layer", layer)
+
+
+def _all(given: list[Any]) -> list[Tensor]:
+    """The tensors among a function's arguments, those of a list too."""
+    flat = [each for one in given for each in (one if isinstance(one, (tuple, list)) else (one,))]
+    return [each for each in flat if isinstance(each, Tensor)]
 
 
 class _ReluCall(NamedTuple):
