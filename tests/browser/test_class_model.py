@@ -1,0 +1,220 @@
+"""The class-model studio as a person uses it, in JupyterLab and Chromium."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from deepinside_edu.class_model import PRESETS
+
+from .driver import TEXT, expect, levels, picture
+
+OPEN = "studio = di.explore.class_model()\nstudio"
+DONE = "len(studio.steps)"
+
+
+@pytest.fixture
+def studio(notebook):
+    notebook.run(OPEN)
+    widget = notebook.page.locator(".class-model")
+    expect(widget.get_by_role("status")).to_contain_text("Ready: press Run.")
+    return widget
+
+
+def press(widget, name):
+    widget.get_by_role("button", name=name, exact=True).click()
+
+
+def status(widget):
+    return widget.get_by_role("status")
+
+
+def shown(widget):
+    return widget.locator("canvas.picture")
+
+
+def set_number(widget, label, value):
+    """As a person does: type, then leave the field."""
+    field = widget.get_by_label(label, exact=True)
+    field.fill(str(value))
+    field.press("Tab")
+
+
+def climb(notebook, widget, steps=6):
+    """Run to the end, a near one."""
+    set_number(widget, "steps", steps)
+    notebook.until("([t]) => document.querySelector('.class-model').innerText.includes(t)", f"of {steps}")
+    with notebook.drawn_anew(shown(widget), widget.locator("canvas.curves")):
+        press(widget, "Run")
+    expect(status(widget)).to_contain_text("Finished.")
+    expect(widget.locator("figcaption")).to_contain_text(f"step {steps} of {steps}")
+
+
+def same_picture(notebook, widget, number):
+    wanted = np.array(notebook.python(f"__import__('numpy').asarray(studio.steps[{number - 1}].picture).tolist()"))
+    assert (levels(shown(widget)) == wanted).all()
+
+
+def test_a_class_by_part_of_its_name_then_run(notebook, studio):
+    search = studio.get_by_role("combobox", name="class: type part of its name")
+    search.click()
+    search.press_sequentially("espres")
+    found = studio.get_by_role("listbox").get_by_role("option")
+    expect(found).to_have_text(["espresso maker (550)", "espresso (967)"])
+    search.press("ArrowDown")
+    expect(found.and_(studio.get_by_role("option", selected=True))).to_have_text("espresso (967)")
+    search.press("Enter")
+    expect(search).to_have_value("espresso (967)")
+    assert notebook.python("studio.class_index") == 967
+    climb(notebook, studio)
+    assert notebook.python(f"{DONE}, studio.state") == [6, "finished"]
+    same_picture(notebook, studio, 6)
+    expect(studio.locator("figcaption")).to_contain_text("espresso, the paper's objective")
+    expect(studio.locator("table th").first).to_have_text("espresso")
+    score = notebook.python("studio.result.scores[967].item()")
+    assert float(studio.locator("table td").nth(1).inner_text()) == pytest.approx(score, rel=6e-3)
+
+
+def test_pause_step_and_reset_while_the_kernel_answers(notebook, studio):
+    set_number(studio, "steps", 300)
+    with notebook.drawn_anew(shown(studio)):
+        press(studio, "Run")
+    expect(status(studio)).to_contain_text("Running.")
+    first = notebook.python(DONE)
+    with notebook.drawn_anew(shown(studio)):
+        assert notebook.python("1 + 1, studio.state") == [2, "running"]
+    assert notebook.python(DONE) > first
+    press(studio, "Pause")
+    expect(status(studio)).to_contain_text("Paused at step")
+    assert notebook.python("studio.wait(10), studio.state") == [True, "paused"]
+    done = notebook.python(DONE)
+    assert first < done < 300
+    expect(status(studio)).to_have_text(f"Paused at step {done}.")
+    same_picture(notebook, studio, done)
+    with notebook.drawn_anew(shown(studio)):
+        press(studio, "Step")
+    expect(status(studio)).to_have_text(f"Paused at step {done + 1}.")
+    assert notebook.python(f"studio.wait(10) and {DONE}") == done + 1
+    press(studio, "Reset")
+    expect(status(studio)).to_contain_text("Ready: press Run.")
+    expect(studio.locator("figcaption")).to_have_text("no picture yet")
+    assert notebook.python(f"{DONE}, studio.state") == [0, "ready"]
+
+
+def test_go_back_and_stretch_by_the_keyboard(notebook, studio):
+    for number in range(1, 4):
+        press(studio, "Step")
+        expect(status(studio)).to_have_text(f"Paused at step {number}.")
+    notebook.tab_to(studio.get_by_label("go back"))
+    with notebook.drawn_anew(shown(studio)):
+        notebook.page.keyboard.press("ArrowLeft")
+    expect(studio.locator("figcaption")).to_contain_text("step 2 of")
+    same_picture(notebook, studio, 2)
+    notebook.page.keyboard.press("Home")
+    expect(studio.locator("figcaption")).to_contain_text("step 1 of")
+    same_picture(notebook, studio, 1)
+    assert notebook.python("studio.result.number, studio.shown") == [1, 1]
+    notebook.page.keyboard.press("End")
+    expect(studio.locator("figcaption")).to_contain_text("step 3 of")
+    assert notebook.python("studio.result.number, studio.shown") == [3, 0]
+    notebook.tab_to(studio.get_by_role("combobox", name="contrast"))
+    with notebook.drawn_anew(shown(studio)):
+        notebook.page.keyboard.press("ArrowDown")
+    assert notebook.python("studio.contrast") == "stretched"
+    expect(studio.locator("figcaption")).to_contain_text("(contrast stretched)")
+    wanted = notebook.python("__import__('numpy').asarray(studio.still()).tolist()")
+    assert np.abs(levels(shown(studio)) - np.array(wanted)).max() <= 1  # halves are rounded up here, to even there
+
+
+def test_preset_objective_and_start(notebook, studio):
+    expect(studio).to_contain_text("and nothing else.")
+    studio.get_by_role("combobox", name="preset").select_option("readable")
+    expect(studio).to_contain_text("not in the paper: jitter")
+    length = PRESETS["readable"].steps
+    assert notebook.python("studio.preset, studio.length") == ["readable", length]
+    expect(studio.get_by_label("steps", exact=True)).to_have_value(str(length))
+    studio.get_by_role("combobox", name="objective").select_option("probability")
+    expect(studio).to_contain_text("J(I) = P_c(I)")
+    assert float(studio.get_by_label("λ").input_value()) == notebook.python("studio.regularisation")
+    with notebook.drawn_anew(shown(studio)):
+        press(studio, "Step")
+    zero = levels(shown(studio))
+    expect(studio.locator("figcaption")).to_contain_text("with later regularisers, and P_c in the place of S_c")
+    studio.get_by_role("combobox", name="start").select_option("noise")
+    expect(status(studio)).to_contain_text("Ready: press Run.")
+    with notebook.drawn_anew(shown(studio)):
+        press(studio, "Step")
+    expect(status(studio)).to_have_text("Paused at step 1.")
+    assert np.abs(levels(shown(studio)) - zero).mean() > 1
+    assert notebook.python("studio.start") == "noise"
+
+
+def test_the_film_can_be_saved(notebook, studio, tmp_path):
+    climb(notebook, studio)
+    for kind in ("GIF", "WebP"):
+        with notebook.page.expect_download() as coming:
+            press(studio, f"Film as {kind}")
+        name = coming.value.suggested_filename
+        assert name == f"goose.{kind.lower()}"
+        coming.value.save_as(tmp_path / name)
+        with Image.open(tmp_path / name) as film:
+            assert (film.format, film.n_frames, film.size) == (kind.upper(), 6, (224, 224))
+        expect(status(studio)).to_have_text("Finished.")
+
+
+def test_what_is_wrong_is_said_and_the_last_state_stays(notebook, studio):
+    press(studio, "Step")
+    expect(status(studio)).to_have_text("Paused at step 1.")
+    before = levels(shown(studio))
+    search = studio.get_by_role("combobox", name="class: type part of its name")
+    search.click()
+    search.press_sequentially("no such animal")
+    search.press("Enter")
+    expect(status(studio)).to_contain_text("The last class stays.")
+    set_number(studio, "λ", -1)
+    expect(status(studio)).to_contain_text("The last setting stays.")
+    expect(status(studio)).to_contain_text("-1")
+    expect(studio.get_by_label("λ")).to_have_value(str(notebook.python("studio.regularisation")))
+    set_number(studio, "steps", 301)
+    expect(status(studio)).to_contain_text("expected at most 300 steps")
+    expect(studio.get_by_label("steps", exact=True)).to_have_value(str(notebook.python("studio.length")))
+    upload = studio.get_by_label("or a photo of yours")
+    upload.set_input_files(TEXT)
+    expect(status(studio)).to_contain_text("The last start stays.")
+    assert notebook.python(f"{DONE}, studio.start, studio.class_index") == [1, "zero", 99]
+    assert (levels(shown(studio)) == before).all()
+    upload.set_input_files(picture())
+    expect(studio.get_by_role("combobox", name="start")).to_have_value("your photo")
+    with notebook.drawn_anew(shown(studio)):
+        press(studio, "Step")
+    seen = levels(shown(studio))
+    assert seen[112, 112].argmax() == 2  # the blue square in its middle
+    assert seen[10, 10].argmax() == 0
+
+
+def test_closing_stops_the_work(notebook, studio):
+    set_number(studio, "steps", 300)
+    with notebook.drawn_anew(shown(studio)):
+        press(studio, "Run")
+    notebook.python("studio.close()")
+    expect(studio).to_have_count(0)
+    assert notebook.python(f"studio.wait(10), {DONE} < 300") == [True, True]
+
+
+@pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])
+def test_accessible_and_no_wider_than_its_place(notebook, studio, theme):
+    if "Dark" in theme:
+        notebook.theme(theme)
+    notebook.check_accessibility(studio)
+    press(studio, "Step")
+    expect(status(studio)).to_have_text("Paused at step 1.")
+    search = studio.get_by_role("combobox", name="class: type part of its name")
+    search.click()
+    search.press_sequentially("dog")
+    expect(studio.get_by_role("listbox").get_by_role("option").first).to_be_visible()
+    notebook.check_accessibility(studio)
+    notebook.check_width(studio, 1024)
+    search.press("Escape")
+    studio.get_by_label("or a photo of yours").set_input_files(TEXT)
+    expect(status(studio)).to_contain_text("stays")
+    notebook.check_accessibility(studio)
+    notebook.check_width(studio, 1024)
