@@ -221,7 +221,7 @@ def backward_ladder(
     """
     names = None if layers is None else [layers] if isinstance(layers, str) else list(layers)
     kept = names if names is None or not isinstance(neuron, Neuron) else [*names, neuron.layer]
-    return descend(record(classifier, image, kept), neuron, rules, names)
+    return _descend(record(classifier, image, kept), neuron, rules, names, again=False)
 
 
 def descend(
@@ -247,6 +247,17 @@ def descend(
 
     Source: paper, Section 4.
     """
+    return _descend(recording, neuron, rules, layers, again=True)
+
+
+def _descend(
+    recording: Recording,
+    neuron: int | str | Neuron | None,
+    rules: str | Iterable[str],
+    layers: str | Iterable[str] | None,
+    again: bool,
+) -> Ladder:
+    """As `descend`; a recording that is not needed again gives its memory back on the way down."""
     if not isinstance(rules, Iterable):
         raise TypeError(f"expected rules out of {', '.join(map(repr, RULES))}, got {rules!r}.")
     named = [rules] if isinstance(rules, str) else list(rules)
@@ -275,7 +286,8 @@ def descend(
         for rule in wanted:
             with recording.rule.set_to(rule):
                 begin = [recording.layers[top].edge]
-                down[rule] = torch.autograd.grad(begin, edges, [start], retain_graph=True, allow_unused=True)
+                retain = again or rule != wanted[-1]
+                down[rule] = torch.autograd.grad(begin, edges, [start], retain_graph=retain, allow_unused=True)
     rungs = []
     for i, layer in reversed(list(enumerate(ran))):
         r = {rule: values for rule in wanted if (values := down[rule][i]) is not None}
@@ -288,7 +300,8 @@ def descend(
             "network's forward."
         )
     for rule, lowest in rungs[-1].r.items() if rungs else ():
-        if not all(bool(value.isfinite()) for value in lowest.aminmax()):
+        # The sum is asked first, which is quicker; of large finite values it may overflow.
+        if not bool(lowest.sum().isfinite()) and not bool(lowest.isfinite().all()):
             raise NotFiniteError(f"what comes down under {rule!r} is not finite at {rungs[-1].name!r}.")
     return Ladder(chosen, f, wanted, tuple(rungs))
 
@@ -337,7 +350,7 @@ def _choose(recording: Recording, neuron: int | str | Neuron | None) -> tuple[in
 
 def _refuse_without_relu(recording: Recording, top: int) -> None:
     """A rule other than the gradient has a meaning only where ReLU is all that is not linear on the way."""
-    strange = strange_operation(recording.layers[top].edge, recording.layers[0].edge)
+    strange = strange_operation(recording, top)
     if strange is not None:
         layer, operation = strange
         raise ValueError(

@@ -10,8 +10,8 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -53,11 +53,14 @@ class Recording:
     Attributes:
         classifier: whose it is.
         layers: a `Layer` for each layer in the order in which they ran; the first is "image", the last "scores".
+        rule: what the graph's ReLUs read on the way back.
+        known: of the graph's nodes that were asked, whether a rule other than the gradient has a meaning below them.
     """
 
     classifier: Classifier
     layers: tuple[Layer, ...]
     rule: Rule
+    known: dict[Any, _Known] = field(default_factory=dict, repr=False)
 
     def find(self, layer: str) -> int:
         """Find a layer's place in `layers` by its name.
@@ -287,7 +290,8 @@ class _Watch(TorchFunctionMode):
             if self._running and isinstance(result, (Tensor, tuple, list)):
                 results = [result] if isinstance(result, Tensor) else result
                 self._label(results)
-                self._find_hidden(func, [*args, *kwargs.values()], results)
+                if self._hidden or any(isinstance(each, Tensor) and each.grad_fn is None for each in results):
+                    self._find_hidden(func, [*args, *kwargs.values()], results)
             return result
         call = self._running[-1]
         call.noted = type(call.module) in (nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.Threshold)
@@ -428,39 +432,44 @@ def _is_pooling(node: Any) -> bool:
     return rank == 4 and bool(dims) and {(dim - 2**64 if dim >= 2**63 else dim) % rank for dim in dims} <= {2, 3}
 
 
-def strange_operation(neuron: GradientEdge, image: GradientEdge) -> tuple[str, str] | None:
-    """On the way from a neuron, the lowest operation for which a ReLU rule says nothing: its layer and its name."""
-    reaches: dict[Any, bool] = {}
-    top: Any = neuron.node
-    layers: dict[Any, str] = {top: "the network's own forward"}
-    order: list[Any] = []
-    stack = [(top, False)]
+class _Known(NamedTuple):
+    """What a walk found out about a node of the graph: whether the image lies below it, and what is strange there."""
+
+    reaches: bool
+    strange: tuple[str, str] | None
+
+
+def strange_operation(recording: Recording, place: int) -> tuple[str, str] | None:
+    """On the way down from a layer, the lowest operation for which a ReLU rule says nothing: its layer and its name."""
+    known, top = recording.known, cast(Any, recording.layers[place].edge.node)
+    known[recording.layers[0].edge.node] = _Known(True, None)
+    stack = [(top, "the network's own forward", False)]
     while stack:
-        node, back = stack.pop()
-        below = [each for each, _ in node.next_functions if each is not None]
-        if back:
-            reaches[node] = node is image.node or any(reaches[each] for each in below)
-            order.append(node)
-        elif node not in reaches:
-            reaches[node] = False
-            layers[node] = node.metadata.get("layer", layers[node])
-            stack.append((node, True))
-            for each in below:
-                if each not in reaches:
-                    layers.setdefault(each, layers[node])
-                    stack.append((each, False))
-    for node in order:  # from the image upwards
-        ways = [each is not None and reaches[each] for each, _ in node.next_functions]
-        operation = re.sub(r"Backwards?\d*$", "", node.name().rpartition("::")[2])
-        if not any(ways) or isinstance(node, _Relu._backward_cls):
+        node, layer, back = stack.pop()
+        if node in known:
             continue
-        linear = operation in LINEAR and not getattr(node, "_saved_training", False)  # a batch norm by the image's own
-        product = operation in LINEAR_IN_EACH and sum(ways) == 1 and (operation != "Div" or ways[0])
-        maximum = operation in {"Amax", "Max"} and _is_pooling(node)
-        masked = node.metadata.get("hidden", False) and operation not in SUMS
-        # A Function written in Python may have any name.
-        if isinstance(node, BackwardCFunction) or not (linear or product or maximum):
-            return layers[node], operation
-        if masked:
-            return layers[node], f"{operation} by a mask made of the image"
-    return None
+        layer = node.metadata.get("layer", layer)
+        below = [each for each, _ in node.next_functions]
+        if back:
+            known[node] = _judged(node, layer, [known[each] if each else _Known(False, None) for each in below])
+        else:
+            stack.append((node, layer, True))
+            stack += [(each, layer, False) for each in below if each and each not in known]
+    return known[top].strange
+
+
+def _judged(node: Any, layer: str, below: list[_Known]) -> _Known:
+    ways = [each.reaches for each in below]
+    strange = next((each.strange for each in below if each.strange), None)
+    if strange or not any(ways) or isinstance(node, _Relu._backward_cls):
+        return _Known(any(ways), strange)
+    operation = re.sub(r"Backwards?\d*$", "", node.name().rpartition("::")[2])
+    linear = operation in LINEAR and not getattr(node, "_saved_training", False)  # a batch norm by the image's own
+    product = operation in LINEAR_IN_EACH and sum(ways) == 1 and (operation != "Div" or ways[0])
+    maximum = operation in {"Amax", "Max"} and _is_pooling(node)
+    # A Function written in Python may have any name.
+    if isinstance(node, BackwardCFunction) or not (linear or product or maximum):
+        return _Known(True, (layer, operation))
+    if node.metadata.get("hidden", False) and operation not in SUMS:
+        return _Known(True, (layer, f"{operation} by a mask made of the image"))
+    return _Known(True, None)

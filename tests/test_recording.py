@@ -44,7 +44,7 @@ def names(recording: Recording) -> list[str]:
 
 
 def strange(recording: Recording, layer: str = "scores") -> tuple[str, str] | None:
-    return strange_operation(recording.layers[recording.find(layer)].edge, recording.layers[0].edge)
+    return strange_operation(recording, recording.find(layer))
 
 
 def conv(i: int = 3, o: int = 4, k: int = 3) -> nn.Conv2d:
