@@ -7,7 +7,7 @@ import pytest
 from .driver import CHROMIUM, FLAGS, MISSING, Notebook, lab, sync_playwright
 
 HERE = Path(__file__).parent
-REASON = f"the browser tests are left out: {MISSING}"
+REASON = f"the browser tests are left out; to run them: {MISSING}"
 
 
 def pytest_collection_modifyitems(items):
@@ -22,7 +22,7 @@ def pytest_collection_modifyitems(items):
 def pytest_terminal_summary(terminalreporter):
     if MISSING:
         terminalreporter.section("BROWSER TESTS SKIPPED", sep="!", yellow=True)
-        terminalreporter.line(f"{REASON}", yellow=True)
+        terminalreporter.line(REASON, yellow=True)
 
 
 @pytest.fixture(scope="package")
