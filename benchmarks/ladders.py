@@ -10,13 +10,12 @@ from importlib.util import find_spec
 import torch
 
 import deepinside_edu as di
+from deepinside_edu.backward_by_hand import RULES
 
 from .cases import classifier
 from .speed import PHOTO, RATIO_HEADER, plain_network, ratio_row
 from .table import show
 from .timing import in_turn
-
-RULES = ("gradient", "deconvnet", "guided")
 
 
 def rows() -> list[list[str]]:

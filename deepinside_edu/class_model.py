@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
 from .classifier import Classifier, NotFiniteError
+from .images import all_finite
 
 OBJECTIVES = ("score", "probability")
 STEP_RULES = ("rising", "fixed", "unit")
@@ -317,7 +318,7 @@ def _start(classifier: Classifier, start: object, count: int, random: torch.Gene
                 f"expected a start ({first}, {', '.join(map(str, shape[1:]))}), the network's own size, got "
                 f"{tuple(start.shape)}. Pass the picture itself, or classifier.prepare(picture)."
             )
-        if not start.is_floating_point() or not bool(start.isfinite().all()):
+        if not start.is_floating_point() or not all_finite(start):
             raise ValueError("expected a start of finite floats in normalised space. Use classifier.prepare(picture).")
         x = start.detach().expand(shape)
     elif isinstance(start, str) and not Path(start).exists():

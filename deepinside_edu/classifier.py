@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from .images import normalise, open_image, to_picture
+from .images import all_finite, normalise, open_image, to_picture
 from .torchvision_import import import_torchvision
 
 OFFLINE_NETWORK = "squeezenet1_1"
@@ -216,7 +216,7 @@ class Classifier:
         if scores.shape[1] != len(self.labels):
             raise self._misfit(scores.shape[1])
         values = scores.detach()
-        if not bool(torch.isfinite(values).all()):
+        if not all_finite(values):
             raise NotFiniteError("the network's scores are not finite. Look for NaN or huge values in its weights.")
         kind = _kind_of_probabilities(values)
         if kind:  # by chance, in a small network with round weights? Then not on another image too.
@@ -243,8 +243,7 @@ class Classifier:
                 f"expected a batch of {self.dtype} on {self.device} like the network, got {batch.dtype} on "
                 f"{batch.device}. Convert one of them: batch.to({str(self.device)!r}, {self.dtype})."
             )
-        # The least and the greatest tell it (NaN would be both), three times as fast as asking each value.
-        if not all(bool(value.isfinite()) for value in batch.detach().aminmax()):
+        if not all_finite(batch):
             raise NotFiniteError(
                 "the image holds NaN or infinite values; expected finite ones. Look where they came from."
             )

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .backward_by_hand import RULES, check_rule, forward_mask, relu_backward
 from .classifier import Classifier, NotFiniteError
+from .images import all_finite
 from .recording import IMAGE, Recording, record, strange_operation
 
 
@@ -300,8 +301,7 @@ def _descend(
             "network's forward."
         )
     for rule, lowest in rungs[-1].r.items() if rungs else ():
-        # The sum is asked first, which is quicker; of large finite values it may overflow.
-        if not bool(lowest.sum().isfinite()) and not bool(lowest.isfinite().all()):
+        if not all_finite(lowest):
             raise NotFiniteError(f"what comes down under {rule!r} is not finite at {rungs[-1].name!r}.")
     return Ladder(chosen, f, wanted, tuple(rungs))
 

@@ -205,8 +205,7 @@ class _Watch(TorchFunctionMode):
         """Give the image with its graph, and the scores."""
         leaf = x.detach().clone().requires_grad_()
         twin = copy.copy(classifier)
-        names = {module: name for name, module in classifier.network.named_modules()}
-        object.__setattr__(twin, "network", self._observed(classifier.network, names, {}))
+        object.__setattr__(twin, "network", self._observed(classifier.network, "", {}))
         with self:
             return leaf, twin.scores(leaf)
 
@@ -214,9 +213,7 @@ class _Watch(TorchFunctionMode):
         """Whether a layer's kept output is not what it was any more."""
         return any(values._version != version for values, version in self._kept)
 
-    def _observed(
-        self, module: nn.Module, names: dict[nn.Module, str], copies: dict[nn.Module, nn.Module]
-    ) -> nn.Module:
+    def _observed(self, module: nn.Module, name: str, copies: dict[nn.Module, nn.Module]) -> nn.Module:
         """Copy the module tree, not the weights; only the copies call back, so the network has no hook at any time."""
         if module in copies or isinstance(module, torch.jit.ScriptModule):  # compiled: nobody can look into it
             return copies.get(module, module)
@@ -225,24 +222,27 @@ class _Watch(TorchFunctionMode):
         for table in TABLES:
             copied.__dict__[table] = module.__dict__[table].copy()
         for key, child in module._modules.items():
-            copied._modules[key] = None if child is None else self._observed(child, names, copies)
-        copied.register_forward_pre_hook(lambda *_: self._running.append(_Call(names[module], module)))
+            copied._modules[key] = (
+                None if child is None else self._observed(child, f"{name}.{key}".removeprefix("."), copies)
+            )
+        copied.register_forward_pre_hook(lambda *_: self._running.append(_Call(name, module)))
         copied.register_forward_hook(lambda _, inputs, output: self._leave(output), always_call=True)
         return copied
 
     def _leave(self, output: Any) -> None:
         """A layer has run: keep its output."""
-        if isinstance(output, Tensor):
-            self._label([output])
-        call = self._running.pop()
-        self._done |= not self._running
-        if self._done or call.noted or not isinstance(output, Tensor) or not output.requires_grad:
-            return
-        _, version = self._noted.get(id(output), (None, None))
-        if version == output._version and next(call.module.children(), None) is not None:
-            return  # a block that hands on what its last layer gave is no layer of its own
-        name = self._numbered(call.name)
-        self._note(name, type(call.module).__name__, output, self._keep(output, name))
+        with torch._C.DisableTorchFunction():  # what is done here is not the network's
+            if isinstance(output, Tensor):
+                self._label([output])
+            call = self._running.pop()
+            self._done |= not self._running
+            if self._done or call.noted or not isinstance(output, Tensor) or not output.requires_grad:
+                return
+            _, version = self._noted.get(id(output), (None, None))
+            if version == output._version and next(call.module.children(), None) is not None:
+                return  # a block that hands on what its last layer gave is no layer of its own
+            name = self._numbered(call.name)
+            self._note(name, type(call.module).__name__, output, self._keep(output, name))
 
     def _numbered(self, name: str) -> str:
         self._runs[name] += 1
@@ -269,13 +269,13 @@ class _Watch(TorchFunctionMode):
 
     def _keep_before_overwriting(self, x: Tensor, name: str) -> Tensor:
         """Copy the values of x, for this layer and for the one that gave them, whose memory it is."""
-        if self._copying or not self.ran or not self._kept:
+        if self._copying:
             return self._keep(x, name)
-        before, (kept, version) = self.ran[-1], self._kept[-1]
-        if before.x is not kept or not kept.is_set_to(x) or kept._version != version:
-            return self._keep(x.detach().clone(), name) if self._is_wanted(name) else self._keep(x, name)
+        kept, version = self._kept[-1] if self._kept else (None, None)
+        if kept is None or self.ran[-1].x is not kept or not kept.is_set_to(x) or kept._version != version:
+            return x.detach().clone() if self._is_wanted(name) else self._keep(x, name)
         copied = x.detach().clone()
-        self.ran[-1] = before._replace(x=copied)
+        self.ran[-1] = self.ran[-1]._replace(x=copied)
         self._kept.pop()
         return copied
 

@@ -476,17 +476,6 @@ def test_networks_without_relu_have_a_gradient_and_no_other_rule(name: str) -> N
 # Loudness
 
 
-class StepFunction(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        return x.clamp(min=0)
-
-    @staticmethod
-    def backward(ctx: Any, r: Tensor) -> Tensor:
-        return r * (ctx.saved_tensors[0] > 0)
-
-
 class Attention(nn.Module):
     def __init__(self) -> None:
         super().__init__()

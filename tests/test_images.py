@@ -3,6 +3,7 @@ are said to be.
 """
 
 import io
+import math
 import re
 import struct
 import warnings
@@ -21,7 +22,7 @@ from PIL import Image, ImageFile, PngImagePlugin
 
 from deepinside_edu import images
 from deepinside_edu.classifier import imagenet_labels, imagenet_wordnet_ids
-from deepinside_edu.images import normalise, open_image, photo, photos, read_boxes, ten_crops, to_picture
+from deepinside_edu.images import all_finite, normalise, open_image, photo, photos, read_boxes, ten_crops, to_picture
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 DATA = Path(images.__file__).parent / "data"
@@ -484,6 +485,15 @@ def test_to_picture_takes_tensors_that_ask_for_gradients():
 def test_to_picture_takes_one_image_only(shape):
     with pytest.raises(ValueError, match=rf"expected one image \(1, 3, H, W\), got {re.escape(str(shape))}"):
         to_picture(torch.zeros(shape), MEAN, STD)
+
+
+@pytest.mark.parametrize(
+    ("values", "finite"),
+    [([], True), ([3e38, 3e38], True), ([-3e38, -3e38], True), ([0, math.nan], False), ([math.inf, -math.inf], False)],
+)
+def test_finite_is_told_also_where_the_sum_overflows(values, finite):
+    x = torch.tensor(values, dtype=torch.float32, requires_grad=True)
+    assert all_finite(x) is finite
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from no_trace import no_trace
-from small_networks import MadeOf, kinked_network, made_of, smooth_network
+from small_networks import MadeOf, StepFunction, kinked_network, made_of, smooth_network
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -681,17 +681,6 @@ def test_a_normalisation_by_the_image_s_own_statistics_is_strange(norm: nn.Modul
     assert found[0] == f"layer 'norm' ({type(norm).__name__})"
 
 
-class StepFunction(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        return x.clamp(min=0)
-
-    @staticmethod
-    def backward(ctx: Any, r: Tensor) -> Tensor:
-        return r * (ctx.saved_tensors[0] > 0)
-
-
 def test_an_autograd_function_of_the_networks_own_is_named_with_its_layer() -> None:
     inner = MadeOf(lambda self, x: StepFunction.apply(x))
     classifier = made_of(lambda self, x: self.inner(self.a(x).relu()), a=conv(), inner=inner)
@@ -852,6 +841,21 @@ def test_layers_that_are_not_asked_for_are_not_kept_and_the_ladder_is_the_same()
             image = descend(part, 0, rule, "image")
             assert len(image) == 1
             assert image["image"].r[rule].equal(descend(whole, 0, rule)["image"].r[rule])
+
+
+def test_a_network_whose_relus_are_in_place_runs_once_whatever_is_kept() -> None:
+    runs: list[int] = []
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        runs.append(1)
+        return self.second(self.b(self.first(self.a(x))))
+
+    relus = {"first": nn.ReLU(inplace=True), "second": nn.ReLU(inplace=True)}
+    classifier = made_of(forward, a=conv(), b=conv(4, 4), **relus)
+    for layers in (None, ["first"], ["first", "second"], ["a"], ["a", "second"], ["second"], []):
+        runs.clear()
+        record(classifier, IMAGE, layers)
+        assert len(runs) == 1, layers
 
 
 def test_what_was_recorded_goes_with_the_recording() -> None:
