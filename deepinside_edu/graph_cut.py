@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -20,6 +21,15 @@ CONTRAST = 2.5
 
 NEIGHBOURS = {4: ((0, 1), (1, 0)), 8: ((0, 1), (1, 0), (1, 1), (1, -1))}
 """Steps (down, right) to half of a pixel's neighbours; the other half are theirs."""
+
+
+DECIDED = 2.0**50
+"""The pull that no neighbours outweigh, counted in units of which λ has at most 2^47: the links of a pixel add up to
+no more than λ (4 + 4/√2) < 2^50 units. A hard seed pulls as much; a pixel that would pull more decides alone as well.
+"""
+
+FRESH_TREES = 1000
+"""Cuts until the search begins with new trees: it counts its steps in 32 bits, from the last new trees on."""
 
 
 class Cut(NamedTuple):
@@ -57,27 +67,106 @@ def graph_cut(
 
     Source: paper, Section 3.2; Boykov & Jolly 2001. The paper gives neither λ nor the neighbourhood.
     """
-    levels = rgb_levels(image, np.shape(costs[0]))
-    height, width = levels.shape[:2]
-    foreground, background = _check(levels, costs, smoothness, seeds, neighbours)
-    weights = contrast_weights(levels, neighbours)
-    ends = _neighbour_pairs(height, width, neighbours)
-    capacities = smoothness * np.concatenate([each.ravel() for each in weights])[ends.order]
+    return RepeatedCut(image, costs, smoothness, seeds, neighbours).result
 
-    pull = background - foreground  # > 0: the pixel would rather be foreground
-    if seeds is not None:
-        # No sum of real costs reaches this, so the cut never parts a seed from its side.
-        beyond = 1 + np.abs(pull).max() + 2 * neighbours * float(smoothness)
-        pull = np.where(seeds[0], beyond, np.where(seeds[1], -beyond, pull))
 
-    graph = maxflow.Graph[float](height * width, len(capacities))
-    nodes = graph.add_grid_nodes((height, width))
-    graph.add_edges(ends.first, ends.second, capacities, capacities)
-    # The sink is the foreground, because a pixel that no flow reaches stays with the source: a tie is no object.
-    graph.add_grid_tedges(nodes, np.maximum(-pull, 0), np.maximum(pull, 0))
-    graph.maxflow()
-    mask = np.asarray(graph.get_grid_segments(nodes), dtype=bool)
-    return Cut(mask, _energy(mask, foreground, background, weights, smoothness))
+class RepeatedCut:
+    """The cut of one picture, again and again: after a small change the search goes on from where it stopped.
+
+    The energy is that of `graph_cut`, and so is the mask, whatever was cut before. Two things see to that. The mask
+    is the one that lies within all others of least energy (a tie is no object), and there is only one such mask. And
+    pulls and links are rounded to multiples of one small unit, λ/2^46 or less; sums of those are exact in float64, so
+    no errors gather from cut to cut. Labellings count as equally good if less than the rounding parts them.
+
+    Attributes:
+        result: the mask and its energy now.
+    """
+
+    result: Cut
+
+    def __init__(
+        self,
+        image: object,
+        costs: Costs,
+        smoothness: float = SMOOTHNESS,
+        seeds: Seeds | None = None,
+        neighbours: int = 8,
+    ) -> None:
+        """Cut for the first time.
+
+        Args:
+            image: as in `graph_cut`, and so are the rest; image, smoothness and neighbours stay.
+            costs: for now.
+            smoothness: λ.
+            seeds: for now.
+            neighbours: 8 or 4.
+
+        Raises:
+            ValueError: as in `graph_cut`.
+        """
+        levels = rgb_levels(image, np.shape(costs[0]))
+        shape = height, width = levels.shape[:2]
+        foreground, background = _check(shape, costs, smoothness, seeds, neighbours)
+        self._smoothness, self._neighbours = smoothness, neighbours
+        self._weights = contrast_weights(levels, neighbours)
+        ends = _neighbour_pairs(height, width, neighbours)
+        share, exponent = math.frexp(smoothness)  # λ = share · 2^exponent, and share < 1
+        self._exponent = 47 - exponent
+        weights = np.concatenate([each.ravel() for each in self._weights])[ends.order]
+        capacities = np.rint(math.ldexp(share, 47) * weights)
+
+        self._graph = maxflow.Graph[float](height * width, len(capacities))
+        self._nodes = self._graph.add_grid_nodes(shape)
+        self._graph.add_edges(ends.first, ends.second, capacities, capacities)
+        self._pull = np.zeros(shape)
+        self._cuts = 0
+        self._cut(foreground, background, seeds)
+
+    def again(self, costs: Costs | None = None, *, seeds: Seeds | None) -> Cut:
+        """Find the labelling of least energy for other costs or other seeds.
+
+        Args:
+            costs: as in `graph_cut`, in place of those before; none if they are as before.
+            seeds: as in `graph_cut`, in place of all those before, so that a seed which is not among them binds no
+                more; none if there are no seeds.
+
+        Returns:
+            The mask and its energy; the same as `result` from now on.
+
+        Raises:
+            ValueError: as in `graph_cut`. The cut before still holds, and the next one goes on from there.
+
+        Source: Kohli & Torr 2005. The paper cuts once.
+        """
+        given = self._costs if costs is None else costs
+        foreground, background = _check(self._pull.shape, given, self._smoothness, seeds, self._neighbours)
+        self._cut(foreground, background, seeds)
+        return self.result
+
+    def _cut(self, foreground: NDArray[np.float64], background: NDArray[np.float64], seeds: Seeds | None) -> None:
+        with np.errstate(over="ignore"):  # what overflows is decided
+            pull = np.ldexp(background - foreground, self._exponent)  # > 0: the pixel would rather be foreground
+        # Rounded away from zero: of a pixel without links the least preference decides.
+        pull = np.copysign(np.ceil(np.minimum(np.abs(pull), DECIDED)), pull)
+        if seeds is not None:
+            pull = np.where(seeds[0], DECIDED, np.where(seeds[1], -DECIDED, pull))
+
+        # The graph holds what the flow so far has left of the pull before: what is new is added, as a change.
+        # The sink is the foreground, because a pixel that no flow reaches stays with the source: a tie is no object.
+        change = (pull - self._pull).ravel()
+        moved = np.flatnonzero(change)
+        self._graph.add_grid_tedges(moved, np.zeros(len(moved)), change[moved])
+        self._pull = pull
+        if self._cuts % FRESH_TREES == 0:
+            self._graph.maxflow()
+        else:
+            self._graph.mark_grid_nodes(moved)
+            self._graph.maxflow(reuse_trees=True)
+        self._cuts += 1
+
+        mask = np.asarray(self._graph.get_grid_segments(self._nodes), dtype=bool)
+        self._costs = Costs(foreground.copy(), background.copy())  # the caller may write into theirs
+        self.result = Cut(mask, _energy(mask, foreground, background, self._weights, self._smoothness))
 
 
 def cut_energy(
@@ -99,7 +188,7 @@ def cut_energy(
         ValueError: as in `graph_cut`, or a mask that is not boolean or of another shape.
     """
     levels = rgb_levels(image, np.shape(costs[0]))
-    foreground, background = _check(levels, costs, smoothness, None, neighbours)
+    foreground, background = _check(levels.shape[:2], costs, smoothness, None, neighbours)
     labels = np.asarray(mask)
     if labels.dtype != bool or labels.shape != levels.shape[:2]:
         raise ValueError(
@@ -176,9 +265,8 @@ def _neighbour_pairs(height: int, width: int, neighbours: int) -> _Pairs:
 
 
 def _check(
-    levels: NDArray[np.uint8], costs: Costs, smoothness: float, seeds: Seeds | None, neighbours: int
+    shape: tuple[int, ...], costs: Costs, smoothness: float, seeds: Seeds | None, neighbours: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    shape = levels.shape[:2]
     if len(costs) != 2:
         raise ValueError(f"expected two arrays of costs, foreground and background, got {len(costs)}.")
     foreground, background = (np.asarray(cost, np.float64) for cost in costs)

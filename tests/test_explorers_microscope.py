@@ -15,7 +15,7 @@ from torch import nn
 
 import deepinside_edu as di
 from deepinside_edu.deconvnet import CAUSES, Gate
-from deepinside_edu.explorers.microscope import STAGES, TILE, MicroscopeExplorer
+from deepinside_edu.explorers.microscope import TILE, MicroscopeExplorer
 
 SIDE, PATIENCE = 20, 30
 MODULE = sys.modules[MicroscopeExplorer.__module__]  # its name in the package is the function
@@ -233,7 +233,7 @@ def test_an_unknown_class_is_said_and_the_last_neuron_stays(scope, text, words):
     before, ladder = scope.neuron, scope.result
     scope.ask("find", text=text)
     assert words in scope.message
-    assert "The last neuron stays." in scope.told[-1][0]["message"]
+    assert "The last setting stays." in scope.told[-1][0]["message"]
     assert (scope.neuron, scope.result) == (before, ladder)
     scope.channel = 0
     assert (scope.wait(PATIENCE), scope.message) == (True, "")
@@ -303,7 +303,7 @@ def test_a_network_without_relu_says_the_remedy_and_the_gradient_works():
     assert (len(smooth.result), smooth.result.rules, smooth.message) == (len(smooth.result), ("gradient",), "")
     ladder = smooth.result
     smooth.set_state({"rules": ["guided"]})
-    assert (smooth.result, smooth.message.endswith("The last ladder stays.")) == (ladder, True)
+    assert (smooth.result, smooth.message.endswith("The last result stays.")) == (ladder, True)
     smooth.set_state({"rules": ["gradient"]})
     assert (smooth.result.rules, smooth.message) == (("gradient",), "")
     smooth.close()
@@ -448,13 +448,13 @@ def test_a_bug_in_the_network_is_said_and_the_last_ladder_stays(scope, monkeypat
     scope.photo = "duck"
     assert scope.wait(PATIENCE)
     assert "AttributeError: " in scope.message
-    assert "The last ladder stays." in scope.message
+    assert "The last result stays." in scope.message
     assert torch.equal(scope.result["image"].x, before["image"].x)
 
 
 def test_the_stages_depend_on_what_a_wish_begins_with():
-    assert list(STAGES) == ["record", "send_maps", "send_map", "descend", "look", "compare"]
-    assert MODULE._Wish._fields[: STAGES["descend"]] == ("source", "layer", "channel", "position", "rules")
+    assert list(MicroscopeExplorer.stages) == ["record", "send_maps", "send_map", "descend", "look", "compare"]
+    assert MODULE._Wish._fields[: MicroscopeExplorer.stages["descend"]] == ("source", "layer", "channel", "position", "rules")
 
 
 def test_nothing_is_loaded_from_another_host():

@@ -1,81 +1,11 @@
 // The browser's half of the ReLU microscope: it keeps the planes under the microscope as they are in the network, so that
-// hover, marks and colours ask the kernel for nothing. The kernel sends "state", "photo", "maps", "map", "ladder",
-// "view" and "distances", each complete in itself: the last one of a kind is what holds.
+// hover, marks and colours ask the kernel for nothing. Told are "photo", "maps", "map", "ladder", "view", "distances".
 
 const NAMES = { gradient: "gradient", deconvnet: "DeconvNet", guided: "guided" };
 const CAUSES = ["the same", "forward mask", "backward mask", "from above"];
 const MARKS = [null, [0, 114, 178], [230, 159, 0], [204, 121, 167]]; // told apart with any colour vision
 const PEAK = 0.995, SPARSE = 0.97; // quantiles: that of figures.PEAK, and one for planes of few entries
 const TILE = 28, GAP = 2, COLUMNS = 10;
-const PATIENCE = 10, BUSY = 0.25; // seconds
-
-function h(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else element.setAttribute(name, value);
-  }
-  // JupyterLab takes arrow keys, Enter and letters away from whatever is not a text field.
-  if (["input", "select", "button"].includes(tag) || "tabindex" in attributes) element.dataset.lmSuppressShortcuts = "true";
-  element.append(...children);
-  return element;
-}
-
-const bytes = (view, Type) => new Type(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));
-const number = (value) => String(Number(value.toPrecision(3))).replace("-", "−");
-const clamp = (value, most) => Math.max(0, Math.min(most, value));
-
-/** What has been sent, shared by every view of one widget. */
-class Bench {
-  listeners = new Set();
-  state = { busy: true, message: "" };
-  constructor(model) {
-    this.model = model;
-    model.on("msg:custom", (content, buffers) => {
-      clearTimeout(this.waiting);
-      this[content.kind] = { ...content, buffers };
-      if (this.state.busy) this.expect();
-      this.tell();
-    });
-    this.ask({ do: "hello" });
-  }
-  ask(content, buffers) {
-    this.expect();
-    this.model.send(content, undefined, buffers);
-  }
-  set(values) {
-    this.expect();
-    this.model.set(values);
-    this.model.save_changes();
-  }
-  /** A kernel that died or was restarted says nothing: then the page has to. */
-  expect() {
-    clearTimeout(this.waiting);
-    this.waiting = setTimeout(() => {
-      this.state = { busy: false, message: `No answer for ${PATIENCE} seconds. The kernel may be busy with a cell; if it ` +
-        "was restarted or has died, run this cell again." };
-      this.tell();
-    }, 1000 * PATIENCE);
-  }
-  tell() { for (const listener of this.listeners) listener(); }
-}
-
-/** Paint entry by entry: colour(i, rgba, at) writes three levels. */
-function paint(canvas, [width, height], colour) {
-  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-  const image = new ImageData(width, height);
-  for (let i = 0, at = 0; i < width * height; i++, at += 4) {
-    colour(i, image.data, at);
-    image.data[at + 3] = 255;
-  }
-  canvas.getContext("2d").putImageData(image, 0, 0);
-}
-
-function put(rgba, at, table, first) {
-  rgba[at] = table[first];
-  rgba[at + 1] = table[first + 1];
-  rgba[at + 2] = table[first + 2];
-}
 
 /** What is drawn in full colour: a high quantile of the |values| that are not 0, so that a few do not pale all others. */
 function reach(values, quantile) {
@@ -114,39 +44,6 @@ function paintSigned(canvas, size, values, tables, causes) {
   return most;
 }
 
-/** A canvas in a frame with a box that shows one of its entries; the box moves and nothing is drawn again. */
-function plate(className = "") {
-  const canvas = h("canvas", { role: "img", width: 1, height: 1 }), box = h("div", { class: "cursor", hidden: "" });
-  const frame = h("div", { class: `plate ${className}` }, canvas, box);
-  const mark = (column, row, [width, height] = [1, 1]) => {
-    box.hidden = column === undefined;
-    Object.assign(box.style, { left: `${(100 * column) / width}%`, top: `${(100 * row) / height}%`,
-      width: `${100 / width}%`, height: `${100 / height}%` });
-  };
-  return { frame, canvas, mark };
-}
-
-/** The entry under the pointer. */
-function entry(event, canvas, [width, height]) {
-  const { left, top, width: wide, height: high } = canvas.getBoundingClientRect();
-  return [clamp(Math.floor(((event.clientX - left) / wide) * width), width - 1),
-    clamp(Math.floor(((event.clientY - top) / high) * height), height - 1)];
-}
-
-const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-
-/** Arrow keys move by one entry, with Shift by ten; Enter and the space bar choose. */
-function keys(element, move, choose = () => {}) {
-  element.addEventListener("keydown", (event) => {
-    const step = ARROWS[event.key], far = event.shiftKey ? 10 : 1;
-    if (step) move(far * step[0], far * step[1]);
-    else if (event.key === "Enter" || event.key === " ") choose();
-    else return;
-    event.preventDefault();
-    event.stopPropagation();
-  });
-}
-
 /** What a ReLU does to R at one place under one rule, in words. */
 function verdict(rule, x, r, ceiling) {
   const open = x > 0 && (ceiling === null || x < ceiling);
@@ -158,53 +55,24 @@ function verdict(rule, x, r, ceiling) {
     (rule === "guided" ? ` and R_n+1 = ${number(r)} > 0` : "");
 }
 
-function render({ model, el, bench }) {
-  const id = `microscope-${Math.random().toString(36).slice(2)}`;
-  const palettes = bytes(model.get("palettes"), Uint8Array);
-  const tables = { heat: palettes.subarray(0, 768), signed: palettes.subarray(768) };
-  const labels = model.get("labels"), undo = []; // what a view that goes away takes back
-  const on = (name, react) => { model.on(name, react); undo.push(() => model.off(name, react)); };
-  const follow = (names, react) => { names.forEach((name) => on(`change:${name}`, react)); queueMicrotask(react); };
-  const button = (text, onclick) => h("button", { type: "button", onclick }, text);
-  const options = (pairs) => pairs.map(([value, text]) => h("option", { value }, text));
-  const select = (pairs, onchange) => h("select", { onchange: (event) => onchange(event.target.value) }, ...options(pairs));
+function build({ model, kernel, on, follow, redraw, status }) {
+  const tables = palettesOf(model), labels = model.get("labels");
 
-  // --- photo, layer, class, rules -----------------------------------------------------------------------------------
-  const photo = select([], (value) => bench.set({ photo: value }));
-  follow(["photos", "photo"], () => {
-    photo.replaceChildren(...options(model.get("photos").map((name) => [name, name.replaceAll("_", " ")])));
-    photo.value = model.get("photo");
-  });
-  const upload = h("input", { type: "file", accept: "image/*", onchange: async () => {
-    const [file] = upload.files;
-    if (file) bench.ask({ do: "upload" }, [await file.arrayBuffer()]);
-    upload.value = "";
-  } });
+  // --- layer and rules; photo and class are in every explorer -------------------------------------------------------
   const layer = select(model.get("layers").map(([name, kind, shape]) =>
     [name, name === "scores" ? `the class scores · ${shape.join("×")}` : `${name} · ${kind} · ${shape.join("×")}`]),
-  (value) => bench.set({ layer: value }));
+  (value) => kernel.set({ layer: value }));
   follow(["layer"], () => { layer.value = model.get("layer"); });
-  const find = () => {
-    if (search.value.trim()) bench.ask({ do: "find", text: search.value.replace(/.*\((\d+)\)$/, "$1") });
-    search.value = "";
-  };
-  const search = h("input", { list: `${id}-classes`, autocomplete: "off", spellcheck: "false", placeholder: "part of its name",
-    onchange: find,
-    oninput: (event) => { if (event.inputType !== "insertText" && /\(\d+\)$/.test(search.value)) find(); }, // chosen from the list
-    onkeydown: (event) => { if (event.key === "Enter") find(); } }); // while the list is open there is no change event
-  const classes = h("datalist", { id: `${id}-classes` }, ...labels.map((label, c) => h("option", { value: `${label} (${c})` })));
   const ticks = Object.entries(NAMES).map(([rule, name]) => {
     const tick = h("input", { type: "checkbox", value: rule, onchange: () => {
       const wanted = ticks.map((each) => each.firstChild).filter((each) => each.checked).map((each) => each.value);
-      if (wanted.length) return bench.set({ rules: wanted });
+      if (wanted.length) return kernel.set({ rules: wanted });
       tick.checked = true;
-      bench.state = { ...bench.state, message: "At least one rule is needed: tick another one first." };
-      update();
+      kernel.say("At least one rule is needed: tick another one first.");
     } });
     return h("label", { class: "tick" }, tick, name + (rule === "guided" ? " (later work)" : ""));
   });
   follow(["rules"], () => ticks.forEach(({ firstChild: t }) => { t.checked = model.get("rules").includes(t.value); }));
-  const status = h("p", { class: "status", role: "status" });
 
   // --- the feature maps, and the one whose unit is chosen -----------------------------------------------------------
   const grid = plate("grid"), chart = plate("chart");
@@ -213,12 +81,12 @@ function render({ model, el, bench }) {
   const chartBox = h("div", { tabindex: 0, role: "application",
     "aria-label": "The chosen map: arrow keys move over its units, Enter chooses one" }, chart.frame);
   const gridSays = h("p", { class: "says", "aria-live": "polite" }), chartSays = h("p", { class: "says", "aria-live": "polite" });
-  const sort = select([["strong", "strongest first"], ["order", "in their order"]], () => { drawn.maps = null; update(); });
+  const sort = select([["strong", "strongest first"], ["order", "in their order"]], () => redraw("maps"));
   let order = [], gridSize = [COLUMNS, 1], unit = null;
 
   function drawMaps({ buffers, size: [width, height] }) {
     const levels = bytes(buffers[0], Uint8Array), largest = bytes(buffers[1], Float32Array);
-    bench.maps.largest = largest;
+    kernel.maps.largest = largest;
     order = [...largest.keys()];
     if (sort.value === "strong") order.sort((a, b) => largest[b] - largest[a] || a - b);
     const cell = TILE + GAP, wide = Math.min(COLUMNS, order.length);
@@ -231,15 +99,15 @@ function render({ model, el, bench }) {
       const column = Math.floor((inX * width) / TILE), row = Math.floor((inY * height) / TILE);
       put(rgba, at, tables.heat, 3 * levels[c * width * height + row * width + column]);
     });
-    grid.canvas.setAttribute("aria-label", `${order.length} feature maps of ${bench.maps.layer}, ${sort.selectedOptions[0].text}, ` +
+    grid.canvas.setAttribute("aria-label", `${order.length} feature maps of ${kernel.maps.layer}, ${sort.selectedOptions[0].text}, ` +
       `from black for 0 or less to yellow for ${width * height > 1 ? "each one's own" : "the layer's"} largest; the strongest, ${named(largest.indexOf(Math.max(...largest)))}, ` +
       `reaches ${number(Math.max(...largest))}`);
   }
-  const named = (c) => (bench.maps?.layer === "scores" ? `${labels[c]} (${c})` : `channel ${c}`);
-  const sayMap = (c) => { gridSays.textContent = bench.maps?.largest[c] === undefined ? "" : `${named(c)}: largest ${number(bench.maps.largest[c])}`; };
+  const named = (c) => (kernel.maps?.layer === "scores" ? `${labels[c]} (${c})` : `channel ${c}`);
+  const sayMap = (c) => { gridSays.textContent = kernel.maps?.largest[c] === undefined ? "" : `${named(c)}: largest ${number(kernel.maps.largest[c])}`; };
   const chooseMap = (place) => {
     const c = order[clamp(place, order.length - 1)];
-    if (c !== model.get("channel")) bench.set({ channel: c, position: model.get("position") === "sum" ? "sum" : "max" });
+    if (c !== model.get("channel")) kernel.set({ channel: c, position: model.get("position") === "sum" ? "sum" : "max" });
   };
   const tileAt = (event) => { const [x, y] = entry(event, grid.canvas, gridSize); return y * gridSize[0] + x; };
   grid.canvas.addEventListener("pointermove", (event) => sayMap(order[tileAt(event)]));
@@ -249,43 +117,43 @@ function render({ model, el, bench }) {
 
   function markMap() {
     const place = order.indexOf(model.get("channel"));
-    if (place < 0 || bench.maps.layer !== model.get("layer")) return; // the maps of a new layer are still on their way
+    if (place < 0 || kernel.maps.layer !== model.get("layer")) return; // the maps of a new layer are still on their way
     grid.mark(place % gridSize[0], Math.floor(place / gridSize[0]), gridSize);
     const top = (Math.floor(place / gridSize[0]) * grid.canvas.clientHeight) / gridSize[1], seen = gridBox.clientHeight;
     if (seen && (top < gridBox.scrollTop || top + TILE > gridBox.scrollTop + seen)) gridBox.scrollTop = top - seen / 2;
     sayMap(model.get("channel"));
   }
   function drawMap({ buffers, size, layer: of, channel }) {
-    const values = (bench.map.values = bytes(buffers[0], Float32Array));
+    const values = (kernel.map.values = bytes(buffers[0], Float32Array));
     const most = paintSigned(chart.canvas, size, values, tables);
     chart.canvas.setAttribute("aria-label", `Map of ${named(channel)} of ${of}, ${size[1]} rows by ${size[0]} columns, white for 0, ` +
       `blue above it and red below, full at ±${number(most)}`);
     unit = null;
   }
   const sayUnit = () => {
-    if (!bench.map || !unit) return;
-    const { size, values } = bench.map, [x, y] = unit;
+    if (!kernel.map || !unit) return;
+    const { size, values } = kernel.map, [x, y] = unit;
     chart.mark(x, y, size);
     chartSays.textContent = `row ${y}, column ${x}: ${number(values[y * size[0] + x])}`;
   };
   const chooseUnit = () => {
     const rest = model.get("layers").find(([name]) => name === model.get("layer"))[2].length - 1;
-    if (unit) bench.set({ position: rest === 2 ? [unit[1], unit[0]] : rest === 1 ? [unit[0]] : "max" });
+    if (unit) kernel.set({ position: rest === 2 ? [unit[1], unit[0]] : rest === 1 ? [unit[0]] : "max" });
   };
   const home = () => {
-    const at = bench.ladder?.position, same = bench.map && bench.ladder?.layer === bench.map.layer && bench.ladder.channel === bench.map.channel;
+    const at = kernel.ladder?.position, same = kernel.map && kernel.ladder?.layer === kernel.map.layer && kernel.ladder.channel === kernel.map.channel;
     unit = same && Array.isArray(at) && at.length ? [at.at(-1), at.length > 1 ? at[0] : 0] : null;
     if (unit) return sayUnit();
     chart.mark();
     chartSays.textContent = same && at === "sum" ? "the whole map, summed" : "";
   };
   const moveUnit = (x, y) => {
-    if (!bench.map) return;
-    const [width, height] = bench.map.size, [column, row] = unit || [0, 0];
+    if (!kernel.map) return;
+    const [width, height] = kernel.map.size, [column, row] = unit || [0, 0];
     unit = [clamp(column + x, width - 1), clamp(row + y, height - 1)];
     sayUnit();
   };
-  chart.canvas.addEventListener("pointermove", (event) => { if (bench.map) { unit = entry(event, chart.canvas, bench.map.size); sayUnit(); } });
+  chart.canvas.addEventListener("pointermove", (event) => { if (kernel.map) { unit = entry(event, chart.canvas, kernel.map.size); sayUnit(); } });
   chart.canvas.addEventListener("pointerleave", home);
   chart.canvas.addEventListener("click", chooseUnit);
   keys(chartBox, moveUnit, chooseUnit);
@@ -306,9 +174,9 @@ function render({ model, el, bench }) {
       keys(choose, (x, y) => {
         const next = rows[clamp(rows.findIndex((row) => row.choose === choose) + x + y, rows.length - 1)];
         next.choose.focus();
-        bench.set({ rung: next.names });
+        kernel.set({ rung: next.names });
       }, () => choose.click());
-      const line = h("tr", { onclick: () => bench.set({ rung: name }) },
+      const line = h("tr", { onclick: () => kernel.set({ rung: name }) },
         h("th", { scope: "row" }, choose, h("span", {}, `${kind} ${shape.join("×")}`)),
         ...pictures.map((picture, k) => h("td", {}, h("div", {}, picture, says[k]))));
       return { names: name, choose, line, pictures, says };
@@ -329,7 +197,7 @@ function render({ model, el, bench }) {
     }));
   }
   function markRung() {
-    const shown = bench.view?.rung;
+    const shown = kernel.view?.rung;
     rows.forEach(({ names, choose, line }) => {
       choose.tabIndex = names === shown ? 0 : -1;
       choose.setAttribute("aria-pressed", String(names === shown));
@@ -342,25 +210,25 @@ function render({ model, el, bench }) {
   }
 
   // --- under the microscope -----------------------------------------------------------------------------------------
-  const marks = select([["relu", "at ReLUs, by cause"], ["all", "everywhere"], ["none", "nowhere"]], () => { drawn.view = null; update(); });
+  const marks = select([["relu", "at ReLUs, by cause"], ["all", "everywhere"], ["none", "nowhere"]], () => redraw("view"));
   const planes = select([["auto", "the largest |R|; the image in colours"], ["all", "maximum of |R| over channels"], ["one", "number …"]],
-    (value) => bench.set({ plane: value === "one" ? bench.view?.channels?.[0] ?? 0 : value }));
-  const plane = h("input", { type: "number", min: 0, step: 1, onchange: () => bench.set({ plane: plane.value === "" ? "auto" : plane.valueAsNumber }) });
+    (value) => kernel.set({ plane: value === "one" ? kernel.view?.channels?.[0] ?? 0 : value }));
+  const plane = h("input", { type: "number", min: 0, step: 1, onchange: () => kernel.set({ plane: plane.value === "" ? "auto" : plane.valueAsNumber }) });
   const title = h("p", { class: "title" }), plates = h("div", { class: "plates", tabindex: 0, role: "application",
     "aria-label": "Pictures under the microscope: arrow keys move the cursor, with Shift by ten" });
   const legend = h("table", { class: "numbers" }), readout = h("p", { class: "readout", "aria-live": "polite" }), table = h("table", { class: "numbers" });
-  let shown = [], place = [0, 0];
+  let shown = [], place = [0, 0], last = {};
   const rightChannel = () => {
     planes.value = typeof model.get("plane") === "number" ? "one" : model.get("plane");
-    plane.value = bench.view?.channels?.length === 1 ? bench.view.channels[0] : "";
-    plane.max = (bench.view?.of ?? 1) - 1;
+    plane.value = kernel.view?.channels?.length === 1 ? kernel.view.channels[0] : "";
+    plane.max = (kernel.view?.of ?? 1) - 1;
   };
   follow(["plane"], rightChannel);
 
   function drawView(view) {
     const { relu, rules, size, channels, ceiling } = view, rest = [...view.buffers];
     const floats = () => bytes(rest.shift(), Float32Array);
-    view.x = channels?.length > 1 ? bytes(bench.photo.buffers[0], Float32Array) : floats();
+    view.x = channels?.length > 1 ? bytes(kernel.photo.buffers[0], Float32Array) : floats();
     Object.assign(view, { above: {}, below: {}, cause: {} });
     for (const rule of rules) {
       view.above[rule] = floats();
@@ -398,13 +266,13 @@ function render({ model, el, bench }) {
         return h("tr", {}, h("th", { scope: "row" }, swatch, cause), ...seen.map((rule) => h("td", {}, share(view.cause[rule], c))));
       }));
     const [width, height] = size, first = view.above[rules[0]];
-    const same = drawn.size === size.join() && drawn.rung === view.rung;
+    const same = last.size === size.join() && last.rung === view.rung;
     if (!same) {
       let best = 0;
       for (let i = 0; i < width * height; i++) if (Math.abs(first[i]) > Math.abs(first[best])) best = i;
       place = [best % width, Math.floor(best / width)];
     }
-    Object.assign(drawn, { size: size.join(), rung: view.rung });
+    last = { size: size.join(), rung: view.rung };
     rightChannel();
     read();
   }
@@ -412,18 +280,18 @@ function render({ model, el, bench }) {
   const shares = (causes) => CAUSES.map((cause, c) => `${cause} ${share(causes, c)}`).join(", ");
   function fresh() {
     const each = plate(), caption = h("figcaption");
-    each.canvas.addEventListener("pointermove", (event) => { place = entry(event, each.canvas, bench.view.size); read(); });
+    each.canvas.addEventListener("pointermove", (event) => { place = entry(event, each.canvas, kernel.view.size); read(); });
     return { ...each, caption, figure: h("figure", {}, each.frame, caption) };
   }
   keys(plates, (x, y) => {
-    if (!bench.view) return;
-    place = [clamp(place[0] + x, bench.view.size[0] - 1), clamp(place[1] + y, bench.view.size[1] - 1)];
+    if (!kernel.view) return;
+    place = [clamp(place[0] + x, kernel.view.size[0] - 1), clamp(place[1] + y, kernel.view.size[1] - 1)];
     read();
   });
 
   /** What is at the cursor, in numbers and in words. */
   function read() {
-    const { size, x, open, above, below, cause, rules, relu, ceiling, channels } = bench.view, at = place[1] * size[0] + place[0];
+    const { size, x, open, above, below, cause, rules, relu, ceiling, channels } = kernel.view, at = place[1] * size[0] + place[0];
     shown.forEach((each) => each.mark(place[0], place[1], size));
     const entries = size[0] * size[1], value = (values) => (channels?.length > 1 ? channels.map((c) => number(values[c * entries + at])).join(", ") : number(values[at]));
     const where = `row ${place[1]}, column ${place[0]}`, bit = (yes) => (yes ? "1" : "0");
@@ -440,34 +308,11 @@ function render({ model, el, bench }) {
   }
 
   // --- all of it ----------------------------------------------------------------------------------------------------
-  const drawn = {}; // what is on the screen, so that only what is new is drawn
-  let slow;
-  function update() {
-    const { busy, message } = bench.state, box = el.firstChild;
-    clearTimeout(slow);
-    const say = (text) => { if (status.textContent !== text) status.textContent = text; };
-    if (busy && !message) slow = setTimeout(() => say("Working …"), 1000 * BUSY);
-    else say(message);
-    box.setAttribute("aria-busy", String(busy));
-    for (const [kind, draw] of [["maps", drawMaps], ["map", drawMap], ["ladder", drawLadder], ["view", drawView], ["distances", drawDistances]]) {
-      if (bench[kind] && drawn[kind] !== bench[kind]) {
-        draw(bench[kind]);
-        drawn[kind] = bench[kind];
-        if (kind === "maps") markMap();
-        if (kind === "map" || kind === "ladder") home();
-        if (kind === "ladder" || kind === "view") markRung();
-      }
-    }
-  }
-  let asked = 0; // one drawing a frame, however many messages came
-  const later = () => { asked ||= requestAnimationFrame(() => { asked = 0; update(); }); };
-  bench.listeners.add(later);
-  on("change:channel", () => { if (bench.maps) markMap(); });
-
-  const position = (text, value) => button(text, () => bench.set({ position: value }));
-  el.append(h("div", { class: "microscope" },
-    h("div", { class: "row" }, h("label", {}, "photo", photo), h("label", {}, "or a photo of yours", upload),
-      h("label", {}, "layer of the neuron", layer), h("label", {}, "or a class", search), classes),
+  on("change:channel", () => { if (kernel.maps) markMap(); });
+  const position = (text, value) => button(text, () => kernel.set({ position: value }));
+  const parts = [
+    h("div", { class: "row" }, ...photoControls({ model, kernel, follow }), h("label", {}, "layer of the neuron", layer),
+      ...classSearch({ model, kernel }, "or a class")),
     status,
     h("div", { class: "row top" },
       h("div", {}, h("label", { class: "line" }, "feature maps", sort), gridBox, gridSays),
@@ -477,19 +322,15 @@ function render({ model, el, bench }) {
     h("div", { class: "row top" }, ladderBox,
       h("div", { class: "stage" }, title,
         h("div", { class: "row" }, h("label", {}, "channel", planes), h("label", {}, "its number", plane), h("label", {}, "mark what differs", marks)),
-        plates, readout, table, legend))));
-  update();
-  return () => {
-    undo.forEach((each) => each());
-    bench.listeners.delete(later);
-  };
+        plates, readout, table, legend)),
+  ];
+  return { parts, draws: {
+    maps: (told) => { drawMaps(told); markMap(); },
+    map: (told) => { drawMap(told); home(); },
+    ladder: (told) => { drawLadder(told); home(); markRung(); },
+    view: (told) => { drawView(told); markRung(); },
+    distances: drawDistances,
+  } };
 }
 
-// A function, so that each widget has a bench of its own.
-export default () => {
-  let bench;
-  return {
-    initialize({ model }) { bench = new Bench(model); },
-    render({ model, el }) { return render({ model, el, bench }); },
-  };
-};
+export default explorer("microscope", build);

@@ -2,52 +2,33 @@
 
 from __future__ import annotations
 
-import atexit
-import base64
-import io
 import math
-import threading
-import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from contextlib import contextmanager
+from typing import Any, ClassVar, NamedTuple
 
-import anywidget
 import numpy as np
 import traitlets
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, max_pool2d
 
-from .. import figures, images
+from .. import figures
 from ..backward_by_hand import RULES
-from ..classifier import Classifier, load_classifier
+from ..classifier import Classifier
 from ..deconvnet import Gate, Ladder, Neuron, Rung, descend
 from ..recording import IMAGE, SCORES, Layer, Recording, record
-from .photo_chooser import FIRST
+from .explorer import Explorer, Source, browser_half, side_by_side
 
 TILE, THUMBNAIL = 28, 64
 """The longest sides of a map in the grid of maps and of a picture in the ladder, in pixels."""
 
-YOURS = "your photo"
 AUTO, ALL = "auto", "all"
-
-_open: weakref.WeakSet[MicroscopeExplorer] = weakref.WeakSet()
-
-
-@dataclass(frozen=True, eq=False)
-class _Source:
-    """A photo to look at, equal to itself alone, so that even the same picture once more is a new one."""
-
-    image: object
-
 
 class _Wish(NamedTuple):
     """What the controls said at one moment. The thread works towards the newest one and knows no others."""
 
-    source: _Source
+    source: Source
     layer: str
     channel: int
     position: str | tuple[int, ...]
@@ -56,18 +37,8 @@ class _Wish(NamedTuple):
     plane: str | int
 
 
-STAGES = {"record": 1, "send_maps": 2, "send_map": 3, "descend": 5, "look": 7, "compare": 5}
-"""In the order in which they are wanted on the screen, and on how many of a wish's first entries each depends."""
-
-
-class _Dropped(Exception):  # noqa: N818 - nothing is wrong
-    """Something newer is wanted."""
-
-
-class MicroscopeExplorer(anywidget.AnyWidget):
+class MicroscopeExplorer(Explorer):
     """One neuron's way down to the image; the traits are what the controls show, `result` is the ladder.
-
-    One thread works while the kernel answers other cells; it ends when all that is wanted has been sent.
 
     Attributes:
         photo: the name of a shipped photo, or "your photo" where there is one; `show` takes any other.
@@ -80,14 +51,10 @@ class MicroscopeExplorer(anywidget.AnyWidget):
             colours; "all" is the maximum of |R| over the channels.
     """
 
-    _esm = Path(__file__).with_suffix(".js")
-    _css = Path(__file__).with_suffix(".css")
+    _esm, _css = browser_half("microscope")
+    stages: ClassVar = {"record": 1, "send_maps": 2, "send_map": 3, "descend": 5, "look": 7, "compare": 5}
 
-    labels = traitlets.List(traitlets.Unicode(), read_only=True).tag(sync=True)
-    photos = traitlets.List(traitlets.Unicode(), read_only=True).tag(sync=True)
     layers: Any = traitlets.List(read_only=True).tag(sync=True)
-    palettes = traitlets.Bytes(read_only=True).tag(sync=True)
-    photo = traitlets.Unicode().tag(sync=True)
     layer = traitlets.Unicode().tag(sync=True)
     channel = traitlets.Int().tag(sync=True)
     position = traitlets.Any("max").tag(sync=True)
@@ -97,38 +64,16 @@ class MicroscopeExplorer(anywidget.AnyWidget):
 
     def __init__(self, image: object = None, classifier: Classifier | None = None) -> None:
         """Run the network once, so that what cannot be shown at all is an ordinary error of this call."""
-        self.classifier = load_classifier() if classifier is None else classifier
-        if not isinstance(self.classifier, Classifier):
-            raise TypeError(
-                f"expected a Classifier, got {type(classifier).__name__}. "
-                "Use load_classifier(), or wrap your own network: Classifier(network, labels)."
-            )
-        first = images.photo(FIRST) if image is None else _opened(image)
-        name = first.name if isinstance(first, images.Photo) else YOURS
-        self._source = self._own = _Source(first)
-        self._recording = record(self.classifier, first)
-        self._ladder: Ladder | None = None
-        self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
-        self._wish: _Wish | None = None
-        self._done: dict[str, tuple[Any, ...]] = {"record": (self._source,)}
-        self._said: dict[str, str] = {}
+        super().__init__(image, classifier)
+        self._recording = record(self.classifier, self._source.image)
+        self._done["record"] = (self._source,)
         self._compared: list[list[list[str]]] = []
-        self._sent: dict[str, tuple[dict[str, Any], list[bytes]]] = {}
-        self._quiet = True
-        super().__init__()
-        self.set_trait("labels", list(self.classifier.labels))
-        self.set_trait("photos", [each.name for each in images.photos()] + [YOURS] * (name == YOURS))
         layers = self._recording.layers[1:]
         self.set_trait("layers", [[each.name, each.kind, list(each.x.shape[1:])] for each in layers])
-        self.set_trait("palettes", _palettes())
-        self.photo, self.layer = name, _telling(layers)
+        self.layer = _telling(layers)
         self.channel = self._strongest()
-        self._quiet = False
-        self.on_msg(self._on_browser)
-        _open.add(self)
         self._send_photo()
-        self._ask()
+        self._begin()
 
     # --- what a learner, a test or the browser asks for ---------------------------------------------------------------
 
@@ -141,12 +86,8 @@ class MicroscopeExplorer(anywidget.AnyWidget):
     def neuron(self, neuron: int | str | Neuron) -> None:
         if not isinstance(neuron, Neuron):
             neuron = Neuron(SCORES, self.classifier.find(neuron))
-        self._quiet = True
-        try:
-            with self.hold_trait_notifications():  # all three or none
-                self.layer, self.channel, self.position = neuron.layer, neuron.channel, neuron.position
-        finally:
-            self._quiet = False
+        with self._quietly(), self.hold_trait_notifications():  # all three or none
+            self.layer, self.channel, self.position = neuron.layer, neuron.channel, neuron.position
         self._ask()
 
     @property
@@ -155,70 +96,15 @@ class MicroscopeExplorer(anywidget.AnyWidget):
         self.wait()
         return self._recording
 
-    @property
-    def result(self) -> Ladder | None:
-        """The ladder that is shown, when it is done; none as long as there was only what has no meaning."""
-        self.wait()
-        return self._ladder
+    def _do(self, asked: str, content: dict[str, Any], buffers: list[memoryview]) -> None:
+        if asked == "find":
+            self.neuron = str(content.get("text", ""))
 
-    @property
-    def message(self) -> str:
-        """What went wrong last, with the remedy; empty if nothing did."""
-        return " ".join(filter(None, self._said.values()))
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until all that is wanted has been sent, or so many seconds; say whether that is so."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self._thread is None, timeout)
-
-    def show(self, image: object) -> None:
-        """Look at another photo.
-
-        Args:
-            image: whatever `open_image` takes, or a prepared tensor `(1, C, H, W)`.
-
-        Raises:
-            ValueError: a bad image.
-            TypeError: no image.
-        """
-        opened = _opened(image)
-        if isinstance(opened, images.Photo):
-            self.photo = opened.name
-            return
-        self._own = _Source(opened)
-        if YOURS not in self.photos:
-            self.set_trait("photos", [*self.photos, YOURS])
-        if self.photo == YOURS:
-            self._on_photo()
-        self.photo = YOURS
-
-    def close(self) -> None:
-        """Stop the work and take the widget away."""
-        if hasattr(self, "_changed"):
-            with self._changed:
-                self._wish = None
-        super().close()
-
-    def send(self, content: Any, buffers: Any = None) -> None:
-        """Send to the browser, unless the kernel is going away."""
-        with suppress(RuntimeError):  # zmq's, from then on
-            super().send(content, buffers)
+    def _wish(self) -> _Wish:
+        rules = tuple(self.rules)
+        return _Wish(self._source, self.layer, self.channel, self.position, rules, self.rung, self.plane)
 
     # --- traits -------------------------------------------------------------------------------------------------------
-
-    def set_state(self, sync_data: dict[str, Any]) -> None:
-        """Take what the browser sends; what is refused is said in the widget, and its controls go back."""
-        try:
-            super().set_state(sync_data)
-        except traitlets.TraitError as error:
-            self._say("setting", f"{error} The last setting stays.")
-            self.send_state([name for name in sync_data if self.has_trait(name)])
-
-    @traitlets.validate("photo")
-    def _known_photo(self, proposal: dict[str, Any]) -> str:
-        if proposal["value"] not in self.photos:
-            raise traitlets.TraitError(f"no photo is called {proposal['value']!r}; there are {', '.join(self.photos)}.")
-        return str(proposal["value"])
 
     @traitlets.validate("layer", "rung")
     def _known_layer(self, proposal: dict[str, Any]) -> str:
@@ -263,17 +149,11 @@ class MicroscopeExplorer(anywidget.AnyWidget):
             return plane  # type: ignore[no-any-return]
         raise traitlets.TraitError(f"expected 'auto', 'all' or a channel from 0, got {plane!r}.")
 
-    @traitlets.observe("photo")
-    def _on_photo(self, _: object = None) -> None:
-        self._source = self._own if self.photo == YOURS else _Source(images.photo(self.photo))
-        self._ask()
-
     @traitlets.observe("layer")
     def _on_layer(self, _: object) -> None:
         if not self._quiet:
-            self._quiet = True
-            self.channel, self.position = self._strongest(), "max"
-            self._quiet = False
+            with self._quietly():
+                self.channel, self.position = self._strongest(), "max"
             self._ask()
 
     @traitlets.observe("channel", "position", "rules", "rung", "plane")
@@ -285,51 +165,6 @@ class MicroscopeExplorer(anywidget.AnyWidget):
         return int(_planes(self._recording.x(self.layer)).amax((1, 2)).argmax())
 
     # --- the work -----------------------------------------------------------------------------------------------------
-
-    def _ask(self) -> None:
-        """Want what the controls say now. Whatever is being worked on is dropped as soon as it can be."""
-        if self._quiet:
-            return
-        with self._changed:
-            self._said.pop("setting", None)
-            rules, position = tuple(self.rules), self.position
-            self._wish = _Wish(self._source, self.layer, self.channel, position, rules, self.rung, self.plane)
-            self._tell("state", busy=True, message=self.message)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="microscope", daemon=True)
-                self._thread.start()
-
-    def _next(self) -> tuple[str, _Wish] | None:
-        """The first stage whose last outcome is not of the newest wish; none is left when all are."""
-        wish = self._wish
-        if wish is not None:
-            for stage, depends in STAGES.items():
-                if self._done.get(stage) != wish[:depends]:
-                    return stage, wish
-        return None
-
-    def _work(self) -> None:
-        """Take one stage after another, always for the newest wish: the only thread that computes; it sets no trait."""
-        while True:
-            with self._changed:
-                upcoming = self._next()
-                if upcoming is None:
-                    self._thread = None
-                    self._tell("state", busy=False, message=self.message)
-                    self._changed.notify_all()
-                    return
-            stage, wish = upcoming
-            try:
-                said = getattr(self, f"_{stage}")(wish) or ""
-            except _Dropped:
-                continue
-            except Exception as error:  # the thread must live, and the learner must know
-                kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-                here = " Here: tick gradient alone." if "rules=('gradient',)" in str(error) else ""
-                said = f"{kind}{error}{here}" + (" The last ladder stays." if self._ladder else "")
-            with self._changed:
-                self._said[stage] = said
-                self._done[stage] = wish[: STAGES[stage]]
 
     def _record(self, wish: _Wish) -> None:
         self._recording = record(self.classifier, wish.source.image)
@@ -362,7 +197,7 @@ class MicroscopeExplorer(anywidget.AnyWidget):
             for rung, picture in zip(ladder, thumbnails[0], strict=True)
         ]
         joined = [np.concatenate([picture.ravel() for picture in each]) for each in thumbnails]
-        self._ladder, self._compared = ladder, []
+        self._result, self._compared = ladder, []
         position = getattr(ladder.neuron, "position", None)
         self._tell(
             "ladder", *joined, neuron=self._in_words(ladder.neuron), value=ladder.value, layer=wish.layer,
@@ -371,7 +206,7 @@ class MicroscopeExplorer(anywidget.AnyWidget):
 
     def _look(self, wish: _Wish) -> str:
         """One rung's planes as they are: X_n, and of each rule R above and below a ReLU, and why they differ."""
-        ladder = self._ladder
+        ladder: Ladder | None = self._result
         if ladder is None:
             return ""
         known = any(each.name == wish.rung for each in ladder)
@@ -408,12 +243,12 @@ class MicroscopeExplorer(anywidget.AnyWidget):
 
     def _compare(self, wish: _Wish) -> None:
         """How far each rule's R is from the first's, rung by rung; this costs as much as the ladder itself."""
-        if self._ladder is None:
+        ladder: Ladder | None = self._result
+        if ladder is None:
             return
-        first, *others = self._ladder.rules
-        for rung in self._ladder[len(self._compared) :]:
-            if self._wish is not wish:
-                raise _Dropped
+        first, *others = ladder.rules
+        for rung in ladder[len(self._compared) :]:
+            self._drop_if_old(wish)
             distances = [rung.distance(rule, first) for rule in others]
             self._compared.append([
                 [f"{d.cosine:.2f}", f"{d.relative:.3g}".replace("inf", "∞"), f"{100 * d.differing:.0f} %"]
@@ -421,40 +256,16 @@ class MicroscopeExplorer(anywidget.AnyWidget):
             ])  # fmt: skip
         self._tell("distances", values=self._compared)
 
+    def _in_words_of(self, error: Exception) -> str:
+        here = " Here: tick gradient alone." if "rules=('gradient',)" in str(error) else ""
+        return super()._in_words_of(error) + here
+
     def _in_words(self, neuron: int | Neuron) -> str:
         if not isinstance(neuron, Neuron):
             return f"the score of {self.classifier.labels[neuron]} ({neuron})"
         where = "the sum over channel" if neuron.position == "sum" else "channel"
         unit = f" at {neuron.position}" if isinstance(neuron.position, tuple) and neuron.position else ""
         return f"{where} {neuron.channel} of {neuron.layer}{unit}"
-
-    # --- to and from the browser --------------------------------------------------------------------------------------
-
-    def _tell(self, kind: str, *arrays: Tensor | np.ndarray[Any, Any], **content: Any) -> None:
-        """Send raw bytes, little ones as uint8 and exact ones as float32, and keep them for a page opened later."""
-        buffers = [(a.cpu().contiguous().numpy() if isinstance(a, Tensor) else a).tobytes() for a in arrays]
-        with self._changed:
-            self._sent[kind] = {"kind": kind, **content}, buffers
-            self.send(*self._sent[kind])
-
-    def _say(self, about: str, text: str) -> None:
-        with self._changed:
-            self._said[about] = text
-            self._tell("state", busy=self._thread is not None, message=self.message)
-
-    def _on_browser(self, _: object, content: dict[str, Any], buffers: list[memoryview]) -> None:
-        asked = content.get("do")
-        try:
-            if asked == "find":
-                self.neuron = str(content.get("text", ""))
-            elif asked == "upload":
-                self.show(bytes(buffers[0]))
-        except (ValueError, TypeError, OSError, traitlets.TraitError) as error:
-            self._say("setting", f"{error} The last {'photo' if asked == 'upload' else 'neuron'} stays.")
-        if asked == "hello":
-            with self._changed:
-                for message in tuple(self._sent.values()):
-                    self.send(*message)
 
     # --- where there is no kernel -------------------------------------------------------------------------------------
 
@@ -464,29 +275,11 @@ class MicroscopeExplorer(anywidget.AnyWidget):
         pictures = [self.classifier.picture(self._recording.x(IMAGE))]
         if ladder is not None:
             pictures += [_picture(ladder[IMAGE].r[rule]) for rule in ladder.rules]
-        width, height = pictures[0].size
-        strip = Image.new("RGB", (len(pictures) * width + 4 * (len(pictures) - 1), height), "white")
-        for i, picture in enumerate(pictures):
-            strip.paste(picture, (i * (width + 4), 0))
-        return strip
+        return side_by_side(pictures)
 
     def __repr__(self) -> str:
         """Say what is shown, in one line that is the same on every machine."""
         return f"MicroscopeExplorer({self.photo!r}, {self.neuron!r}, {' + '.join(self.rules)})"
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """Add a still picture for a reader without a kernel; never of a photo that was uploaded."""
-        bundle = super()._repr_mimebundle_(**kwargs)
-        data = bundle[0] if isinstance(bundle, tuple) else bundle
-        if data is not None and self.photo != YOURS:
-            buffer = io.BytesIO()
-            self.still().quantize(256).save(buffer, "png", optimize=True)
-            data["image/png"] = base64.b64encode(buffer.getvalue()).decode()
-        return bundle
-
-
-def _opened(image: object) -> object:
-    return image if isinstance(image, Tensor | images.Photo) else images.open_image(image)
 
 
 def _telling(layers: tuple[Layer, ...]) -> str:
@@ -536,27 +329,12 @@ def _picture(r: Tensor) -> Image.Image:
     return figures.heat_map(np.abs(planes).max(0))
 
 
-def _palettes() -> bytes:
-    """The colours of `figures`, for the browser: 256 from 0 up, then 255 from below 0 to above."""
-    heat = figures.heat_map(np.arange(256)[None], peak=1.0)
-    signed = figures.signed_picture(np.linspace(-1, 1, 255)[None])
-    return heat.tobytes() + signed.tobytes()
-
-
 @contextmanager
 def _as_trait_error() -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError) as error:
         raise traitlets.TraitError(str(error)) from error
-
-
-@atexit.register
-def _stop_all() -> None:
-    """No thread is left inside the network while the interpreter goes away."""
-    for each in tuple(_open):
-        each._wish = None
-        each.wait(5)
 
 
 def microscope(image: object = None, classifier: Classifier | None = None) -> MicroscopeExplorer:

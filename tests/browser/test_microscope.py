@@ -109,7 +109,7 @@ def test_another_layer_and_part_of_a_class_name(notebook, scope):
     before = levels(plates(scope).nth(1))
     search.press_sequentially("no such animal")
     search.press("Enter")
-    expect(scope.get_by_role("status")).to_contain_text("The last neuron stays.")
+    expect(scope.get_by_role("status")).to_contain_text("The last setting stays.")
     expect(scope.get_by_role("status")).to_contain_text("no such animal")
     assert (levels(plates(scope).nth(1)) == before).all()
 
