@@ -22,7 +22,6 @@ CONTRAST = 2.5
 NEIGHBOURS = {4: ((0, 1), (1, 0)), 8: ((0, 1), (1, 0), (1, 1), (1, -1))}
 """Steps (down, right) to half of a pixel's neighbours; the other half are theirs."""
 
-
 DECIDED = 2.0**50
 """The pull that no neighbours outweigh, counted in units of which λ has at most 2^47: the links of a pixel add up to
 no more than λ (4 + 4/√2) < 2^50 units. A hard seed pulls as much; a pixel that would pull more decides alone as well.
@@ -153,15 +152,15 @@ class RepeatedCut:
 
         # The graph holds what the flow so far has left of the pull before: what is new is added, as a change.
         # The sink is the foreground, because a pixel that no flow reaches stays with the source: a tie is no object.
-        change = (pull - self._pull).ravel()
-        moved = np.flatnonzero(change)
-        self._graph.add_grid_tedges(moved, np.zeros(len(moved)), change[moved])
-        self._pull = pull
-        if self._cuts % FRESH_TREES == 0:
-            self._graph.maxflow()
-        else:
-            self._graph.mark_grid_nodes(moved)
-            self._graph.maxflow(reuse_trees=True)
+        change = pull - self._pull
+        changed = self._nodes[change != 0]
+        reuse = self._cuts % FRESH_TREES > 0  # the first cut has no trees to reuse, and nothing may be marked before it
+        if len(changed) > 0:  # PyMaxflow takes no empty arrays
+            if reuse:
+                self._graph.mark_grid_nodes(changed)
+            self._graph.add_grid_tedges(changed, np.zeros(len(changed)), change[change != 0])
+            self._pull = pull
+        self._graph.maxflow(reuse_trees=reuse)
         self._cuts += 1
 
         mask = np.asarray(self._graph.get_grid_segments(self._nodes), dtype=bool)

@@ -454,7 +454,8 @@ def test_a_bug_in_the_network_is_said_and_the_last_ladder_stays(scope, monkeypat
 
 def test_the_stages_depend_on_what_a_wish_begins_with():
     assert list(MicroscopeExplorer.stages) == ["record", "send_maps", "send_map", "descend", "look", "compare"]
-    assert MODULE._Wish._fields[: MicroscopeExplorer.stages["descend"]] == ("source", "layer", "channel", "position", "rules")
+    depends = MicroscopeExplorer.stages["descend"]
+    assert MODULE._Wish._fields[:depends] == ("source", "layer", "channel", "position", "rules")
 
 
 def test_nothing_is_loaded_from_another_host():
