@@ -5,22 +5,7 @@ const RIVALS = 3;
 const COLOURS = ["#0072b2", "#c85a00", "#008a63", "#b0508a"]; // 3:1 and more on white and on black
 const DASHES = [[], [6, 3], [2, 3], [9, 3, 2, 3]]; // told apart without colours too
 const LISTED = 12;
-const PATIENCE = 10; // seconds
 const STRETCHED = 0.995; // the quantile of figures.stretch_contrast
-
-function h(tag, attributes = {}, ...children) {
-  const element = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else element.setAttribute(name, value);
-  }
-  // JupyterLab takes arrow keys, Enter and letters away from whatever is not a text field.
-  if (["input", "select", "button"].includes(tag)) element.dataset.lmSuppressShortcuts = "true";
-  element.append(...children);
-  return element;
-}
-
-const bytes = (view, Type) => new Type(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));
 
 /** p' = 128 + 127 (p − m) / q in place, exactly as figures.stretch_contrast: m the mean colour, q a quantile. */
 function stretch(rgba) {
@@ -37,33 +22,22 @@ function stretch(rgba) {
 }
 
 /** What has been sent, shared by every view of one widget. */
-class Film {
-  listeners = new Set();
-  constructor(model) {
-    this.clear({ run: 0, about: {}, state: "ready", message: "", rate: 0 });
-    this.model = model;
-    model.on("msg:custom", (content, buffers) => this.take(content, buffers));
-    this.ask({ do: "hello" });
-  }
-  ask(content, buffers) {
-    this.expect();
-    this.model.send(content, undefined, buffers);
-  }
-  /** A kernel that died or was restarted says nothing: then the page has to. */
-  expect() {
+class Film extends Kernel {
+  progress = { run: 0, about: {}, state: "ready", message: "", rate: 0 };
+  values = [];
+  scores = [];
+  pictures = new Map();
+  numbers = []; // of the steps that have a picture
+  looked = 0;
+  say(message) {
     clearTimeout(this.waiting);
-    this.waiting = setTimeout(() => {
-      this.progress.message = `No answer for ${PATIENCE} seconds. The kernel may be busy with a cell; if it was restarted ` +
-        "or has died, run this cell again.";
-      this.tell();
-    }, 1000 * PATIENCE);
+    this.progress.message = message;
+    this.tell();
   }
-  tell() { for (const listener of this.listeners) listener(); }
   clear(progress) {
     Object.assign(this, { progress, values: [], scores: [], pictures: new Map(), numbers: [], looked: 0 });
   }
   take(content, buffers) {
-    clearTimeout(this.waiting);
     if (content.state === "running") this.expect();
     if (content.kind === "film") return this.offer(content, buffers);
     if (content.run < this.progress.run) return;
@@ -172,7 +146,7 @@ function drawCurves(canvas, film, classes) {
   pen.fillText("1", left, 244);
 }
 
-function classSearch(model, id, send) {
+function classField(model, id, film) {
   const labels = model.get("labels"), name = (c) => `${labels[c]} (${c})`;
   let found = [], active = 0;
   const list = h("ul", { id: `${id}-list`, role: "listbox", "aria-label": "matching classes", hidden: "" });
@@ -191,8 +165,7 @@ function classSearch(model, id, send) {
     if (document.activeElement === input) input.select();
   };
   const choose = (c) => {
-    model.set("class_index", c);
-    model.save_changes();
+    film.set({ class_index: c });
     restore();
   };
   const show = () => {
@@ -224,7 +197,7 @@ function classSearch(model, id, send) {
     if (move) return show();
     if (!list.hidden) choose(found[active]);
     else if (input.value !== name(model.get("class_index"))) {
-      send({ do: "find", text: input.value });
+      film.ask({ do: "find", text: input.value });
       input.select(); // if nothing is found, the next text takes its place
     }
   });
@@ -246,12 +219,11 @@ function render({ model, el, film }) {
 
   const bound = (trait, label, control, read) => { // a control that shows a trait and sets it
     const update = () => { control.value = model.get(trait); };
-    control.addEventListener("change", () => { model.set(trait, read(control)); model.save_changes(); });
+    control.addEventListener("change", () => film.keep({ [trait]: read(control) }));
     on(`change:${trait}`, update);
     queueMicrotask(update);
     return h("label", {}, label, control);
   };
-  const options = (pairs) => pairs.map(([value, text]) => h("option", { value }, text));
   const select = (trait, label, pairs) => bound(trait, label, h("select", {}, ...options(pairs)), (c) => c.value);
   const number = (trait, label, limits) =>
     bound(trait, label, h("input", { type: "number", ...limits }), (c) => c.value === "" ? null : c.valueAsNumber);
@@ -274,12 +246,6 @@ function render({ model, el, film }) {
   };
   on("change:starts", fill);
   fill();
-  const upload = h("input", { type: "file", accept: "image/*", onchange: async () => {
-    const [file] = upload.files;
-    if (file) send({ do: "upload" }, [await file.arrayBuffer()]);
-    upload.value = "";
-  } });
-
   const about = h("p"), status = h("p", { class: "status", role: "status" });
   const bar = h("progress", { "aria-label": "steps done", value: 0 }), pace = h("span");
   const picture = h("canvas", { class: "picture", role: "img", width: 224, height: 224 });
@@ -291,7 +257,7 @@ function render({ model, el, film }) {
     film.looked = i === film.numbers.length - 1 ? 0 : film.numbers[i];
     update();
   });
-  scrub.addEventListener("change", () => { model.set("shown", film.looked); model.save_changes(); });
+  scrub.addEventListener("change", () => film.keep({ shown: film.looked }));
 
   function update() {
     const { about: what, state, message, rate } = film.progress, done = film.values.length, n = film.number;
@@ -351,15 +317,15 @@ function render({ model, el, film }) {
   const theme = new MutationObserver(later);
   theme.observe(document.body, { attributes: true });
 
-  const search = classSearch(model, id, send);
-  el.append(h("div", { class: "class-model" },
+  const search = classField(model, id, film);
+  el.append(h("div", { class: "deepinside class-model" },
     h("div", { class: "row" }, search,
       select("preset", "preset", [["paper", "paper: the paper's objective"], ["readable", "readable: with later regularisers"]]),
       select("objective", "objective", [["score", "score S_c"], ["probability", "probability P_c"]]),
       number("regularisation", "λ", { min: 0, step: "any" }),
       number("length", "steps", { min: 1, max: model.get("most_steps") }),
       bound("start", "start", start, (c) => c.value),
-      h("label", {}, "or a photo of yours", upload)),
+      uploadField(film, "start")),
     about,
     h("div", { class: "row buttons" }, run, pause, step, reset, bar, pace), status,
     h("div", { class: "views" }, h("figure", {}, picture, caption), h("figure", {}, curves, legend)),

@@ -14,7 +14,6 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import anywidget
@@ -27,6 +26,7 @@ from ..class_model import OBJECTIVES, PRESETS, Recipe, Step
 from ..class_model import class_model as ascend
 from ..classifier import Classifier, load_classifier
 from ..images import Photo, open_image, photos
+from .explorer import YOURS, browser_half
 
 FIRST = "goose"
 """The class to begin with, one of the paper's Figure 1, where the network knows it."""
@@ -36,7 +36,6 @@ MOST_STEPS = 300
 
 PICTURES_A_SECOND = 11.5
 FILM_PICTURES = 60
-YOURS = "your photo"
 RUNNING, PAUSED, READY, FINISHED, FAILED = "running", "paused", "ready", "finished", "failed"
 
 WAYS = {
@@ -108,8 +107,7 @@ class ClassModelExplorer(anywidget.AnyWidget):
         message: what went wrong last, with the remedy; empty if nothing did.
     """
 
-    _esm = Path(__file__).with_suffix(".js")
-    _css = Path(__file__).with_suffix(".css")
+    _esm, _css = browser_half("class_model")
 
     labels = traitlets.List(traitlets.Unicode(), read_only=True).tag(sync=True)
     starts = traitlets.List(traitlets.Unicode(), read_only=True).tag(sync=True)

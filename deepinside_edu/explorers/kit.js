@@ -29,28 +29,44 @@ class Kernel {
     this.model = model;
     model.on("msg:custom", (content, buffers) => {
       clearTimeout(this.waiting);
-      this[content.kind] = { ...content, buffers };
-      if (this.state.busy) this.expect();
-      this.tell();
+      this.parted = false;
+      this.take(content, buffers);
     });
+    model.on("comm_live_update", () => this.part()); // the kernel was restarted or shut down under this page
     this.ask({ do: "hello" });
   }
+  take(content, buffers) {
+    this[content.kind] = { ...content, buffers };
+    if (this.state.busy) this.expect();
+    this.tell();
+  }
   ask(content, buffers) {
+    this.expect();
     this.attempt(() => this.model.send(content, undefined, buffers));
   }
+  /** Set traits whose new values the kernel answers. */
   set(values) {
+    this.expect();
+    this.keep(values);
+  }
+  /** Set traits that are the page's own business; the kernel has nothing to answer. */
+  keep(values) {
     this.attempt(() => {
       this.model.set(values);
       this.model.save_changes();
     });
   }
   attempt(send) {
-    this.expect();
+    if (this.parted) return this.part();
     try {
       send();
-    } catch { // the connection that this widget had is closed: its kernel was restarted
-      this.say("The kernel does not know this widget any more: it was restarted or has died. Run this cell again.");
+    } catch { // the connection of this widget is closed
+      this.part();
     }
+  }
+  part() {
+    this.parted = true;
+    this.say("The kernel does not know this widget any more: it was restarted or has died. Run this cell again.");
   }
   /** A kernel that died says nothing: then the page has to. */
   expect() {
@@ -121,17 +137,20 @@ function photoControls({ model, kernel, follow }) {
     photo.replaceChildren(...options(model.get("photos").map((name) => [name, words(name)])));
     photo.value = model.get("photo");
   });
+  return [h("label", {}, "photo", photo), uploadField(kernel, "photo")];
+}
+
+/** A file of one's own; what cannot be sent at all is said, and the last photo or start stays. */
+function uploadField(kernel, what) {
   const upload = h("input", { type: "file", accept: "image/*", onchange: async () => {
-    const [file] = upload.files;
+    const [file] = upload.files, stays = `The last ${what} stays.`;
+    if (file && !file.size) kernel.say(`${file.name} is empty: 0 bytes. ${stays}`);
+    else if (file?.size > MOST_BYTES) kernel.say(`${file.name} has ${(file.size / 1e6).toFixed(1)} MB, and the browser can hand ` +
+      `over ${MOST_BYTES / 1e6} MB. Save it smaller, or pass its path to the explorer in a cell. ${stays}`);
+    else if (file) kernel.ask({ do: "upload" }, [await file.arrayBuffer()]);
     upload.value = "";
-    if (!file) return;
-    const mega = (file.size / 1e6).toFixed(1), stays = "The last photo stays.";
-    if (!file.size) kernel.say(`${file.name} is empty: 0 bytes. ${stays}`);
-    else if (file.size > MOST_BYTES) kernel.say(`${file.name} has ${mega} MB, and the browser can hand over ${MOST_BYTES / 1e6} MB. ` +
-      `Save it smaller, or pass its path to the explorer in a cell. ${stays}`);
-    else kernel.ask({ do: "upload" }, [await file.arrayBuffer()]);
   } });
-  return [h("label", {}, "photo", photo), h("label", {}, "or a photo of yours", upload)];
+  return h("label", {}, "or a photo of yours", upload);
 }
 
 /** A field for part of a class's name, its WordNet id or its index; the kernel finds it. */

@@ -47,7 +47,7 @@ FLAGS = [
 PATIENCE = 30
 """Seconds for whatever is awaited; a busy machine takes a tenth of it."""
 NAME = "explorers.ipynb"
-SHOWN = ".jp-OutputArea-output :is(.deepinside, .class-model)"
+SHOWN = ".jp-OutputArea-output .deepinside"
 SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True},
     "notebook-extension/tracker": {"windowingMode": "none"},
