@@ -858,6 +858,16 @@ def test_a_network_whose_relus_are_in_place_runs_once_whatever_is_kept() -> None
         assert len(runs) == 1, layers
 
 
+def test_a_relu_s_own_output_may_be_overwritten_by_the_next_though_nobody_asked_for_either() -> None:
+    # Of a clamp torch itself allows it.
+    classifier = made_of(lambda self, x: self.b(self.a(x).clamp(min=0).relu_()), a=conv(), b=conv(4, 4))
+    x = IMAGE.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(classifier.scores(x)[0, 0], x)
+    for layers in (None, ["image"], ["b"]):
+        recording = record(classifier, IMAGE, layers)
+        torch.testing.assert_close(descend(recording, 0, "gradient", "image")["image"].r["gradient"], expected)
+
+
 def test_what_was_recorded_goes_with_the_recording() -> None:
     """Without waiting for the garbage collector: a recording of a large network is large."""
     gc.collect()
