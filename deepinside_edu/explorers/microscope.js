@@ -7,8 +7,11 @@ const MARKS = [null, [0, 114, 178], [230, 159, 0], [204, 121, 167]]; // told apa
 const PEAK = 0.995, SPARSE = 0.97; // quantiles: that of figures.PEAK, and one for planes of few entries
 const TILE = 28, GAP = 2, COLUMNS = 10;
 
+const reached = new WeakMap(); // the same values are drawn again with other marks
+
 /** What is drawn in full colour: a high quantile of the |values| that are not 0, so that a few do not pale all others. */
 function reach(values, quantile) {
+  if (reached.has(values)) return reached.get(values);
   let most = 0, entries = 0;
   for (const value of values) {
     most = Math.max(most, Math.abs(value));
@@ -19,7 +22,8 @@ function reach(values, quantile) {
   for (const value of values) if (value) counts[Math.ceil((4096 * Math.abs(value)) / most)]++;
   let rank = quantile * (entries - 1), bin = 0;
   while ((rank -= counts[++bin]) >= 0);
-  return (bin * most) / 4096;
+  reached.set(values, (bin * most) / 4096);
+  return reached.get(values);
 }
 
 /** By more than rounding, as in `Rung.distance`; where no ReLU is at work, what differs came down different already. */
@@ -225,17 +229,25 @@ function build({ model, kernel, on, follow, redraw, status }) {
   };
   follow(["plane"], rightChannel);
 
-  function drawView(view) {
-    const { relu, rules, size, channels, ceiling } = view, rest = [...view.buffers];
-    const floats = () => bytes(rest.shift(), Float32Array);
+  /** The planes of a view from its bytes, once. */
+  function unpack(view) {
+    const { relu, rules, channels, ceiling } = view, rest = [...view.buffers], floats = () => bytes(rest.shift(), Float32Array);
     view.x = channels?.length > 1 ? bytes(kernel.photo.buffers[0], Float32Array) : floats();
-    Object.assign(view, { above: {}, below: {}, cause: {} });
+    Object.assign(view, { above: {}, below: {}, cause: {}, shares: {} });
     for (const rule of rules) {
       view.above[rule] = floats();
       view.below[rule] = relu ? floats() : view.above[rule];
-      view.cause[rule] = relu ? bytes(rest.shift(), Uint8Array) : differing(view.above[rule], view.above[rules[0]]);
+      const causes = relu ? bytes(rest.shift(), Uint8Array) : differing(view.above[rule], view.above[rules[0]]);
+      const counts = CAUSES.map(() => 0);
+      for (const cause of causes) counts[cause]++;
+      view.cause[rule] = causes;
+      view.shares[rule] = counts.map((n) => `${Math.round((100 * n) / causes.length)} %`);
     }
     view.open = view.x.map((x) => x > 0 && (ceiling === null || x < ceiling)); // 1(X_n > 0)
+  }
+  function drawView(view) {
+    if (!view.x) unpack(view);
+    const { relu, rules, size, channels, ceiling } = view;
     const which = channels === null ? "maximum over all channels" : channels.length > 1 ? "in colours" : `channel ${channels[0]} of ${view.of}`;
     title.textContent = [view.rung, view.layer, which].filter((part, i, all) => part !== all[i - 1]).join(" · ");
     const marked = (rule) => rule !== rules[0] && (marks.value === "all" || (marks.value === "relu" && relu));
@@ -244,17 +256,20 @@ function build({ model, kernel, on, follow, redraw, status }) {
       ...(relu ? rules.map((rule) => [NAMES[rule], "R_n+1, what arrives", view.above[rule], null]) : []),
       ...(relu ? [[mask, mask, view.open, null]] : []),
       ...rules.map((rule) => [NAMES[rule], relu ? "R_n, what it lets through" : channels ? "R_n" : "max |R_n|", view.below[rule],
-        marked(rule) ? view.cause[rule] : null])];
+        marked(rule) ? view.cause[rule] : null, rule])];
     while (shown.length < wanted.length) shown.push(fresh(shown.length));
     shown.length = wanted.length;
     plates.replaceChildren(...shown.map((each) => each.figure));
     plates.style.setProperty("--columns", rules.length + 1);
-    wanted.forEach(([who, what, values, causes], i) => {
-      const most = paintSigned(shown[i].canvas, size, values, tables, causes);
+    wanted.forEach(([who, what, values, causes, rule], i) => {
+      const each = shown[i];
+      if (each.values === values && each.causes === causes) return;
+      Object.assign(each, { values, causes });
+      const most = paintSigned(each.canvas, size, values, tables, causes);
       const text = `${who === what ? "" : `${who}: `}${what}` + (who === mask ? ", 1 blue" : `, ±${number(most)}`);
-      shown[i].caption.textContent = text;
-      shown[i].canvas.setAttribute("aria-label", `${text}; ${view.rung}, ${which}, ${size[1]} rows by ${size[0]} columns` +
-        (causes ? "; marked by cause: " + shares(causes) : ""));
+      each.caption.textContent = text;
+      each.canvas.setAttribute("aria-label", `${text}; ${view.rung}, ${which}, ${size[1]} rows by ${size[0]} columns` +
+        (causes ? "; marked by cause: " + CAUSES.map((cause, c) => `${cause} ${view.shares[rule][c]}`).join(", ") : ""));
     });
     const seen = rules.filter(marked);
     legend.hidden = !seen.length;
@@ -263,7 +278,7 @@ function build({ model, kernel, on, follow, redraw, status }) {
       ...CAUSES.map((cause, c) => {
         const swatch = h("i", { "aria-hidden": "true" });
         if (c) swatch.style.background = `rgb(${MARKS[c]})`;
-        return h("tr", {}, h("th", { scope: "row" }, swatch, cause), ...seen.map((rule) => h("td", {}, share(view.cause[rule], c))));
+        return h("tr", {}, h("th", { scope: "row" }, swatch, cause), ...seen.map((rule) => h("td", {}, view.shares[rule][c])));
       }));
     const [width, height] = size, first = view.above[rules[0]];
     const same = last.size === size.join() && last.rung === view.rung;
@@ -276,8 +291,6 @@ function build({ model, kernel, on, follow, redraw, status }) {
     rightChannel();
     read();
   }
-  const share = (causes, c) => `${Math.round((100 * causes.reduce((n, each) => n + (each === c), 0)) / causes.length)} %`;
-  const shares = (causes) => CAUSES.map((cause, c) => `${cause} ${share(causes, c)}`).join(", ");
   function fresh() {
     const each = plate(), caption = h("figcaption");
     each.canvas.addEventListener("pointermove", (event) => { place = entry(event, each.canvas, kernel.view.size); read(); });

@@ -1,0 +1,163 @@
+"""How quickly the explorers answer in a real JupyterLab and Chromium: from a control's event to the new pixels.
+
+Each move is an event as the browser gives it to the page; its time ends with the first frame whose pixels (or, of a
+readout, text) are others. Moves begin at random moments of a frame. Needs Chromium and the package's `test` extra.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from tests.browser.driver import CHROMIUM, FLAGS, MISSING, Notebook, lab, sync_playwright
+
+from .table import show
+
+MOVES = int(os.environ.get("MOVES", "100"))
+ALONE, KERNEL, NETWORK = "browser", "kernel", "network"
+"""Who is asked: nobody but the page; the kernel, for mixtures and cuts; the network too."""
+
+TARGETS = {ALONE: (None, 16), KERNEL: (None, 100), NETWORK: (100, 150)}
+"""In milliseconds: median and 95 % quantile."""
+
+
+class Control(NamedTuple):
+    """One control of one explorer: `move` is JavaScript for the i-th move, `seen` selects what then looks different."""
+
+    explorer: str
+    name: str
+    asks: str
+    move: str
+    seen: str
+
+
+def drag(label: str, low: float, high: float, step: float) -> str:
+    """Move a slider through its range, a step further each time, as `input` events do it while it is held."""
+    return f"""const input = labelled({label!r}), n = Math.round({(high - low) / step});
+      input.value = {low} + {step} * ((i * 7 + 3) % n); input.dispatchEvent(new Event('input', {{bubbles: true}}));"""
+
+
+def choose(label: str, values: str = "[...input.options].map((o) => o.value)") -> str:
+    return f"""const input = labelled({label!r}), values = {values};
+      input.value = values[(values.indexOf(input.value) + 1) % values.length];
+      input.dispatchEvent(new Event('change', {{bubbles: true}}));"""
+
+
+def point(canvas: str, *events: str) -> str:
+    """Move to one place of a picture after another, and do there what else there is to do."""
+    return f"""const canvas = widget.querySelector({canvas!r}), at = canvas.getBoundingClientRect();
+      const where = {{bubbles: true, clientX: at.left + at.width * (0.5 + (i * 37 % 100)) / 100,
+        clientY: at.top + at.height * (0.5 + (i * 61 % 100)) / 100}};
+      for (const name of {["pointermove", *events]}) canvas.dispatchEvent(new PointerEvent(name, where));"""
+
+
+def press(selector: str) -> str:
+    return f"const all = [...widget.querySelectorAll({selector!r})]; all[(i + 1) % all.length].click();"
+
+
+CONTROLS = [
+    Control("microscope", "hover", ALONE, point(".plates canvas"), ".readout"),
+    Control("microscope", "mark what differs", ALONE, choose("mark what differs", "['all', 'none']"), ".plates canvas"),
+    Control("microscope", "rung", KERNEL, press(".ladder button"), ".plates canvas"),
+    Control("microscope", "unit by click", NETWORK, point(".chart canvas", "click"), ".plates canvas"),
+    Control("microscope", "layer", NETWORK, choose("layer of the neuron"), ".chart canvas"),
+    Control("microscope", "photo", NETWORK, choose("photo"), ".chart canvas"),
+]
+
+# What is put on a canvas is noted as it is drawn: to read it back would cost more than many a move.
+NOTE = """() => {
+  const pen = CanvasRenderingContext2D.prototype, put = pen.putImageData, stroke = pen.stroke;
+  pen.putImageData = function (image, ...where) {
+    const pixels = new Uint32Array(image.data.buffer);
+    let sum = 0;
+    for (let k = 0; k < pixels.length; k += 3) sum = (Math.imul(sum, 31) + pixels[k]) | 0;
+    this.canvas.drawn = sum;
+    return put.call(this, image, ...where);
+  };
+  pen.stroke = function (...path) {
+    this.canvas.drawn = (this.canvas.drawn | 0) + 1;
+    return stroke.apply(this, path);
+  };
+}"""
+DONE = "([box]) => document.querySelector(box)?.getAttribute('aria-busy') === 'false'"
+HARNESS = """async ([box, seen, code, moves, patience]) => {
+  const widget = document.querySelector(box);
+  const labelled = (text) => [...widget.querySelectorAll('label')].find((l) => l.innerText.trim().startsWith(text))
+    .querySelector('input, select');
+  const move = new Function('widget', 'labelled', 'i', code);
+  const look = () => [...widget.querySelectorAll(seen)].map((each) => each.drawn ?? each.textContent).join();
+  // After everything else that this frame has to do.
+  const frame = () => new Promise((go) => requestAnimationFrame(() => setTimeout(go)));
+  const idle = async () => { do await frame(); while (widget.getAttribute('aria-busy') === 'true'); };
+  const times = [];
+  for (let i = 0; i < moves; i++) {
+    await idle();
+    await new Promise((go) => setTimeout(go, 40 * Math.random()));
+    const before = look(), begin = performance.now();
+    move(widget, labelled, i);
+    while (look() === before && performance.now() - begin < patience) await frame();
+    const took = performance.now() - begin;
+    if (took < patience) times.push(took);
+  }
+  await idle();
+  return times;
+}"""
+
+BURST = """async ([box, seen, label, values, every]) => {
+  const widget = document.querySelector(box);
+  const named = [...widget.querySelectorAll('label')].find((l) => l.innerText.trim().startsWith(label));
+  const input = named.querySelector('input');
+  const pixels = () => [...widget.querySelectorAll(seen)].map((c) => c.toDataURL()).join();
+  const frame = () => new Promise((go) => requestAnimationFrame(() => setTimeout(go)));
+  for (const value of values) {
+    input.value = value;
+    input.dispatchEvent(new Event('input', {bubbles: true}));
+    await new Promise((go) => setTimeout(go, every));
+  }
+  input.dispatchEvent(new Event('change', {bubbles: true}));
+  const end = performance.now() - every;
+  let last = pixels(), changed = end, quiet = 0;
+  while (performance.now() - changed < 1000) {
+    await frame();
+    const now = pixels();
+    if (now !== last) [last, changed] = [now, performance.now()];
+  }
+  return changed - end;
+}"""
+
+
+def row(page: Notebook, control: Control) -> list[str]:
+    times = page.page.evaluate(HARNESS, [f".{control.explorer}", control.seen, control.move, MOVES, 3000])
+    if len(times) < MOVES / 2:
+        return [control.explorer, control.name, control.asks, str(len(times)), "", "", "", "nothing to see"]
+    median, late, slowest = np.quantile(times, [0.5, 0.95, 1])
+    most = TARGETS[control.asks]
+    passed = late <= most[1] and (most[0] is None or median <= most[0])
+    figures = [f"{median:.0f}", f"{late:.0f}", f"{slowest:.0f}"]
+    return [control.explorer, control.name, control.asks, str(len(times)), *figures, "PASS" if passed else "over"]
+
+
+def main() -> None:
+    if MISSING:
+        print(f"\nSKIPPED: latency needs {MISSING}")
+        return
+    rows = []
+    place = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    with place as folder, lab(Path(folder)) as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = Notebook(browser, address)
+        for explorer in dict.fromkeys(control.explorer for control in CONTROLS):
+            page.page.evaluate(NOTE) if not rows else None
+            page.run(f"it = di.explore.{explorer}()\nit")
+            page.until(DONE, f".{explorer}")
+            rows += [row(page, control) for control in CONTROLS if control.explorer == explorer]
+        page.check_quiet()
+        browser.close()
+    header = ["explorer", "control", "asks", "moves", "median (ms)", "95 %", "slowest", ""]
+    show(f"From the event to new pixels, {MOVES} moves each, JupyterLab and Chromium", header, rows)
+
+
+if __name__ == "__main__":
+    main()
