@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 from PIL import Image
 
 import deepinside_edu as di
+from deepinside_edu.graph_cut import RepeatedCut
 from deepinside_edu.localise import BLUR
 from deepinside_edu.seeds import Seeds
 from deepinside_edu.squeezenet import SqueezeNet
@@ -187,6 +189,28 @@ def summary(name: str, timed: dict[str, Paired]) -> list[list[str]]:
     ]
 
 
+def cuts_again() -> list[list[str]]:
+    """Two states in turn: hard seeds with and without a stroke of the brush; the mixtures of two quantiles."""
+    case = next(case for case in shipped() if case.name == PHOTO)
+    levels, saliency_of = np.asarray(case.picture), saliency(case, 10)
+    chosen, lower = (di.seeds(saliency_of, foreground=quantile, blur=BLUR) for quantile in (0.95, 0.94))
+    costs, other_costs = (di.colour_models(levels, each).costs(levels) for each in (chosen, lower))
+    y, x = np.ogrid[: levels.shape[0], : levels.shape[1]]
+    disc = np.hypot(y - levels.shape[0] // 2, x - levels.shape[1] // 2) <= 5
+    stroked = Seeds(chosen.foreground & ~disc, chosen.background | disc)
+
+    brushed, moved = RepeatedCut(levels, costs, seeds=chosen), RepeatedCut(levels, costs)
+    strokes, steps = cycle((stroked, chosen)), cycle((other_costs, costs))
+    stroke = in_turn(
+        lambda: brushed.again(seeds=next(strokes)), lambda: di.graph_cut(levels, costs, seeds=stroked), PAIRS
+    )
+    step = in_turn(lambda: moved.again(next(steps), seeds=None), lambda: di.graph_cut(levels, other_costs), PAIRS)
+    return [
+        ratio_row("a stroke, radius 5, added or undone", "cold cut", stroke, None),
+        ratio_row("foreground quantile 0.95 to 0.94 or back", "cold cut", step, None),
+    ]
+
+
 def masks() -> None:
     steps: dict[str, list[float]] = {"fit two mixtures": [], "costs of every pixel": [], "cut": []}
     soft: dict[str, Paired] = {}
@@ -235,6 +259,7 @@ def main() -> None:
     show("Maps: CPU time in one thread, pairs in turn", RATIO_HEADER, maps())
     show("Class models: CPU time in one thread, pairs in turn", RATIO_HEADER, ascents())
     masks()
+    show(f"Cut again after a change, {PHOTO} at 224×224", RATIO_HEADER, cuts_again())
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def graph_cut(
         neighbours: 8 or 4 a pixel.
 
     Returns:
-        The mask and its energy.
+        The mask and its energy; of several masks of least energy the one that lies within the others.
 
     Raises:
         ValueError: shapes that disagree, costs that are not finite, a negative smoothness, seeds that overlap.
@@ -72,10 +72,10 @@ def graph_cut(
 class RepeatedCut:
     """The cut of one picture, again and again: after a small change the search goes on from where it stopped.
 
-    The energy is that of `graph_cut`, and so is the mask, whatever was cut before. Two things see to that. The mask
-    is the one that lies within all others of least energy (a tie is no object), and there is only one such mask. And
-    pulls and links are rounded to multiples of one small unit, λ/2^46 or less; sums of those are exact in float64, so
-    no errors gather from cut to cut. Labellings count as equally good if less than the rounding parts them.
+    Mask and energy are those of `graph_cut` to the last bit, whatever was cut before. There is only one mask to find:
+    of all that have the least energy, the one that lies within the others (a tie is no object). And no errors gather
+    from cut to cut: costs and links are counted in whole units of λ/2^46 or less, and sums of whole numbers are exact.
+    So labellings tie if less than this rounding parts them: 10^−6 nats at 224×224 and the usual λ.
 
     Attributes:
         result: the mask and its energy now.
@@ -111,8 +111,9 @@ class RepeatedCut:
         ends = _neighbour_pairs(height, width, neighbours)
         share, exponent = math.frexp(smoothness)  # λ = share · 2^exponent, and share < 1
         self._exponent = 47 - exponent
-        weights = np.concatenate([each.ravel() for each in self._weights])[ends.order]
-        capacities = np.rint(math.ldexp(share, 47) * weights)
+        capacities = np.concatenate([each.ravel() for each in self._weights])[ends.order]
+        capacities *= math.ldexp(share, 47)
+        np.rint(capacities, out=capacities)
 
         self._graph = maxflow.Graph[float](height * width, len(capacities))
         self._nodes = self._graph.add_grid_nodes(shape)

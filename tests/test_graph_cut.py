@@ -1,6 +1,7 @@
 """The cut against brute force over every labelling, and its energy and weights against nested loops."""
 
 import itertools
+from importlib import import_module
 from math import exp, sqrt
 
 import numpy as np
@@ -14,7 +15,7 @@ from scipy import ndimage
 
 from deepinside_edu import graph_cut
 from deepinside_edu.colour_models import Costs
-from deepinside_edu.graph_cut import CONTRAST, SMOOTHNESS, contrast_weights, cut_energy
+from deepinside_edu.graph_cut import CONTRAST, SMOOTHNESS, Cut, RepeatedCut, contrast_weights, cut_energy
 from deepinside_edu.seeds import Seeds
 
 STEPS = {4: [(0, 1), (1, 0)], 8: [(0, 1), (1, 0), (1, 1), (1, -1)]}
@@ -373,3 +374,191 @@ def test_three_arrays_of_costs_are_refused() -> None:
     nothing = np.zeros((4, 5))
     with pytest.raises(ValueError, match="two arrays of costs"):
         graph_cut(np.zeros((4, 5, 3), np.uint8), (nothing, nothing, nothing))  # type: ignore[arg-type]
+
+
+# Again and again
+
+
+def assert_same(warm: Cut, cold: Cut) -> None:
+    assert np.array_equal(warm.mask, cold.mask)
+    assert warm.energy == cold.energy
+
+
+TWELVE_PIXELS = [(3, 4), (4, 3), (2, 5), (1, 9), (1, 1)]
+
+
+@st.composite
+def sequences(draw: st.DrawFn) -> tuple[np.ndarray, float, int, list[tuple[Costs | None, Seeds | None]]]:
+    """A picture of twelve pixels or fewer, and the costs and seeds of up to six cuts; none for costs as before."""
+    shape = draw(st.one_of(st.just((3, 3)), st.sampled_from(TWELVE_PIXELS)))
+    image = draw(hnp.arrays(np.uint8, (*shape, 3), elements=st.sampled_from([0, 128, 255])))
+    smoothness = draw(st.one_of(st.sampled_from([0.0, 1.0, 60.0]), st.floats(0, 100)))
+    whole, real = st.integers(-3, 3).map(float), st.floats(-30, 30)
+    some_costs = st.one_of(hnp.arrays(np.float64, shape, elements=of) for of in (whole, real))
+    all_costs = st.builds(Costs, some_costs, some_costs)
+    marks = hnp.arrays(np.int8, shape, elements=st.sampled_from([0, 0, 0, 1, 2]))
+    all_seeds = st.none() | marks.map(lambda m: Seeds(m == 1, m == 2))
+    first = draw(st.tuples(all_costs, all_seeds))
+    rest = draw(st.lists(st.tuples(st.none() | all_costs, all_seeds), min_size=1, max_size=5))
+    return image, smoothness, draw(st.sampled_from([4, 8])), [first, *rest]
+
+
+@settings(max_examples=150)
+@given(sequences())
+def test_every_cut_of_a_sequence_equals_brute_force_and_the_cold_cut(sequence: tuple) -> None:
+    image, smoothness, neighbours, changes = sequence
+    costs, seeds = changes[0]
+    repeated = RepeatedCut(image, costs, smoothness, seeds, neighbours)
+    cut = repeated.result
+    for i, (new_costs, seeds) in enumerate(changes):
+        if i > 0:
+            costs = new_costs or costs
+            cut = repeated.again(new_costs, seeds=seeds)
+        assert repeated.result is cut
+        masks, energies = all_energies(image, costs, smoothness, neighbours)
+        if seeds is not None:
+            assert cut.mask[seeds.foreground].all()
+            assert not cut.mask[seeds.background].any()
+            energies = energies[~(seeds.foreground & ~masks).any((1, 2)) & ~(seeds.background & masks).any((1, 2))]
+        assert cut.energy == pytest.approx(energies.min(), abs=1e-9)
+        assert slow_energy(image, costs, cut.mask, smoothness, neighbours) == pytest.approx(cut.energy, abs=1e-9)
+        assert_same(cut, graph_cut(image, costs, smoothness, seeds, neighbours))
+
+
+@settings(max_examples=100)
+@given(st.lists(hnp.arrays(np.int8, (3, 4), elements=st.integers(-3, 3)), min_size=2, max_size=6), st.integers(0, 3))
+def test_of_equally_good_masks_it_is_the_one_within_all_others(pulls: list[np.ndarray], smoothness: int) -> None:
+    """A flat picture and whole numbers: every energy is exact, and much is equal."""
+    image, nothing = np.zeros((3, 4, 3), np.uint8), np.zeros((3, 4))
+    repeated = RepeatedCut(image, Costs(nothing, nothing), smoothness, neighbours=4)
+    for pull in pulls:
+        costs = Costs(nothing, pull.astype(float))
+        masks, energies = all_energies(image, costs, smoothness, 4)
+        least = masks[energies == energies.min()].all(axis=0)
+        assert np.array_equal(repeated.again(costs, seeds=None).mask, least)
+        assert np.array_equal(graph_cut(image, costs, smoothness, neighbours=4).mask, least)
+
+
+FINE = st.integers(1, 2**44).map(lambda n: n / 2**40)
+
+
+@given(FINE, FINE)
+def test_a_tie_stays_one_whatever_seeds_come_and_go(first: float, second: float) -> None:
+    """Two pixels pull as hard as the third does against them, and none can pay for a border: no rounding may tip it."""
+    image = np.zeros((1, 3, 3), np.uint8)
+    costs = Costs(np.array([[0, 0, first + second]]), np.array([[first, second, 0]]))
+    repeated = RepeatedCut(image, costs, smoothness=99)
+    for marks in itertools.product([0, 1, 2], repeat=3):
+        seeds = Seeds(np.array([marks]) == 1, np.array([marks]) == 2)
+        assert_same(repeated.again(seeds=seeds), graph_cut(image, costs, 99, seeds))
+        assert not repeated.again(seeds=None).mask.any()
+
+
+def stroke(rng: np.random.Generator, seeds: Seeds) -> Seeds:
+    """One disc of a brush: of foreground, of background, or an eraser."""
+    height, width = seeds.foreground.shape
+    y, x = np.ogrid[:height, :width]
+    disc = (y - rng.integers(height)) ** 2 + (x - rng.integers(width)) ** 2 <= rng.integers(1, 10)
+    kind = rng.integers(3)
+    return Seeds((seeds.foreground & ~disc) | (disc & (kind == 0)), (seeds.background & ~disc) | (disc & (kind == 1)))
+
+
+@pytest.mark.parametrize("fresh_trees", [1000, 3])
+def test_five_hundred_changes_gather_no_error(fresh_trees: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Costs of many sizes among them: what a large one rounds away must not be missing from a small one later."""
+    monkeypatch.setattr(import_module("deepinside_edu.graph_cut"), "FRESH_TREES", fresh_trees)
+    image, costs = large_problem(7, 20, 24)
+    rng = np.random.default_rng(7)
+    seeds = Seeds(np.zeros((20, 24), bool), np.zeros((20, 24), bool))
+    repeated = RepeatedCut(image, costs, seeds=seeds)
+    for i in range(500):
+        if i % 5 == 4:
+            scale = 10.0 ** rng.integers(-6, 7)
+            costs = Costs(*(scale * ndimage.gaussian_filter(rng.normal(size=(2, 20, 24)), (0, 1, 1))))
+        seeds = stroke(rng, seeds)
+        warm = repeated.again(costs if i % 5 == 4 else None, seeds=seeds)
+        assert_same(warm, graph_cut(image, costs, seeds=seeds))
+
+
+def test_without_the_seeds_again_the_cut_is_the_one_before() -> None:
+    image, costs = large_problem(8)
+    repeated = RepeatedCut(image, costs)
+    first = repeated.result
+    marks = np.random.default_rng(8).choice([0, 1, 2], image.shape[:2], p=[0.9, 0.05, 0.05])
+    assert repeated.again(seeds=Seeds(marks == 1, marks == 2)).energy > first.energy
+    assert_same(repeated.again(seeds=None), first)
+    assert_same(repeated.again(seeds=None), first)  # nothing changes at all
+
+
+def test_seeds_must_be_named_each_time() -> None:
+    image, costs = large_problem(9)
+    with pytest.raises(TypeError, match="seeds"):
+        RepeatedCut(image, costs).again(costs)  # type: ignore[call-arg]
+
+
+def test_costs_that_the_caller_writes_into_afterwards_are_kept_as_they_were() -> None:
+    image, costs = large_problem(10)
+    repeated = RepeatedCut(image, costs)
+    expected = repeated.result
+    again = Costs(costs.foreground.copy(), costs.background.copy())
+    costs.foreground[:] = 1e3
+    assert_same(repeated.again(seeds=None), expected)
+    repeated.again(again, seeds=None)
+    again.background[:] = 1e3
+    assert_same(repeated.again(seeds=None), expected)
+
+
+REFUSED = [
+    ({"costs": Costs(np.zeros((5, 4)), np.zeros((4, 5)))}, r"foreground costs \(4, 5\).*\(5, 4\)"),
+    ({"costs": Costs(np.full((4, 5), np.nan), np.zeros((4, 5)))}, "foreground costs are not finite"),
+    ({"costs": (NOTHING, NOTHING, NOTHING)}, "two arrays of costs"),
+    ({"seeds": Seeds(NOTHING.T, NOTHING)}, r"seeds \(4, 5\).*\(5, 4\)"),
+    ({"seeds": (np.zeros((4, 5)), np.ones((4, 5)))}, "boolean seeds"),
+    ({"seeds": Seeds(SOMETHING, SOMETHING)}, "seed of both sides"),
+    ({"costs": Costs(np.ones((4, 5)), np.zeros((4, 5))), "seeds": Seeds(SOMETHING, SOMETHING)}, "seed of both sides"),
+]
+
+
+@pytest.mark.parametrize(("change", "complaint"), REFUSED)
+def test_after_a_refused_change_the_cut_before_goes_on(change: dict[str, object], complaint: str) -> None:
+    rng = np.random.default_rng(11)
+    image, costs = rng.integers(0, 256, (4, 5, 3), dtype=np.uint8), Costs(*rng.normal(size=(2, 4, 5)))
+    repeated = RepeatedCut(image, costs, 1.0, Seeds(SOMETHING, NOTHING))
+    before = repeated.result
+    with pytest.raises(ValueError, match=complaint):
+        repeated.again(**{"seeds": None} | change)
+    assert repeated.result is before
+    assert_same(before, graph_cut(image, costs, 1.0, Seeds(SOMETHING, NOTHING)))
+    assert_same(
+        repeated.again(seeds=Seeds(NOTHING, SOMETHING)), graph_cut(image, costs, 1.0, Seeds(NOTHING, SOMETHING))
+    )
+
+
+def test_wrong_input_for_the_first_cut_is_refused() -> None:
+    for change, complaint in (*REFUSED, ({"smoothness": -1.0}, "smoothness of 0"), ({"neighbours": 6}, "4 or 8")):
+        with pytest.raises(ValueError, match=complaint):
+            RepeatedCut(**ordinary() | change)
+
+
+@pytest.mark.parametrize("smoothness", [0.0, 5e-324, 1e-300, 1e-20, 1e6])
+def test_numbers_as_small_and_as_large_as_they_come(smoothness: float) -> None:
+    """Where the links are nothing beside the costs every pixel decides alone, and where they are all, none does."""
+    rng = np.random.default_rng(12)
+    image = np.full((6, 7, 3), 80, np.uint8)
+    foreground, background = rng.normal(size=(2, 6, 7))
+    repeated = RepeatedCut(image, Costs(foreground, background), smoothness)
+    for scale in (1, 1e-4 if smoothness > 1 else 1e-15, 1e290):
+        costs = Costs(scale * foreground, scale * background)
+        alone = foreground < background
+        expected = alone if scale > 1e3 * smoothness else np.full((6, 7), foreground.sum() < background.sum())
+        assert np.array_equal(graph_cut(image, costs, smoothness).mask, expected)
+        assert np.array_equal(repeated.again(costs, seeds=None).mask, expected)
+        assert np.array_equal(repeated.again(seeds=Seeds(~alone, alone)).mask, ~alone)
+
+
+def test_the_difference_of_two_costs_may_overflow() -> None:
+    """A cost that stands for "never", about as large as float64 goes; the second pixel has no opinion."""
+    for never in (1.5e308, -1.5e308):
+        cut = graph_cut(np.zeros((1, 2, 3), np.uint8), Costs(np.array([[never, 0]]), np.array([[-never, 0]])))
+        assert cut.mask.tolist() == [[never < 0, never < 0]]
+        assert cut.energy == -1.5e308
