@@ -1,7 +1,9 @@
-"""The saliency explorer by its traits and its controls, without a browser."""
+"""The saliency explorer by its traits and by what a browser sends, without a browser; its thread is held by a gate."""
 
 import base64
 import io
+import sys
+import threading
 
 import numpy as np
 import pytest
@@ -12,7 +14,9 @@ from PIL import Image
 import deepinside_edu as di
 from deepinside_edu.explorers.saliency import SaliencyExplorer
 
-SIDE = 24
+SIDE, PATIENCE = 24, 30
+MODULE = sys.modules[SaliencyExplorer.__module__]  # its name in the package is the function
+LABELS = ("red thing", "blue thing", "green thing", "dead thing")
 
 
 class TwoColours(torch.nn.Module):
@@ -24,210 +28,404 @@ class TwoColours(torch.nn.Module):
 
 
 @pytest.fixture
-def classifier():
-    labels = ("red thing", "blue thing", "green thing", "dead thing")
-    return di.Classifier(TwoColours().eval(), labels, size=(SIDE, SIDE))
+def tiny():
+    return di.Classifier(TwoColours().eval(), LABELS, size=(SIDE, SIDE))
+
+
+class Noted(SaliencyExplorer):
+    """Notes what is sent to the browser."""
+
+    def __init__(self, *args, **options):
+        self.told = []
+        super().__init__(*args, **options)
+
+    def send(self, content, buffers=None):
+        self.told.append((content, buffers))
+
+    def kinds(self):
+        assert self.wait(PATIENCE)
+        return [content["kind"] for content, _ in self.told]
+
+    def last(self, kind):
+        assert self.wait(PATIENCE)
+        return next(message for message in reversed(self.told) if message[0]["kind"] == kind)
+
+    def ask(self, do, *buffers, **content):
+        """As a browser sends it."""
+        self._handle_custom_msg({"do": do, **content}, list(buffers))
 
 
 @pytest.fixture
-def explorer(classifier):
-    return di.explore.saliency(classifier=classifier)
+def explorer(tiny):
+    made = Noted(classifier=tiny)
+    assert made.wait(PATIENCE)
+    yield made
+    made.close()
+    assert made.wait(PATIENCE)
 
 
-def colours_of(view):
-    return np.asarray(Image.open(io.BytesIO(view.value)))
+class Held:
+    """Lets one computation after another through, and notes what was wanted."""
+
+    def __init__(self, function):
+        self.function, self.here, self.leave, self.wanted = function, threading.Semaphore(0), threading.Semaphore(0), []
+
+    def __call__(self, classifier, image, class_index, *crops):
+        self.wanted.append(class_index)
+        self.here.release()
+        assert self.leave.acquire(timeout=PATIENCE)
+        return self.function(classifier, image, class_index, *crops)
+
+    def wait(self):
+        assert self.here.acquire(timeout=PATIENCE)
 
 
-def test_it_begins_with_the_first_class_of_the_first_photo(explorer):
+@pytest.fixture
+def hold(monkeypatch):
+    gates = []
+
+    def hold(name):
+        gates.append(Held(getattr(MODULE, name)))
+        monkeypatch.setattr(MODULE, name, gates[-1])
+        return gates[-1]
+
+    yield hold
+    for gate in gates:
+        gate.leave.release(1000)
+
+
+def png(colour, size=(40, 30)):
+    buffer = io.BytesIO()
+    Image.new("RGB", size, colour).save(buffer, "png")
+    return memoryview(buffer.getvalue())
+
+
+def test_it_begins_with_the_first_class_of_the_first_photo(tiny):
+    explorer = di.explore.saliency(classifier=tiny)
     assert isinstance(explorer, SaliencyExplorer)
-    assert explorer.image_name == "red_panda"
-    assert explorer.class_index == explorer.listed.value == explorer.result.prediction.class_index
-    assert explorer.result.prediction == explorer.classifier.top(di.photo("red_panda"), 1)[0]
-    assert len(explorer.listed.options) == 4
-    assert explorer.message.value == ""
-    assert all(colours_of(view).shape[1] == 448 for view in explorer.views)
+    assert (explorer.photo, explorer.crops, explorer.strength, explorer.message) == ("red_panda", 1, 0.6, "")
+    first = tiny.top(di.photo("red_panda"), 1)[0]
+    assert explorer.result.prediction == first
+    assert explorer.class_index == first.class_index
+    assert repr(explorer) == f"SaliencyExplorer('red_panda', {first.label!r}, crops=1)"
+    explorer.close()
+
+
+def test_a_shipped_photo_is_named(tiny):
+    explorer = di.explore.saliency(di.photo("panda"), tiny)
+    assert explorer.photo == "panda"
+    assert repr(explorer).startswith("SaliencyExplorer('panda', '")
+    explorer.close()
 
 
 def test_result_holds_class_map_and_w(explorer):
     explorer.class_index = 0
     w = torch.tensor([1.0, -2.0, 0.0]).view(1, 3, 1, 1).expand(1, 3, SIDE, SIDE) / SIDE**2
-    assert torch.allclose(explorer.result.w, w)
-    assert np.allclose(explorer.result.saliency, 2 / SIDE**2)
-    assert explorer.result.prediction.label == "red thing"
-    assert explorer.result.crops == 1
-    assert repr(explorer.result) == "SaliencyResult('red thing', crops=1, map (24, 24))"
+    result = explorer.result
+    assert torch.allclose(result.w, w)
+    assert np.allclose(result.saliency, 2 / SIDE**2)
+    assert (result.prediction.label, result.crops) == ("red thing", 1)
+    assert repr(result) == "SaliencyResult('red thing', crops=1, map (24, 24))"
 
 
-def test_ten_crops_are_the_package_s_ten_crops():
-    classifier = di.load_classifier()
-    explorer = di.explore.saliency(di.photo("hens"), classifier)
+def test_one_and_ten_crops_are_the_package_s(classifier):
+    explorer = Noted(di.photo("hens"), classifier)
     one = explorer.result
+    assert np.array_equal(one.saliency, di.saliency_map(classifier, di.photo("hens"), 8))
+    explorer.set_state({"crops": 10})
+    ten = explorer.result
+    assert (ten.crops, explorer.last("map")[0]["crops"]) == (10, 10)
+    assert repr(explorer) == "SaliencyExplorer('hens', 'hen', crops=10)"
+    assert np.array_equal(ten.saliency, di.saliency_map(classifier, di.photo("hens"), 8, crops=10))
+    assert torch.equal(ten.w, one.w)
+    assert explorer.last("map")[1][0] == ten.saliency.tobytes()
+    explorer.crops = 1
+    assert np.array_equal(explorer.result.saliency, one.saliency)
+    explorer.close()
+
+
+def test_photo_m_and_w_are_sent_as_they_are(classifier):
+    explorer = Noted(di.photo("hens"), classifier)
+    result = explorer.result
+    content, (m, w) = explorer.last("map")
+    assert m == result.saliency.tobytes()
+    assert w == result.w.contiguous().numpy().tobytes()
+    assert np.array_equal(np.frombuffer(w, np.float32).reshape(3, 224, 224), result.w[0].numpy())
+    assert content == {
+        "kind": "map", "size": [224, 224], "crops": 1, "prediction": result.prediction._asdict(),
+        "brightest": float(np.quantile(result.saliency, di.figures.PEAK)),
+    }  # fmt: skip
+    (levels,) = explorer.last("photo")[1]
+    assert levels == np.asarray(classifier.picture(classifier.prepare(di.photo("hens")))).tobytes()
+    explorer.close()
+
+
+def test_the_photo_is_sent_once_and_before_its_map(explorer):
+    explorer.class_index = 1
+    explorer.result  # noqa: B018 - waits
     explorer.crops = 10
-    assert explorer.result.crops == explorer.crops_choice.value == 10
-    assert np.array_equal(explorer.result.saliency, di.saliency_map(classifier, di.photo("hens"), 8, crops=10))
-    assert torch.equal(explorer.result.w, one.w)
-    explorer.crops_choice.value = 1
-    assert explorer.crops == 1
-    assert np.allclose(explorer.result.saliency, one.saliency)
+    assert explorer.kinds().count("photo") == 1
+    explorer.photo = "duck"
+    assert explorer.kinds().count("photo") == 2
+    assert [kind for kind in explorer.kinds() if kind != "state"][-3:] == ["classes", "photo", "map"]
 
 
-def test_a_class_is_chosen_from_the_list_as_a_browser_does_it(explorer):
-    position = [index for _, index in explorer.listed.options].index(1)
-    explorer.listed.set_state({"index": position})
-    assert explorer.class_index == 1
-    assert explorer.result.prediction.label == "blue thing"
-    assert "blue thing: score" in explorer.caption.value
+def test_a_network_of_another_shape_and_precision():
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 2)).double().eval()
+    explorer = Noted(np.zeros((6, 8), np.uint8), di.Classifier(network, ("a", "b"), (), (6, 8), (0.5,), (0.5,)))
+    content, (m, w) = explorer.last("map")
+    assert (content["size"], len(m), len(w)) == ([8, 6], 4 * 48, 4 * 48)
+    assert len(explorer.last("photo")[1][0]) == 3 * 48
+    assert (explorer.result.saliency.dtype, explorer.result.w.dtype) == (np.float32, torch.float64)
+    assert explorer.still().size == (3 * 8 + 8, 6)
+    explorer.close()
 
 
-def test_a_class_is_searched(explorer):
-    explorer.search.set_state({"value": "GREEN"})
-    assert explorer.class_index == explorer.listed.value == 2
-    assert explorer.search.value == ""
+def test_a_class_is_clicked(explorer):
+    explorer.set_state({"class_index": 1})
+    prediction = explorer.result.prediction
+    assert (explorer.class_index, prediction.label) == (1, "blue thing")
+    assert prediction in explorer.classifier.top(di.photo("red_panda"), 4)
+    assert explorer.last("map")[0]["prediction"] == prediction._asdict()
 
 
-def test_a_class_beyond_the_list_is_added_to_it_and_can_be_searched_twice():
-    explorer = di.explore.saliency(di.photo("hens"))
-    for _ in range(2):
-        explorer.search.value = "golf ball"
-        assert explorer.result.prediction.label == "golf ball"
-        assert len(explorer.listed.options) == 11
-        explorer.listed.value = explorer.listed.options[0][1]
-        assert explorer.result.prediction.label == "hen"
-        assert len(explorer.listed.options) == 10
+@pytest.mark.parametrize("text", ["GREEN", "2", " green thing "])
+def test_a_class_is_searched(explorer, text):
+    for _ in range(2):  # the same text can be searched again
+        explorer.ask("find", text=text)
+        assert (explorer.class_index, explorer.result.prediction.label, explorer.message) == (2, "green thing", "")
 
 
-def test_a_failed_search_is_said_and_the_last_class_stays(explorer):
+@pytest.mark.parametrize(("text", "words"), [("yellow thing", "no class is called"), ("thing", "fits 4 classes")])
+def test_a_failed_search_is_said_and_the_last_class_stays(explorer, text, words):
     before = explorer.result
-    explorer.search.value = "<i>yellow</i> thing"
-    assert "no class is called" in explorer.message.value
-    assert "The last class stays" in explorer.message.value
-    assert "<i>" not in explorer.message.value
+    explorer.ask("find", text=text)
+    assert words in explorer.message
+    assert "The last setting stays." in explorer.last("state")[0]["message"]
     assert explorer.result is before
-    explorer.search.value = "thing"
-    assert "fits 4 classes" in explorer.message.value
     explorer.class_index = (before.prediction.class_index + 1) % 4
-    assert explorer.message.value == explorer.search.value == ""
+    assert (explorer.wait(PATIENCE), "fits" in explorer.message, "called" in explorer.message) == (True, False, False)
 
 
 @pytest.mark.parametrize(
-    ("trait", "value"), [("class_index", 4), ("class_index", "red"), ("crops", 5), ("strength", 1.5)]
+    ("trait", "value"),
+    [("class_index", 4), ("class_index", "thing"), ("crops", 5), ("crops", "10"), ("strength", 1.5), ("photo", "ape")],
 )
 def test_a_wrong_value_is_refused_and_changes_nothing(explorer, trait, value):
     before = explorer.result, getattr(explorer, trait)
     with pytest.raises(traitlets.TraitError):
         setattr(explorer, trait, value)
+    explorer.set_state({trait: value})
+    assert "The last setting stays." in explorer.message
     assert (explorer.result, getattr(explorer, trait)) == before
 
 
-def test_the_strength_moves_the_overlay_alone(explorer):
-    before = [view.value for view in explorer.views]
-    result = explorer.result
-    explorer.strength_slider.set_state({"value": 0.0})
-    assert explorer.strength == 0
-    assert [view.value == old for view, old in zip(explorer.views, before, strict=True)] == [True, True, False]
-    assert explorer.result is result
-    grey = colours_of(explorer.views[2])
-    assert (grey[..., 0] == grey[..., 2]).all()
-    explorer.strength = 1.0
-    assert explorer.strength_slider.value == 1
-    assert np.array_equal(colours_of(explorer.views[2]), colours_of(explorer.views[1]))
+def test_the_strength_asks_for_nothing_and_is_of_the_still_picture(explorer):
+    result, before = explorer.result, list(explorer.told)
+    for strength in (0.0, 1.0):
+        explorer.set_state({"strength": strength})
+        assert (explorer.wait(PATIENCE), explorer.result) == (True, result)
+        overlay = np.asarray(explorer.still())[:, -SIDE:]
+        assert np.array_equal(overlay, di.figures.overlay(explorer._picture, result.saliency, strength))
+    assert explorer.told == before
 
 
 def test_another_photo_begins_with_its_own_first_class(explorer):
     explorer.class_index = 3
-    explorer.chooser.shipped.value = "hens"
-    assert explorer.image_name == "hens"
-    assert explorer.result.prediction == explorer.classifier.top(di.photo("hens"), 1)[0]
-
-
-def test_a_shipped_photo_is_named_and_chosen(classifier):
-    explorer = di.explore.saliency(di.photo("panda"), classifier)
-    assert explorer.image_name == explorer.chooser.shipped.value == "panda"
-    assert repr(explorer).startswith("SaliencyExplorer('panda', '")
+    explorer.result  # noqa: B018 - waits
+    explorer.set_state({"photo": "hens"})
+    first = explorer.classifier.top(di.photo("hens"), 1)[0]
+    assert explorer.result.prediction == first
+    assert explorer.class_index == first.class_index
+    seen = explorer.classifier.picture(explorer.classifier.prepare(di.photo("hens")))
+    assert np.array_equal(np.asarray(explorer.still())[:, :SIDE], seen)
 
 
 def test_a_score_held_at_zero_is_explained(explorer):
-    explorer.search.value = "dead"
-    assert not explorer.result.saliency.any()
-    assert "all zeros" in explorer.message.value
-    explorer.search.value = "dead"
-    assert "all zeros" in explorer.message.value
+    for crops in (1, 10):
+        explorer.crops = crops
+        explorer.ask("find", text="dead")
+        assert not explorer.result.saliency.any()
+        assert explorer.message == MODULE.ZEROS
+        assert explorer.last("map")[0]["brightest"] == 1
+        explorer.class_index = 0
+        assert (explorer.wait(PATIENCE), explorer.message) == (True, "")
+
+
+def test_a_map_with_fewer_bright_pixels_than_the_quantile_is_drawn_to_its_largest(explorer, monkeypatch):
+    one_pixel = torch.zeros(1, SIDE, SIDE)
+    one_pixel[0, 2, 3] = 5
+    monkeypatch.setattr(MODULE, "max_abs", lambda w: one_pixel)
+    explorer.class_index = 2
+    assert explorer.last("map")[0]["brightest"] == 5
+
+
+def test_a_map_that_is_not_finite_is_said_and_the_last_one_stays(explorer, monkeypatch):
+    before, maps = explorer.result, explorer.kinds().count("map")
+    monkeypatch.setattr(MODULE, "max_abs", lambda w: torch.full((1, SIDE, SIDE), torch.nan))
+    explorer.class_index = 2
+    assert explorer.result is before
+    assert "NaN" in explorer.message
+    assert "The last result stays." in explorer.message
+    assert explorer.kinds().count("map") == maps
+
+
+def test_what_fails_is_said_and_the_last_result_stays(explorer):
     explorer.class_index = 0
-    assert explorer.message.value == ""
+    before = explorer.result
+    sent = [explorer.last(kind) for kind in ("photo", "map")]
+    explorer.classifier.network.train()
+    for change in ({"class_index": 2}, {"crops": 10}, {"photo": "hens"}):
+        explorer.set_state(change)
+        assert explorer.result is before
+        assert explorer.message.count("training mode") == 1
+        assert "The last result stays." in explorer.message
+        assert all(one is other for one, other in zip(sent, map(explorer.last, ("photo", "map")), strict=True))
+    explorer.classifier.network.eval()
+    explorer.photo = "duck"
+    assert explorer.result.prediction == explorer.classifier.top(di.photo("duck"), 1)[0]
+    assert (explorer.message, explorer.result.crops) == ("", 10)
 
 
-def upload(explorer, content):
-    file = {"name": "mine", "type": "", "size": len(content), "last_modified": 0, "content": memoryview(content)}
-    explorer.chooser.upload.set_state({"value": [file]})
+def test_the_latest_class_wins_and_those_between_are_never_computed(explorer, hold):
+    held = hold("linearise")
+    explorer.class_index = 1
+    held.wait()  # the thread is at work on it
+    for class_index in (2, 0, 1, 2, 3):
+        explorer.set_state({"class_index": class_index})
+    assert explorer.told[-1][0]["busy"]
+    held.leave.release(2)
+    assert explorer.result.prediction.class_index == 3
+    assert held.wanted == [1, 3]
+    assert explorer.class_index == 3
+
+
+@pytest.mark.parametrize("browser", [False, True])
+def test_no_setting_is_lost_while_the_thread_settles_an_older_wish(explorer, browser):
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)  # so that the two threads meet everywhere
+    try:
+        for k in range(24):
+            wanted = {"crops": 10 - 9 * (k % 2), "photo": ("duck", "hens")[k // 2 % 2], "class_index": k % 4}
+            for name, value in wanted.items():
+                explorer.set_state({name: value}) if browser else setattr(explorer, name, value)
+            assert (explorer.result.prediction.class_index, explorer.result.crops) == (k % 4, wanted["crops"])
+            assert {name: getattr(explorer, name) for name in wanted} == wanted
+            assert explorer._source.image == di.photo(wanted["photo"])
+    finally:
+        sys.setswitchinterval(before)
+
+
+def test_ten_crops_that_nobody_waits_for_are_never_begun(explorer, hold):
+    held, tens = hold("linearise"), hold("saliency_map")
+    tens.leave.release(1)
+    explorer.set_state({"class_index": 0, "crops": 10})
+    held.wait()
+    explorer.set_state({"class_index": 1})
+    held.leave.release(2)
+    assert (explorer.result.prediction.class_index, explorer.result.crops) == (1, 10)
+    assert tens.wanted == [1]
+
+
+def test_close_ends_the_thread(tiny, hold):
+    explorer = Noted(classifier=tiny)
+    held = hold("linearise")
+    explorer.class_index = 2
+    held.wait()
+    thread = explorer._thread
+    explorer.close()
+    held.leave.release()
+    assert explorer.wait(PATIENCE)
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+def test_a_page_that_is_opened_later_gets_everything_the_photo_before_its_map(explorer):
+    explorer.photo = "duck"
+    assert explorer.wait(PATIENCE)
+    explorer.told.clear()
+    explorer.ask("hello")
+    kinds = explorer.kinds()
+    assert set(kinds) == {"classes", "photo", "map", "state"}
+    assert kinds.index("photo") < kinds.index("map")
 
 
 def test_an_upload_that_is_no_picture_is_said_and_the_last_photo_stays(explorer):
     before = explorer.result
-    upload(explorer, b"a letter, not a picture")
-    assert "not a picture" in explorer.chooser.message.value
+    explorer.ask("upload", memoryview(b"a letter, not a picture"))
+    assert "not a picture" in explorer.message
+    assert "The last photo stays." in explorer.message
     assert explorer.result is before
-    assert explorer.image_name == "red_panda"
+    assert (explorer.photo, "your photo" in explorer.photos) == ("red_panda", False)
 
 
 def test_an_uploaded_photo_is_shown_and_never_stored(explorer):
-    assert "image/png" in explorer._repr_mimebundle_()
-    buffer = io.BytesIO()
-    Image.new("RGB", (40, 30), "blue").save(buffer, "png")
-    upload(explorer, buffer.getvalue())
-    assert explorer.image_name == "your photo"
-    assert explorer.result.prediction.label == "blue thing"
-    assert "image/png" not in explorer._repr_mimebundle_()
-    explorer.chooser.shipped.value = "hens"
-    assert "image/png" in explorer._repr_mimebundle_()
+    assert "image/png" in explorer._repr_mimebundle_()[0]
+    for colour, label in (("blue", "blue thing"), ("red", "red thing")):  # the second in the place of the first
+        explorer.ask("upload", png(colour))
+        assert (explorer.photo, explorer.result.prediction.label, explorer.message) == ("your photo", label, "")
+        assert explorer.last("photo")[1][0] == SIDE**2 * Image.new("RGB", (1, 1), colour).tobytes()
+    assert "image/png" not in explorer._repr_mimebundle_()[0]
+    explorer.photo = "hens"
+    assert "image/png" in explorer._repr_mimebundle_()[0]
 
 
-def test_a_step_that_fails_is_said_and_the_last_state_stays(explorer):
-    explorer.class_index = 0
-    before, pictures = explorer.result, [view.value for view in explorer.views]
-    explorer.classifier.network.train()
-    for change in (
-        lambda: setattr(explorer, "class_index", 2),
-        lambda: setattr(explorer, "crops", 10),
-        lambda: explorer.chooser.shipped.set_trait("value", "hens"),
-    ):
-        change()
-        assert "training mode" in explorer.message.value
-        assert "The last map stays" in explorer.message.value
-        assert explorer.result is before
-        assert (explorer.class_index, explorer.crops, explorer.image_name) == (0, 1, "red_panda")
-        assert (explorer.listed.value, explorer.crops_choice.value) == (0, 1)
-        assert [view.value for view in explorer.views] == pictures
-    explorer.classifier.network.eval()
-    explorer.class_index = 2
-    assert explorer.message.value == ""
-    assert explorer.result.prediction.class_index == 2
+def test_any_image_and_a_prepared_tensor_are_shown(explorer):
+    explorer.show(di.photo("duck"))
+    assert (explorer.photo, explorer.result.prediction) == ("duck", explorer.classifier.top(di.photo("duck"), 1)[0])
+    x = torch.zeros(1, 3, SIDE, SIDE)
+    explorer.show(x)
+    assert explorer.photo == "your photo"
+    assert explorer.result.prediction == explorer.classifier.top(x, 1)[0]
 
 
-def test_two_side_by_side_do_not_disturb_each_other(classifier):
-    one, other = di.explore.saliency(classifier=classifier), di.explore.saliency(di.photo("hens"), classifier)
-    before = other.result, [view.value for view in other.views]
-    one.chooser.shipped.value = "koala"
-    one.search.value = "green"
-    one.crops, one.strength = 10, 0.1
-    assert (other.result, [view.value for view in other.views]) == before
-    assert (other.image_name, other.crops, other.strength) == ("hens", 1, 0.6)
+def test_two_side_by_side_do_not_disturb_each_other(explorer, tiny):
+    other = Noted(di.photo("hens"), tiny)
+    result, told = other.result, list(other.told)
+    explorer.photo = "koala"
+    explorer.ask("find", text="green")
+    explorer.crops, explorer.strength = 10, 0.1
+    assert explorer.result.crops == 10
+    assert (other.result, other.told) == (result, told)
+    assert (other.photo, other.crops, other.strength) == ("hens", 1, 0.6)
+    assert other.class_index == result.prediction.class_index
+    other.close()
 
 
 def test_the_still_picture_shows_photo_map_and_overlay(explorer):
-    bundle = explorer._repr_mimebundle_()
+    bundle = explorer._repr_mimebundle_()[0]
     assert bundle["text/plain"] == repr(explorer)
     still = Image.open(io.BytesIO(base64.b64decode(bundle["image/png"])))
-    assert still.width > 3 * still.height > 300
+    assert still.size == (3 * SIDE + 8, SIDE)
+    pixels = np.asarray(explorer.still())
+    m = explorer.result.saliency
+    photo = explorer.classifier.picture(explorer.classifier.prepare(di.photo("red_panda")))
+    for k, picture in enumerate((photo, di.figures.heat_map(m), di.figures.overlay(photo, m, 0.6))):
+        assert np.array_equal(pixels[:, k * (SIDE + 4) :][:, :SIDE], np.asarray(picture))
 
 
-def test_what_cannot_be_shown_at_all_is_an_error_of_the_call(classifier):
+def test_what_cannot_be_shown_at_all_is_an_error_of_the_call(tiny):
     with pytest.raises(TypeError, match="expected a Classifier"):
-        di.explore.saliency(classifier=classifier.network)
+        di.explore.saliency(classifier=tiny.network)
     with pytest.raises(ValueError, match="not a picture"):
-        di.explore.saliency(b"a letter", classifier)
+        di.explore.saliency(b"a letter", tiny)
+    tiny.network.train()
+    with pytest.raises(ValueError, match="training mode"):
+        di.explore.saliency(classifier=tiny)
 
 
-def test_every_control_has_a_label_and_heavy_ones_wait_for_the_end(explorer):
-    controls = (explorer.listed, explorer.search, explorer.crops_choice, explorer.strength_slider)
-    assert all(control.description for control in controls)
-    assert explorer.search.continuous_update is False
+def test_a_network_whose_scores_have_no_gradient_is_an_error_of_the_call():
+    class Detached(TwoColours):
+        def forward(self, x):
+            return super().forward(x.detach())
+
+    with pytest.raises(ValueError, match="no gradient"):
+        di.explore.saliency(classifier=di.Classifier(Detached().eval(), LABELS, size=(SIDE, SIDE)))
+
+
+def test_nothing_is_loaded_from_another_host():
+    for part in (SaliencyExplorer._esm, SaliencyExplorer._css):
+        text = str(part)
+        assert len(text) > 500
+        assert "http" not in text
+        assert "import " not in text

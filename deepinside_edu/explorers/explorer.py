@@ -176,7 +176,8 @@ class Explorer(anywidget.AnyWidget):
     def set_state(self, sync_data: dict[str, Any]) -> None:
         """Take what the browser sends; what is refused is said in the widget, and its controls go back."""
         try:
-            super().set_state(sync_data)
+            with self._changed:  # as one: the thread does not settle a value between its setting and its being heard of
+                super().set_state(sync_data)
         except traitlets.TraitError as error:
             self._say("setting", f"{error} The last setting stays.")
             self.send_state([name for name in sync_data if self.has_trait(name)])
@@ -189,10 +190,11 @@ class Explorer(anywidget.AnyWidget):
 
     @traitlets.observe("photo")
     def _on_photo(self, _: object = None) -> None:
-        if not self._quiet:
-            self._source = self._own if self.photo == YOURS else Source(images.photo(self.photo))
-            self._on_new_photo()
-            self._ask()
+        with self._changed:
+            if not self._quiet:
+                self._source = self._own if self.photo == YOURS else Source(images.photo(self.photo))
+                self._on_new_photo()
+                self._ask()
 
     # --- the work -----------------------------------------------------------------------------------------------------
 
@@ -202,7 +204,8 @@ class Explorer(anywidget.AnyWidget):
             if self._quiet:
                 return
             self._said.pop("setting", None)
-            self._wanted = self._wish()
+            wish = self._wish()
+            self._wanted = self._wanted if wish == self._wanted else wish  # what is being worked on goes on
             self._tell("state", busy=True, message=self.message)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name=type(self).__name__, daemon=True)
@@ -290,6 +293,7 @@ class Explorer(anywidget.AnyWidget):
                 self.show(bytes(buffers[0]))
             else:
                 self._do(asked, content, buffers)
+                self._ask()  # the page waits for an answer, even if nothing has changed
         except (ValueError, TypeError, OSError, traitlets.TraitError) as error:
             self._say("setting", f"{error} The last {'photo' if asked == 'upload' else 'setting'} stays.")
 
@@ -313,7 +317,7 @@ class ClassExplorer(Explorer):
     Its wish begins with (source, class index or none), its stages with "rank": 1.
 
     Attributes:
-        class_index: c, an int; can be set to what `classifier.find` understands.
+        class_index: c, an int.
     """
 
     class_index = traitlets.Int().tag(sync=True)
@@ -341,10 +345,10 @@ class ClassExplorer(Explorer):
             raise traitlets.TraitError(str(error)) from error
 
     @traitlets.observe("class_index")
-    def _on_class(self, _: object) -> None:
+    def _on_class(self, change: dict[str, Any]) -> None:
         with self._changed:
             if not self._quiet:
-                self._chosen = self.class_index
+                self._chosen = change["new"]  # by now the thread may have settled what an older wish is about
                 self._ask()
 
     def _rank(self, wish: tuple[Any, ...]) -> None:

@@ -46,6 +46,7 @@ class Kernel {
   }
   /** Set traits whose new values the kernel answers. */
   set(values) {
+    if (Object.entries(values).every(([name, value]) => this.model.get(name) === value)) return; // no answer would come
     this.expect();
     this.keep(values);
   }
@@ -170,7 +171,8 @@ function classSearch({ model, kernel }, text) {
 
 /** A slider with its value beside it; `oninput(value)` at every move. */
 function slider(text, { min, max, step, value, says = (v) => number(v) }, oninput) {
-  const output = h("output"), input = h("input", { type: "range", min, max, step, oninput: () => { show(); oninput(input.valueAsNumber); } });
+  const output = h("output", { "aria-hidden": "true" }); // the label is an output's, if there is one, so the slider has its own
+  const input = h("input", { type: "range", "aria-label": text, min, max, step, oninput: () => { show(); oninput(input.valueAsNumber); } });
   const show = () => { output.textContent = says(input.valueAsNumber); input.setAttribute("aria-valuetext", output.textContent); };
   const put = (to) => { input.value = to; show(); };
   put(value);

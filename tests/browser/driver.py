@@ -195,6 +195,13 @@ class Notebook:
         told = self.page.evaluate(EXECUTE, [f"print(json.dumps(({code})))" if print_it else code, 1000 * PATIENCE])
         return json.loads(told) if print_it else None
 
+    def becomes(self, code, value):
+        """Wait until an expression in the kernel has this value: what a page sends may still be on its way."""
+        end = time.monotonic() + PATIENCE
+        while (found := self.python(code)) != value:
+            assert time.monotonic() < end, f"{code} is {found}, not {value}"
+            self.page.wait_for_timeout(50)
+
     def theme(self, name):
         """Change the theme; the splash screen that covers the page meanwhile is gone afterwards."""
         self.page.evaluate("(theme) => { window.jupyterapp.commands.execute('apputils:change-theme', {theme}); }", name)
