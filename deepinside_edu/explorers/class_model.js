@@ -312,7 +312,7 @@ function render({ model, el, film }) {
   let asked = 0; // one drawing a frame, however many messages came
   const later = () => { asked ||= requestAnimationFrame(() => { asked = 0; update(); }); };
   film.listeners.add(later);
-  on("change:contrast", later);
+  on("change:contrast", update);
   on("change:recipe", later);
   const theme = new MutationObserver(later);
   theme.observe(document.body, { attributes: true });

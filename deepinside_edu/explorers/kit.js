@@ -112,7 +112,7 @@ function explorer(name, build) {
         };
         const later = () => { asked ||= requestAnimationFrame(() => { asked = 0; update(); }); };
         /** Draw again what was told of these kinds: a setting of the page's own has changed. */
-        const redraw = (...kinds) => { kinds.forEach((kind) => delete drawn[kind]); later(); };
+        const redraw = (...kinds) => { kinds.forEach((kind) => delete drawn[kind]); update(); };
         const { parts, draws } = build({ model, kernel, el, status, on, follow, redraw, undo });
         box.append(...parts);
         el.append(box);
