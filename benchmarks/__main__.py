@@ -9,9 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-SECTIONS = ("speed", "start-up", "lessons", "localisation", "ladders", "class-images", "outside", "studio")
+SECTIONS = ("speed", "start-up", "lessons", "localisation", "ladders", "class-images", "outside", "studio", "latency")
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-AS_A_LEARNER_HAS_IT = ("start-up", "lessons", "studio")
+AS_A_LEARNER_HAS_IT = ("start-up", "lessons", "studio", "latency")
 
 
 def main() -> int:
