@@ -1,21 +1,24 @@
-"""The localisation explorer holds state and shows what the steps give; no browser is needed to try it."""
+"""The localisation lab by its traits and by what a browser sends, without a browser; its maps are shared."""
 
-import datetime
+import base64
 import importlib
 import io
-import itertools
+import threading
 
-import ipywidgets
 import numpy as np
 import pytest
+import torch
 import traitlets
 from PIL import Image
+from torch import nn
 
 import deepinside_edu as di
-from deepinside_edu.explorers import localisation as make
+from deepinside_edu.explorers.localisation import LocalisationExplorer
+from deepinside_edu.localise import segment as segment_from
+from deepinside_edu.seeds import Seeds
 
-explorer_module = importlib.import_module("deepinside_edu.explorers.localisation")
-localise_module = importlib.import_module("deepinside_edu.localise")
+MODULE = importlib.import_module("deepinside_edu.explorers.localisation")
+PATIENCE = 30
 MAPS = {}
 
 
@@ -26,253 +29,580 @@ def classifier():
 
 @pytest.fixture(autouse=True)
 def shared_maps(monkeypatch):
-    """Maps are the slow step: those that an earlier test asked for are not computed again."""
+    """A map that an earlier test asked for is not computed again."""
 
     def remembered(classifier, image, class_index, crops):
-        key = (image.size, image.tobytes(), class_index, crops)
+        key = (id(classifier), di.images.open_image(image).tobytes(), class_index, crops)
         if key not in MAPS:
             MAPS[key] = di.saliency_map(classifier, image, class_index, crops)
         return MAPS[key]
 
-    monkeypatch.setattr(explorer_module, "saliency_map", remembered)
-    monkeypatch.setattr(
-        localise_module,
-        "saliency_maps",
-        lambda classifier, image, classes, crops: tuple(remembered(classifier, image, c, crops) for c in classes),
-    )
+    monkeypatch.setattr(MODULE, "saliency_map", remembered)
+
+
+class Lab(LocalisationExplorer):
+    """Notes what is sent to the browser."""
+
+    def __init__(self, *args, **options):
+        self.told = []
+        super().__init__(*args, **options)
+
+    def send(self, content, buffers=None):
+        self.told.append((content, buffers))
+
+    def last(self, kind):
+        assert self.wait(PATIENCE)
+        return next(message for message in reversed(self.told) if message[0]["kind"] == kind)
+
+    def kinds(self):
+        """What has been told since the last time, in order; once each."""
+        assert self.wait(PATIENCE)
+        kinds = list(dict.fromkeys(content["kind"] for content, _ in self.told if content["kind"] != "state"))
+        self.told = [self.last("state")]
+        return kinds
+
+    def array(self, kind, dtype, part=0):
+        return np.frombuffer(self.last(kind)[1][part], dtype).reshape(224, 224)
+
+    def ask(self, do, *buffers, **content):
+        """As a browser sends it."""
+        self._handle_custom_msg({"do": do, **content}, list(buffers))
+
+    def stroke(self, discs, side=1, size=9, name="page-1", **content):
+        self.ask("stroke", name=name, photo=self._strokes.photo, side=side, size=size, discs=discs, **content)
 
 
 @pytest.fixture
-def explorer(classifier):
-    return make(di.photo("macaw"), classifier)
+def lab(classifier):
+    explorer = Lab(di.photo("macaw"), classifier)
+    assert explorer.wait(PATIENCE)
+    yield explorer
+    explorer.close()
+    assert explorer.wait(PATIENCE)
 
 
-def pixels(panel):
-    return np.asarray(Image.open(io.BytesIO(panel.value)).convert("RGB"))
+def segment(explorer, **options):
+    """All steps after the map, by the package's own functions."""
+    result = explorer.result
+    return segment_from(result.image, result.prediction, result.saliency, **options)
 
 
-def upload(widget, content, name="photo.jpg"):
-    when = datetime.datetime.now(datetime.timezone.utc)
-    widget.chooser.upload.value = [
-        {"name": name, "type": "", "size": len(content), "content": memoryview(content), "last_modified": when}
-    ]
+def disc(row, column, size, shape=(224, 224)):
+    rows, columns = np.mgrid[: shape[0], : shape[1]]
+    return np.hypot(rows - row, columns - column) <= size / 2
 
 
-def test_it_shows_what_localise_gives(explorer, classifier, monkeypatch):
-    monkeypatch.undo()  # no remembered map on this side
+def test_it_shows_what_localise_gives(lab, classifier):
     expected = di.localise(classifier, di.photo("macaw").image)
-    assert isinstance(explorer.result, di.Localisation)
-    assert explorer.result.box == expected.box
-    assert explorer.result.prediction == expected.prediction
-    np.testing.assert_array_equal(explorer.result.saliency, expected.saliency)
-    np.testing.assert_array_equal(explorer.result.mask, expected.mask)
-    assert explorer.result.cut.energy == expected.cut.energy
-    assert explorer.true_boxes == di.photo("macaw").boxes
-    assert explorer.iou == di.box_iou(expected.box, di.photo("macaw").boxes[0])
-    assert "IoU" in explorer.summary.value
+    assert isinstance(lab.result, di.Localisation)
+    assert (lab.result.box, lab.result.prediction) == (expected.box, expected.prediction)
+    np.testing.assert_array_equal(lab.result.saliency, expected.saliency)
+    np.testing.assert_array_equal(lab.result.mask, expected.mask)
+    assert lab.result.cut.energy == expected.cut.energy
+    assert lab.true_boxes == di.photo("macaw").boxes
+    assert lab.iou == di.box_iou(expected.box, di.photo("macaw").boxes[0])
+
+
+def test_it_opens_in_one_line_on_the_first_photo():
+    explorer = di.explore.localisation()
+    assert (explorer.photo, explorer.crops, explorer.true_boxes) == ("red_panda", 10, di.photo("red_panda").boxes)
+    explorer.close()
+
+
+def test_everything_that_is_drawn_is_told_as_it_is(lab):
+    result = lab.result
+    scene = lab.last("scene")[0]
+    (rgb,) = lab.last("scene")[1]
+    assert rgb == np.asarray(result.picture).tobytes()
+    assert (scene["size"], scene["shape"]) == ([224, 224], result.image.size)
+    np.testing.assert_array_equal(lab.array("map", np.float32), result.saliency)
+    foreground, background = result.seeds
+    np.testing.assert_array_equal(lab.array("seeds", np.int8), foreground.astype(int) - background)
+    for part, costs in enumerate(result.costs):
+        np.testing.assert_array_equal(lab.array("models", np.float32, part), costs.astype(np.float32))
+    np.testing.assert_array_equal(lab.array("cut", np.uint8), result.cut.mask.astype(int) + result.mask)
+    cut = lab.last("cut")[0]
+    width, height = result.image.size
+    np.testing.assert_allclose(np.multiply(cut["box"], (width, height, width, height)), result.box)
+    np.testing.assert_allclose(np.multiply(scene["boxes"], (width, height, width, height)), lab.true_boxes)
+    assert (cut["pixels"], cut["iou"], cut["label"]) == (result.box, lab.iou, "macaw")
+    assert f"IoU {lab.iou:.2f} with the true box (at least 0.5: found)" in cut["summary"]
+    assert f"{int(foreground.sum()):,} foreground" in cut["summary"]
+
+
+def test_the_mixtures_are_told_largest_component_first(lab):
+    models = lab.result.models
+    for told, mixture in zip(lab.last("models")[0]["mixtures"], (models.foreground, models.background), strict=True):
+        order = np.argsort(-mixture.weights)
+        assert [weight for weight, _ in told] == list(mixture.weights[order])
+        np.testing.assert_array_equal([rgb for _, rgb in told], mixture.means[order].round())
+
+
+def test_the_colours_end_where_those_of_the_figures_do(lab):
+    peak = lab.last("map")[0]["peak"]
+    levels = np.minimum(255, np.floor(255 * (lab.result.saliency / peak))).astype(int)
+    heat = np.frombuffer(lab.palettes, np.uint8)[:768].reshape(256, 3)
+    same = (heat[levels] == np.asarray(di.figures.heat_map(lab.result.saliency))).all(2)
+    assert same.mean() > 0.999
+    costs = lab.result.costs
+    difference = (costs.background - costs.foreground) / lab.last("models")[0]["peak"]
+    signed = np.frombuffer(lab.palettes, np.uint8)[768:].reshape(255, 3)
+    drawn = signed[(127 + 127 * difference.clip(-1, 1)).round().astype(int)]
+    expected = di.figures.signed_picture(costs.background - costs.foreground, peak=di.figures.PEAK)
+    np.testing.assert_array_equal(drawn, np.asarray(expected))
+    assert MODULE._peak(np.zeros((2, 2))) == 1.0
 
 
 @pytest.mark.parametrize(
-    ("control", "value", "argument"),
+    ("trait", "value"),
     [
-        ("foreground_slider", 0.9, "foreground"),
-        ("background_slider", 0.5, "background"),
-        ("blur_slider", 0.0, "blur"),
-        ("components_slider", 2, "components"),
-        ("smoothness_slider", 5.0, "smoothness"),
-        ("seeds_buttons", 1, "hard_seeds"),
-        ("crops_buttons", 0, "crops"),
+        ("foreground", 0.9),
+        ("background", 0.5),
+        ("blur", 0),
+        ("components", 2),
+        ("smoothness", 5),
+        ("hard_seeds", True),
+        ("crops", 1),
     ],
 )
-def test_every_control_reaches_the_steps(explorer, classifier, control, value, argument):
-    before = [pixels(panel) for panel in explorer.panels]
-    state = {"index": value} if control.endswith("buttons") else {"value": value}
-    getattr(explorer, control).set_state(state)  # as the browser does
-    chosen = {"hard_seeds": True, "crops": 1}.get(argument, value)
-    expected = di.localise(classifier, di.photo("macaw").image, **{argument: chosen})
-    assert getattr(explorer, argument) == chosen
-    assert explorer.result.box == expected.box
-    np.testing.assert_array_equal(explorer.result.cut.mask, expected.cut.mask)
-    assert any(not np.array_equal(a, pixels(b)) for a, b in zip(before, explorer.panels, strict=True))
-    assert explorer.message.value == ""
+def test_every_control_reaches_the_steps(lab, classifier, trait, value):
+    before = lab.result
+    lab.set_state({trait: value})  # as the browser does
+    assert getattr(lab, trait) == value
+    expected = di.localise(classifier, di.photo("macaw").image, **{trait: value})
+    assert lab.result is not before
+    assert (lab.result.box, lab.result.cut.energy) == (expected.box, expected.cut.energy)
+    np.testing.assert_array_equal(lab.result.cut.mask, expected.cut.mask)
+    assert lab.message == ""
 
 
-def test_no_slider_computes_a_map_again(explorer, monkeypatch):
-    calls = []
-    real = explorer_module.saliency_map
-    monkeypatch.setattr(explorer_module, "saliency_map", lambda *a: calls.append(a[2:]) or real(*a))
-    explorer.foreground, explorer.background, explorer.components, explorer.blur = 0.9, 0.2, 3, 0.5
-    explorer.smoothness, explorer.hard_seeds = 20.0, True
-    assert calls == []
-    explorer.crops = 1
-    assert calls == [(explorer.class_index, 1)]
-    explorer.crops = 10
-    other = explorer.class_choice.options[1][1]
-    explorer.class_choice.value = other
-    assert calls == [(88, 1), (other, 10)]
-    explorer.class_index = 88
-    explorer.chooser.shipped.value = "panda"
-    explorer.chooser.shipped.value = "macaw"
-    assert [c for c, _ in calls] == [88, other, 388], "maps that were seen before are kept"
+@pytest.mark.parametrize(
+    ("trait", "value", "kinds"),
+    [
+        ("crops", 1, ["map", "seeds", "models", "cut"]),
+        ("blur", 0.5, ["seeds", "models", "cut"]),
+        ("components", 2, ["models", "cut"]),
+        ("smoothness", 5.0, ["cut"]),
+        ("photo", "duck", ["classes", "strokes", "scene", "map", "seeds", "models", "cut"]),
+    ],
+)
+def test_only_what_is_new_is_told(lab, trait, value, kinds):
+    lab.kinds()
+    setattr(lab, trait, value)
+    assert lab.kinds() == kinds
 
 
-def test_no_more_maps_are_kept_than_said(explorer, monkeypatch):
-    monkeypatch.setattr(explorer_module, "MAPS_KEPT", 2)
-    explorer.crops = 1
+def test_a_map_is_computed_once(lab, monkeypatch):
+    calls, computed = [], MODULE.saliency_map
+    monkeypatch.setattr(MODULE, "saliency_map", lambda *args: calls.append(args[2:]) or computed(*args))
+
+    def settled(**traits):
+        for trait, value in traits.items():
+            setattr(lab, trait, value)
+            assert lab.wait(PATIENCE)
+
+    settled(foreground=0.9, background=0.2, components=3, blur=0.5, smoothness=20.0, hard_seeds=True)
+    lab.stroke([[3, 4]])
+    assert (lab.wait(PATIENCE), calls) == (True, [])
+    settled(crops=1)
+    assert calls == [(88, 1)]
+    settled(crops=10, class_index=87)
+    assert calls == [(88, 1), (87, 10)]
+    settled(class_index=88, photo="panda")
+    settled(photo="macaw")
+    assert calls[2:] == [(388, 10)], "maps that were seen before are kept"
+
+
+def test_no_more_maps_are_kept_than_said(lab, monkeypatch):
+    monkeypatch.setattr(MODULE, "MAPS_KEPT", 2)
+    lab.crops = 1
     for c in (1, 2, 3):
-        explorer.class_index = c
-    assert len(explorer._maps) == 2
+        lab.class_index = c
+        assert lab.wait(PATIENCE)
+    assert [c for _, c, _ in lab._maps] == [2, 3]
 
 
-def test_a_new_photo_starts_at_its_own_first_class(explorer):
-    explorer.chooser.shipped.value = "jaguars"
-    assert explorer.result.prediction.label == "leopard"
-    assert explorer.class_choice.value == explorer.class_index == explorer.result.prediction.class_index
-    assert explorer.true_boxes == di.photo("jaguars").boxes
-    labels = [label for label, _ in explorer.class_choice.options]
-    assert any(label.startswith("jaguar") for label in labels), "the true class is on offer"
+def test_a_warm_cut_is_the_same_as_a_cold_one(lab, monkeypatch):
+    graphs, new = [], MODULE.RepeatedCut
+    monkeypatch.setattr(MODULE, "RepeatedCut", lambda *args: graphs.append(args[2]) or new(*args))
+    for trait, value in (("foreground", 0.9), ("hard_seeds", True), ("hard_seeds", False), ("class_index", 90)):
+        setattr(lab, trait, value)
+        assert lab.wait(PATIENCE)
+    assert graphs == []
+    expected = segment(lab, foreground=0.9)
+    np.testing.assert_array_equal(lab.result.cut.mask, expected.cut.mask)
+    assert lab.result.cut.energy == expected.cut.energy
+    lab.smoothness = 30.0
+    assert lab.result.cut.energy == segment(lab, foreground=0.9, smoothness=30.0).cut.energy
+    lab.photo = "duck"
+    assert lab.wait(PATIENCE)
+    assert graphs == [30.0, 30.0]
 
 
-def test_the_true_class_is_offered_though_it_is_not_among_the_first_five(explorer, monkeypatch):
-    panda = di.photo("panda")
-    monkeypatch.setattr(type(panda), "image", di.photo("pig").image)  # a panda that looks like a pig
-    explorer.chooser.shipped.value = "panda"
-    assert 388 not in [each.class_index for each in explorer.classifier.top(explorer.image)]
-    assert [c for _, c in explorer.class_choice.options][5:] == [388]
+def test_a_new_photo_starts_at_its_own_first_class(lab):
+    lab.class_index = 90
+    assert lab.result.prediction.label == "lorikeet"
+    lab.photo = "jaguars"
+    assert lab.result.prediction.label == "leopard"
+    assert (lab.class_index, lab.true_boxes) == (lab.result.prediction.class_index, di.photo("jaguars").boxes)
+    assert lab.last("classes")[0]["listed"][0][0] == lab.class_index
 
 
-def test_any_class_can_be_searched_for(explorer):
-    explorer.class_search.set_state({"value": "giant panda"})
-    assert (explorer.class_index, explorer.class_choice.value, explorer.class_search.value) == (388, 388, "")
-    assert explorer.result.prediction.label == "giant panda"
-    result = explorer.result
-    explorer.class_search.set_state({"value": "unicorn <b>"})
-    assert "unicorn &lt;b&gt;" in explorer.message.value
-    assert "The last class stays" in explorer.message.value
-    assert explorer.result is result
-    explorer.class_search.set_state({"value": "388"})
-    assert explorer.message.value == "", "the error is gone with the next right answer, though nothing changed"
+def test_any_class_can_be_searched_for(lab):
+    lab.ask("find", text="giant panda")
+    assert (lab.class_index, lab.result.prediction.label) == (388, "giant panda")
+    result = lab.result
+    lab.ask("find", text="unicorn")
+    assert "unicorn" in lab.message
+    assert "stays" in lab.message
+    assert lab.result is result
+    lab.ask("find", text="388")
+    assert (lab.wait(PATIENCE), lab.message) == (True, ""), "the error goes with the next right answer"
 
 
-def test_a_choice_without_an_answer_keeps_the_last_result(explorer):
-    result, shown = explorer.result, [panel.value for panel in explorer.panels]
-    explorer.foreground = 0.5
-    good = explorer.result
-    assert good is not result
-    explorer.background = 0.9
-    assert "background 0.9" in explorer.message.value
-    assert "The last result stays" in explorer.message.value
-    assert explorer.result is good
-    explorer.chooser.shipped.value = "hens"
-    assert explorer.result is good
-    assert explorer.true_boxes == di.photo("macaw").boxes, "boxes and IoU stay with the photo that is on show"
-    assert "macaw" in repr(explorer)
-    explorer.background, explorer.foreground = 0.3, 0.95
-    assert explorer.message.value == ""
-    assert explorer.result.prediction.label == "hen"
-    assert [panel.value for panel in explorer.panels] != shown
+def test_a_choice_without_an_answer_keeps_all_of_the_last_result(lab):
+    lab.foreground = 0.5
+    good = lab.result
+    lab.kinds()
+    lab.background = 0.9
+    assert lab.result is good
+    assert "background 0.9" in lab.message
+    assert lab.message.endswith("The last result stays.")
+    assert lab.kinds() == [], "no half of a result is drawn"
+    lab.photo = "hens"
+    assert lab.result is good
+    assert lab.true_boxes == di.photo("macaw").boxes, "boxes and IoU stay with the photo that is on show"
+    assert lab.iou == di.box_iou(good.box, di.photo("macaw").boxes[0])
+    assert "macaw" in repr(lab)
+    lab.set_state({"background": 0.3, "foreground": 0.95})
+    assert lab.result.prediction.label == "hen"
+    assert lab.message == ""
 
 
-def test_an_upload_that_is_no_picture_keeps_the_photo(explorer):
-    result = explorer.result
-    upload(explorer, b"no picture", "letter.txt")
-    assert "is not a picture" in explorer.chooser.message.value
-    assert explorer.result is result
+def test_a_cut_without_an_object_says_what_can_be_done(lab):
+    before = lab.result
+    lab.stroke([[112, 112]], side=-1, size=400)
+    assert lab.result is before
+    assert "the mask is empty" in lab.message
+    assert "paint some foreground" in lab.message
+    lab.stroke([[50, 60]], side=1, size=9)
+    np.testing.assert_array_equal(lab.result.cut.mask, disc(60, 50, 9))
+    assert lab.message == ""
 
 
-def test_an_upload_is_localised_and_has_no_iou(explorer):
+def test_an_upload_is_localised_has_no_iou_and_is_never_saved(lab):
+    result = lab.result
+    assert "image/png" in lab._repr_mimebundle_()[0]
+    lab.ask("upload", memoryview(b"no picture"))
+    assert "not a picture" in lab.message
+    assert "The last photo stays." in lab.message
+    assert (lab.photo, lab.result) == ("macaw", result)
     buffer = io.BytesIO()
-    di.photo("polar_bear").image.resize((300, 200)).save(buffer, "jpeg")
-    upload(explorer, buffer.getvalue())
-    assert explorer.result.image.size == (300, 200)
-    assert explorer.result.prediction.label == "ice bear"
-    assert explorer.true_boxes == ()
-    assert explorer.iou is None
-    assert "IoU" not in explorer.summary.value
-    assert explorer.chooser.upload.value == ()
+    di.photo("polar_bear").image.resize((300, 200)).save(buffer, "png")
+    lab.ask("upload", memoryview(buffer.getvalue()))
+    assert lab.result.image.size == (300, 200)
+    assert lab.result.prediction.label == "ice bear"
+    assert (lab.photo, lab.true_boxes, lab.iou, lab.message) == ("your photo", (), None, "")
+    assert "IoU" not in lab.last("cut")[0]["summary"]
+    assert "image/png" not in lab._repr_mimebundle_()[0]
+    assert repr(lab).startswith("LocalisationExplorer('your photo', 'ice bear'")
+    lab.foreground = 0.5
+    assert lab.wait(PATIENCE)
+    lab.background = 0.9
+    lab.photo = "hens"  # which cannot be localised like this, so the upload is still on show
+    assert (lab.photo, lab.result.prediction.label) == ("hens", "ice bear")
+    assert "image/png" not in lab._repr_mimebundle_()[0]
 
 
-def test_an_error_of_the_network_is_said_and_leaves_the_photo(explorer, monkeypatch):
+def test_an_error_of_the_network_is_said_and_the_result_stays(lab, monkeypatch):
     def unreachable(*_):
         raise ConnectionError("no network. Use the offline one.")
 
-    monkeypatch.setattr(type(explorer.classifier), "top", unreachable)
-    result = explorer.result
-    explorer.chooser.shipped.value = "pig"
-    assert "no network" in explorer.message.value
-    assert explorer.result is result
+    result = lab.result
+    with monkeypatch.context() as patch:
+        patch.setattr(di.Classifier, "top", unreachable)
+        lab.photo = "pig"
+        assert lab.wait(PATIENCE)
+    assert "no network" in lab.message
+    assert "The last result stays." in lab.message
+    assert (lab.result, lab.true_boxes) == (result, di.photo("macaw").boxes)
+    lab.photo = "duck"
+    assert lab.result.prediction.label == "goose"
+    assert lab.message == ""
 
 
-def test_a_map_without_an_answer_says_so_from_the_start(classifier, monkeypatch):
-    def constant(*_):
-        return np.zeros((224, 224), np.float32)
-
-    monkeypatch.setattr(explorer_module, "saliency_map", constant)
-    widget = make(Image.new("RGB", (64, 48), "white"), classifier)
-    assert widget.result is None
-    assert "the map is constant" in widget.message.value
-    assert repr(widget) == "LocalisationExplorer('your photo', nothing yet)"
-    assert widget.still().size == (1, 1)
-
-
-def test_an_image_set_from_python(explorer):
-    explorer.image = di.photo("polar_bear").image
-    assert explorer.result.prediction.label == "ice bear"
-    assert explorer.true_boxes == ()
+def test_a_photo_without_an_answer_says_so_from_the_start(classifier, monkeypatch):
+    monkeypatch.setattr(MODULE, "saliency_map", lambda *_: np.zeros((224, 224), np.float32))
+    explorer = Lab(Image.new("RGB", (64, 48), "white"), classifier)
+    assert explorer.result is None
+    assert "the map is constant" in explorer.message
+    assert "stays" not in explorer.message
+    assert "Error" not in explorer.message, "nothing is tried from where there is nothing"
+    assert (explorer.true_boxes, explorer.iou, explorer.still().size) == ((), None, (1, 1))
+    assert repr(explorer) == "LocalisationExplorer('your photo', nothing yet)"
+    explorer.close()
 
 
-def test_wrong_traits_are_refused(explorer):
-    wrong = {"foreground": 1.0, "background": 0.0, "blur": -1.0, "components": 0, "smoothness": -1.0, "crops": 5}
-    for trait, value in [*wrong.items(), ("class_index", 1000), ("image", "macaw.jpg")]:
-        before = getattr(explorer, trait)
-        with pytest.raises(traitlets.TraitError):
-            setattr(explorer, trait, value)
-        assert getattr(explorer, trait) is before or getattr(explorer, trait) == before
+def test_what_cannot_be_shown_at_all_is_an_error_of_the_call(classifier):
+    with pytest.raises(TypeError, match="expected a Classifier"):
+        di.explore.localisation(classifier=classifier.network)
+    with pytest.raises(ValueError, match="not a picture"):
+        di.explore.localisation(b"a letter", classifier)
 
 
-def test_two_explorers_do_not_disturb_each_other(classifier):
-    one, other = make(di.photo("macaw"), classifier), make(di.photo("panda"), classifier)
-    kept = (other.result, other.summary.value, [panel.value for panel in other.panels])
-    one.smoothness, one.class_index = 0.0, 4
-    one.chooser.shipped.value = "hens"
-    assert (other.result, other.summary.value, [panel.value for panel in other.panels]) == kept
-    assert (other.smoothness, other.class_index) == (60.0, 388)
+def test_other_photos_by_show(lab):
+    lab.show(di.photo("polar_bear").image)
+    assert (lab.photo, lab.result.prediction.label, lab.true_boxes) == ("your photo", "ice bear", ())
+    lab.show(di.photo("duck"))
+    assert (lab.photo, lab.true_boxes) == ("duck", di.photo("duck").boxes)
 
 
-def test_the_pictures_are_the_figures(explorer):
-    result, panels = explorer.result, [pixels(panel) for panel in explorer.panels]
-    assert len({panel.shape for panel in panels}) == 1
-    height, width = panels[0].shape[:2]
-    assert abs(width / height - result.image.width / result.image.height) < 0.02
-    blue = np.asarray(di.figures.BLUE)
-    tinted = np.abs(panels[1].astype(int) - blue).sum(2) < 200
-    assert 0.02 < tinted.mean() < 0.08, "five per cent are blue"
+@pytest.mark.parametrize(
+    ("trait", "value"),
+    [
+        ("foreground", 1.0),
+        ("background", 0.0),
+        ("blur", -1.0),
+        ("components", 0),
+        ("smoothness", -1.0),
+        ("crops", 5),
+        ("class_index", 1000),
+        ("photo", "macaw.jpg"),
+    ],
+)
+def test_a_wrong_setting_is_an_error_in_python_and_said_in_the_browser(lab, trait, value):
+    before, result = getattr(lab, trait), lab.result
+    with pytest.raises(traitlets.TraitError):
+        setattr(lab, trait, value)
+    lab.set_state({trait: value})
+    assert "The last setting stays." in lab.message
+    assert (getattr(lab, trait), lab.result) == (before, result)
 
 
-def test_it_stands_without_a_kernel_and_says_the_same_each_time(explorer):
-    bundle = explorer._repr_mimebundle_()
-    assert bundle["text/plain"] == repr(explorer)
-    assert len(repr(explorer)) < 100
-    assert repr(explorer) == "LocalisationExplorer('macaw', 'macaw', foreground=0.95, background=0.3)"
+# --- strokes ----------------------------------------------------------------------------------------------------------
+
+
+def test_strokes_bind_the_cut_and_the_mixtures_do_not_learn_from_them(lab):
+    before = lab.result
+    outside, inside = np.argwhere(~before.cut.mask)[0], np.argwhere(before.mask)[5000]
+    lab.stroke([outside[::-1].tolist()], side=1, size=21)
+    lab.stroke([inside[::-1].tolist()], side=-1, size=21)
+    wanted = np.zeros((224, 224), np.int8)
+    wanted[disc(*outside, 21)] = 1
+    wanted[disc(*inside, 21)] = -1
+    result = lab.result
+    np.testing.assert_array_equal(lab.strokes, wanted)
+    assert lab.strokes.dtype == np.int8
+    assert result.cut.mask[wanted > 0].all()
+    assert not result.cut.mask[wanted < 0].any()
+    assert (result.models, result.costs, result.seeds) == (before.models, before.costs, before.seeds)
+    expected = di.graph_cut(result.picture, result.costs, lab.smoothness, Seeds(wanted > 0, wanted < 0))
+    np.testing.assert_array_equal(result.cut.mask, expected.mask)
+    assert result.cut.energy == expected.energy
+    np.testing.assert_array_equal(result.mask, di.largest_component(expected.mask))
+    np.testing.assert_array_equal(lab.array("strokes", np.int8), wanted)
+    assert lab.last("strokes")[0]["counts"] == (int((wanted > 0).sum()), int((wanted < 0).sum()))
+
+
+def test_a_stroke_overrules_a_hard_seed(lab):
+    lab.hard_seeds = True
+    seeds = lab.result.seeds
+    row, column = np.argwhere(seeds.foreground)[100]
+    lab.stroke([[int(column), int(row)]], side=-1, size=15)
+    painted = disc(row, column, 15)
+    expected = Seeds(seeds.foreground & ~painted, seeds.background | painted)
+    result = lab.result
+    assert not result.cut.mask[painted].any()
+    assert result.cut.mask[expected.foreground].all()
+    energy = di.graph_cut(result.picture, result.costs, lab.smoothness, expected).energy
+    assert result.cut.energy == energy
+    lab.stroke([[int(column), int(row)]], side=1, size=15)
+    assert lab.result.cut.mask[painted].all()
+    row, column = np.argwhere(seeds.background)[100]
+    lab.stroke([[int(column), int(row)]], side=1, size=15)
+    assert lab.result.cut.mask[disc(row, column, 15)].all()
+    assert lab.message == ""
+
+
+def test_erase_and_clear_set_free_again(lab):
+    free = lab.result.cut
+    lab.stroke([[20, 30], [25, 30]], size=11)
+    assert lab.strokes.sum() == (disc(30, 20, 11) | disc(30, 25, 11)).sum()
+    assert lab.result.cut.energy > free.energy
+    lab.stroke([[25, 30]], side=0, size=11)
+    np.testing.assert_array_equal(lab.strokes > 0, disc(30, 20, 11) & ~disc(30, 25, 11))
+    lab.stroke([], clear=True)
+    assert not lab.strokes.any()
+    assert lab.result.cut.energy == free.energy
+    np.testing.assert_array_equal(lab.result.cut.mask, free.mask)
+
+
+@pytest.mark.parametrize(("column", "row"), [(-4, 20), (226, 223), (-300, 500), (100, -1)])
+def test_a_stroke_outside_the_picture_is_clipped(lab, column, row):
+    lab.stroke([[column, row]], size=12)
+    np.testing.assert_array_equal(lab.strokes > 0, disc(row, column, 12))
+    assert lab.message == ""
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"side": 2},
+        {"side": None},
+        {"size": "big"},
+        {"discs": [[1, 2, 3]]},
+        {"discs": [[None, 1]]},
+        {"size": float("nan")},
+    ],
+)
+def test_a_message_that_is_no_stroke_is_said(lab, content):
+    result = lab.result
+    lab.ask("stroke", **{"name": "x", "photo": 0, "side": 1, "size": 3, "discs": [[1, 2]], **content})
+    assert "The last setting stays." in lab.message
+    assert (lab.strokes.any(), lab.result) == (False, result)
+
+
+def test_strokes_belong_to_their_photo(lab):
+    lab.stroke([[20, 30]], name="page-7")
+    lab.photo = "duck"
+    assert not lab.strokes.any()
+    assert (lab.last("scene")[0]["photo"], lab.last("strokes")[0]["after"]) == (1, "page-7")
+    lab.ask("stroke", name="page-8", photo=0, side=1, size=9, discs=[[20, 30]])  # drawn on the macaw, come too late
+    assert not lab.strokes.any()
+    assert lab.last("strokes")[0]["after"] == "page-8", "or the browser would wait for it for ever"
+    lab.ask("stroke", name="page-9", photo=1, side=1, size=9, discs=[[20, 30]])
+    assert lab.strokes.any()
+    assert lab.last("strokes")[0]["after"] == "page-9"
+
+
+def test_strokes_from_python(lab):
+    strokes = lab.strokes.copy()
+    strokes[:20] = -1
+    strokes[100:110, 100:110] = 1
+    lab.strokes = strokes
+    strokes[:] = 0  # the caller's own
+    assert not lab.result.cut.mask[:20].any()
+    assert lab.result.cut.mask[100:110, 100:110].all()
+    assert (lab.strokes[0, 0], lab.last("strokes")[0]["after"]) == (-1, "")
+    with pytest.raises(ValueError, match="read-only"):
+        lab.strokes[0, 0] = 0
+    for wrong in (np.zeros((3, 3)), strokes + 2, strokes.T[None]):
+        with pytest.raises(ValueError, match="expected strokes"):
+            lab.strokes = wrong
+    assert lab.strokes[0, 0] == -1
+
+
+def test_the_latest_stroke_wins_and_none_is_lost(lab, monkeypatch):
+    here, leave, cuts = threading.Semaphore(0), threading.Semaphore(0), []
+    largest = MODULE.largest_component
+
+    def held(mask):
+        cuts.append(mask)
+        here.release()
+        assert leave.acquire(timeout=PATIENCE)
+        return largest(mask)
+
+    monkeypatch.setattr(MODULE, "largest_component", held)
+    lab.stroke([[0, 0]], size=1)
+    assert here.acquire(timeout=PATIENCE)
+    for k in range(1, 30):
+        lab.stroke([[4 * k, 0]], size=1, name=f"page-{k}")
+    leave.release(2)
+    assert lab.wait(PATIENCE)
+    assert len(cuts) == 2
+    assert lab.strokes.sum() == 30
+    assert lab.result.cut.mask[0, :120:4].all()
+    assert lab.last("strokes")[0]["after"] == "page-29"
+
+
+# --- the rest ---------------------------------------------------------------------------------------------------------
+
+
+def test_the_latest_class_wins_and_those_between_are_never_computed(lab, monkeypatch):
+    here, leave, computed, real = threading.Semaphore(0), threading.Semaphore(0), [], MODULE.saliency_map
+
+    def held(classifier, image, c, crops):
+        computed.append(c)
+        here.release()
+        assert leave.acquire(timeout=PATIENCE)
+        return real(classifier, image, c, crops)
+
+    monkeypatch.setattr(MODULE, "saliency_map", held)
+    lab.crops = 1
+    assert here.acquire(timeout=PATIENCE)
+    for c in (1, 2, 3, 387):
+        lab.set_state({"class_index": c})
+        lab.set_state({"smoothness": 10 + c % 5})
+    assert lab.told[-1][0]["busy"]
+    leave.release(2)
+    assert lab.result.prediction.class_index == 387
+    assert computed == [88, 387]
+    assert lab.result.cut.energy == segment(lab, smoothness=12.0).cut.energy
+
+
+def test_two_explorers_do_not_disturb_each_other(lab, classifier):
+    other = Lab(di.photo("panda"), classifier)
+    kept = other.result
+    lab.smoothness, lab.class_index = 0.0, 4
+    lab.stroke([[10, 10]])
+    lab.photo = "hens"
+    assert lab.wait(PATIENCE)
+    assert (other.result, other.smoothness, other.class_index) == (kept, 60.0, 388)
+    assert not other.strokes.any()
+    other.close()
+
+
+def test_a_page_that_is_opened_later_gets_everything_and_the_cut_last(lab):
+    lab.blur = 2.0
+    lab.stroke([[10, 10]])
+    assert lab.kinds()
+    lab.ask("hello")
+    kinds = lab.kinds()
+    assert set(kinds) == {"classes", "strokes", "scene", "map", "seeds", "models", "cut"}
+    assert kinds[-1] == "cut"
+
+
+def test_it_stands_without_a_kernel_and_says_the_same_each_time(lab):
+    bundle = lab._repr_mimebundle_()[0]
+    assert bundle["text/plain"] == repr(lab)
+    assert repr(lab) == "LocalisationExplorer('macaw', 'macaw', foreground=0.95, background=0.3)"
     assert len(bundle["image/png"]) < 200_000
-    assert bundle["image/png"] == explorer._repr_mimebundle_()["image/png"]
+    assert bundle["image/png"] == lab._repr_mimebundle_()[0]["image/png"]
+    still = Image.open(io.BytesIO(base64.b64decode(bundle["image/png"])))
+    assert still.size == lab.still().size
+    assert (still.width, still.height < 200) == (640, True)
 
 
-def test_every_control_has_a_label_and_waits_for_the_hand_to_rest(explorer):
-    found = list(controls(explorer))
-    assert len(found) >= 8
-    for control in found:
-        assert control.description, type(control).__name__
-        if hasattr(control, "continuous_update"):
-            assert control.continuous_update is False, control.description
+def test_a_network_of_another_size_and_a_prepared_tensor(monkeypatch):
+    monkeypatch.setattr(MODULE, "saliency_map", di.saliency_map)
+    torch.manual_seed(0)
+    layers = (nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(16, 3))
+    tiny = di.Classifier(nn.Sequential(*layers).eval(), ("a", "b", "c"), size=(40, 56))
+    explorer = Lab(di.photo("macaw"), tiny)
+    assert explorer.result.mask.shape == explorer.strokes.shape == (40, 56)
+    assert explorer.last("scene")[0]["size"] == [56, 40]
+    assert explorer.result.box == di.localise(tiny, di.photo("macaw").image).box
+    x = tiny.prepare(di.photo("duck"))
+    explorer.crops = 1
+    explorer.show(x)
+    assert (explorer.result.image.size, explorer.photo) == ((56, 40), "your photo")
+    np.testing.assert_array_equal(explorer.result.saliency, di.saliency_map(tiny, x, explorer.class_index, 1))
+    explorer.close()
 
 
-def controls(widget):
-    if isinstance(widget, ipywidgets.Box):
-        yield from itertools.chain.from_iterable(controls(child) for child in widget.children)
-    elif hasattr(widget, "description") and not isinstance(widget, ipywidgets.HTML | ipywidgets.Image):
-        yield widget
+def test_the_stages_depend_on_what_a_wish_begins_with():
+    stages = LocalisationExplorer.stages
+    assert list(stages) == ["rank", "map", "seed", "model", "stroke", "cut"]
+    fields = MODULE._Wish._fields
+    assert fields[: stages["map"]] == ("source", "class_index", "crops")
+    assert fields[stages["map"] : stages["seed"]] == ("foreground", "background", "blur")
+    assert fields[stages["seed"] : stages["model"]] == ("components",)
+    assert stages["cut"] == stages["stroke"] == len(fields)
 
 
-def test_without_arguments_it_opens_the_first_photo():
-    assert make().true_boxes == di.photo("red_panda").boxes
+def test_nothing_is_loaded_from_another_host():
+    for part in (LocalisationExplorer._esm, LocalisationExplorer._css):
+        text = str(part)
+        assert len(text) > 500
+        assert "http" not in text
+        assert "import " not in text

@@ -1,4 +1,8 @@
-"""The scores explorer, driven through its traits and through its controls as a front end drives them."""
+"""The scores explorer by its traits and by what a browser sends, without a browser; its thread is held by a gate."""
+
+import base64
+import io
+import threading
 
 import numpy as np
 import pytest
@@ -8,17 +12,9 @@ from PIL import Image
 
 import deepinside_edu as di
 from deepinside_edu.classifier import Classifier
+from deepinside_edu.explorers.scores import ScoresExplorer
 
-
-@pytest.fixture
-def explorer(classifier):
-    return di.explore.scores(classifier=classifier)
-
-
-def upload(explorer, content, name="mine.png"):
-    """As a browser sends it."""
-    file = {"name": name, "type": "image/png", "size": len(content), "content": memoryview(content), "last_modified": 0}
-    explorer.chooser.upload.set_state({"value": [file]})
+PATIENCE = 30
 
 
 def tiny(classes=3):
@@ -30,186 +26,260 @@ def tiny(classes=3):
     return Classifier(network.eval(), [f"class {c}" for c in range(classes)], size=(8, 8), mean=(0.0,), std=(1.0,))
 
 
-def test_it_starts_on_a_photo_and_agrees_with_the_step(explorer, classifier):
+@pytest.fixture
+def explorer(classifier):
+    explorer = di.explore.scores(di.photo("pig"), classifier)
+    yield explorer
+    explorer.close()
+
+
+def ask(explorer, do, *buffers, **content):
+    """As a browser sends it."""
+    explorer._handle_custom_msg({"do": do, **content}, list(buffers))
+
+
+def told(explorer):
+    """What the page has been sent last: picture, scores, probabilities and the rest."""
+    assert explorer.wait(PATIENCE)
+    content, (picture, scores, probabilities) = explorer._sent["scores"]
+    width, height = content["size"]
+    levels = np.frombuffer(picture, np.uint8).reshape(height, width, 3)
+    return levels, np.frombuffer(scores), np.frombuffer(probabilities), content["name"]
+
+
+def png(colour, size=(60, 30)):
+    buffer = io.BytesIO()
+    Image.new("RGB", size, colour).save(buffer, "png")
+    return memoryview(buffer.getvalue())
+
+
+def test_it_starts_on_a_photo_and_agrees_with_the_step(classifier):
+    explorer = di.explore.scores(classifier=classifier)
     result = explorer.result
-    assert result.top == classifier.top(explorer.image, k=5)
-    assert result.x.shape == (1, 3, 224, 224)
+    assert isinstance(explorer, ScoresExplorer)
+    assert result.top == classifier.top(di.photo("red_panda"), k=5)
+    assert torch.equal(result.x, classifier.prepare(di.photo("red_panda")))
     np.testing.assert_allclose(result.probabilities, np.exp(result.scores) / np.exp(result.scores).sum())
     assert result.searched is result.rank is None
-    assert "lesser panda (387)" in explorer.bars.value
-    assert "224 × 224" in explorer.caption.value
-    assert bytes(explorer.seen.value).startswith(b"\x89PNG")
+    assert np.array_equal(np.asarray(result.image), np.asarray(di.photo("red_panda").image))
     assert repr(explorer) == "ScoresExplorer('red_panda', k=5)"
     assert repr(result) == "ScoresResult('red_panda', 1000 scores, top: 'lesser panda')"
 
 
-def test_another_photo_by_the_drop_down(explorer):
-    before = explorer.seen.value
-    explorer.chooser.shipped.set_state({"index": [each.name for each in di.photos()].index("duck")})
-    assert explorer.result.image_name == "duck"
-    assert explorer.result.top[0].label == "goose"
-    assert "goose" in explorer.bars.value
-    assert explorer.seen.value != before
+def test_all_scores_and_the_photo_as_the_network_sees_it_are_sent(explorer, classifier):
+    levels, scores, probabilities, name = told(explorer)
+    assert np.array_equal(levels, np.asarray(classifier.picture(classifier.prepare(di.photo("pig")))))
+    assert np.array_equal(scores, explorer.result.scores)
+    assert np.array_equal(probabilities, explorer.result.probabilities)
+    assert (len(scores), scores.dtype, name) == (1000, np.float64, "pig")
 
 
-def test_a_photo_that_ships_with_the_package_keeps_its_name(classifier):
-    explorer = di.explore.scores(di.photo("pig"), classifier)
-    assert repr(explorer) == "ScoresExplorer('pig', k=5)"
-    assert explorer.chooser.shipped.value == "pig"
+def test_another_photo_is_one_forward_pass_and_the_rest_is_none(explorer, monkeypatch):
+    passes = []
+    monkeypatch.setattr(Classifier, "_run", lambda self, x: passes.append(x) or self.network(x))
+    explorer.set_state({"k": 9})
+    explorer.set_state({"shown": "probability"})
+    ask(explorer, "find", text="hog")
+    assert (explorer.result.rank, passes) == (6, [])
+    explorer.set_state({"photo": "duck"})
+    assert (explorer.result.image_name, explorer.result.top[0].label) == ("duck", "goose")
+    assert (told(explorer)[3], len(passes)) == ("duck", 1)
+    assert explorer.search == "hog"
 
 
-def test_an_image_set_from_python(explorer):
-    explorer.image = Image.new("RGB", (50, 40), "red")
-    assert explorer.result.image_name == "your photo"
-    assert explorer.result.image.size == (50, 40)
+def test_the_latest_photo_wins_and_those_between_are_never_computed(classifier, monkeypatch):
+    explorer, here, leave = di.explore.scores(classifier=classifier), threading.Semaphore(0), threading.Semaphore(0)
+    prepare, prepared = Classifier.prepare, []
+
+    def held(self, image):
+        prepared.append(image)
+        here.release()
+        assert leave.acquire(timeout=PATIENCE)
+        return prepare(self, image)
+
+    monkeypatch.setattr(Classifier, "prepare", held)
+    explorer.photo = "duck"
+    assert here.acquire(timeout=PATIENCE)
+    for name in ("koala", "panda", "pig"):
+        explorer.set_state({"photo": name})
+    explorer.k = 7  # answered while the network is at work
+    assert explorer._sent["state"][0]["busy"]
+    leave.release(9)
+    assert explorer.result.image_name == told(explorer)[3] == "pig"
+    assert prepared == [di.photo("duck"), di.photo("pig")]
+
+
+def test_photos_of_ones_own(explorer, classifier):
+    explorer.show(Image.new("RGB", (50, 40), "red"))
+    assert (explorer.photo, explorer.result.image_name, explorer.result.image.size) == (*2 * ["your photo"], (50, 40))
+    explorer.show(torch.zeros(1, 3, 224, 224))
+    assert torch.equal(explorer.result.x, torch.zeros(1, 3, 224, 224))
+    assert explorer.result.image.size == (224, 224)
+    explorer.show(di.photo("duck"))
+    assert (explorer.photo, explorer.result.image_name) == ("duck", "duck")
 
 
 @pytest.mark.parametrize("text", ["341", "n02395406", "hog", " HOG "])
-def test_a_class_is_found_by_index_wordnet_id_or_name(classifier, text):
-    explorer = di.explore.scores(di.photo("pig"), classifier)
-    explorer.search_box.set_state({"value": text})
+def test_a_class_is_found_by_index_wordnet_id_or_name(explorer, text):
+    ask(explorer, "find", text=text)
     assert explorer.class_index == 341
-    assert explorer.result.searched.label == "hog"
+    assert explorer.result.searched.label == explorer.search == "hog"
     assert explorer.result.rank == 6
-    assert "← searched" in explorer.bars.value
     assert repr(explorer) == "ScoresExplorer('pig', k=5, searched: 'hog')"
 
 
-def test_a_searched_class_is_listed_once(classifier):
-    explorer = di.explore.scores(di.photo("pig"), classifier)
+def test_search_and_class_index_are_one(explorer):
+    explorer.search = "zebra"
+    assert (explorer.class_index, explorer.search) == (340, "zebra")
+    explorer.class_index = 341
+    assert (explorer.search, explorer.result.rank) == ("hog", 6)
+    for explorer.search in ("zebra", "", "hog", " "):
+        assert (explorer.class_index is None) == (not explorer.search)
     explorer.search = "hog"
-    assert explorer.bars.value.count("<tr>") == 1 + 5 + 1
-    explorer.k = 6
-    assert explorer.bars.value.count("<tr>") == 1 + 6
-    explorer.search = ""
-    assert explorer.class_index is None
-    assert "searched" not in explorer.bars.value
+    explorer.set_state({"class_index": None})
+    assert (explorer.search, explorer.result.searched, explorer.result.rank) == ("", None, None)
 
 
 @pytest.mark.parametrize(
-    ("text", "words"),
-    [("hogg", "Near: &#x27;hog&#x27;"), ("cat", "classes"), ("1000", "out of range"), ("<b>", "&lt;b&gt;")],
+    ("text", "words"), [("hogg", "Near: 'hog'"), ("cat", "classes"), ("1000", "out of range"), ("<b>", "'<b>'")]
 )
 def test_a_class_that_is_not_found_leaves_the_last_one(explorer, text, words):
     explorer.search = "hog"
-    bars = explorer.bars.value
-    explorer.search = text
-    assert words in explorer.message.value
-    assert "last class stays" in explorer.message.value
+    with pytest.raises(ValueError, match=words.replace("(", ".")):
+        explorer.search = text
+    ask(explorer, "find", text=text)
+    assert words in explorer.message
+    assert "The last setting stays." in explorer._sent["state"][0]["message"]
     assert explorer.class_index == 341
-    assert explorer.bars.value == bars
-    explorer.search = "zebra"
-    assert explorer.class_index == 340
-    assert "stays" not in explorer.message.value
+    ask(explorer, "find", text="hog")  # the same once more is an answer too
+    assert (explorer.wait(PATIENCE), explorer.message) == (True, "")
+    assert explorer._sent["state"][0] == {"kind": "state", "busy": False, "message": ""}
 
 
-def test_a_class_index_set_from_python_keeps_the_search_box_true(explorer):
-    explorer.search = "hog"
-    explorer.class_index = 340
-    assert explorer.search_box.value == "340"
-    explorer.class_index = None
-    assert explorer.search_box.value == ""
-    with pytest.raises(traitlets.TraitError, match="out of range"):
-        explorer.class_index = 1000
-    assert explorer.class_index is None
+@pytest.mark.parametrize(
+    ("trait", "value", "words"),
+    [
+        ("k", 0, "expected k from 1 to 20, got 0"),
+        ("k", 21, "expected k from 1 to 20, got 21"),
+        ("k", None, "int"),
+        ("shown", "logarithm", "shown"),
+        ("class_index", 1000, "out of range"),
+        ("class_index", -1, "out of range"),
+        ("photo", "pigs", "no photo is called"),
+    ],
+)
+def test_a_wrong_setting_is_an_error_in_python_and_said_in_the_browser(explorer, trait, value, words):
+    before = getattr(explorer, trait)
+    with pytest.raises(traitlets.TraitError, match=words):
+        setattr(explorer, trait, value)
+    explorer.set_state({trait: value})
+    assert words in explorer.message
+    assert "The last setting stays." in explorer.message
+    assert getattr(explorer, trait) == before
+    explorer.set_state({"k": 3})
+    assert (explorer.wait(PATIENCE), explorer.message, len(explorer.result.top)) == (True, "", 3)
 
 
-def test_k(explorer):
-    explorer.k_box.set_state({"value": 3})
-    assert explorer.k == len(explorer.result.top) == 3
-    explorer.k = 20
-    assert explorer.k_box.value == 20
-    for bad in (0, 21):
-        with pytest.raises(traitlets.TraitError, match="expected k from 1 to 20"):
-            explorer.k = bad
-    explorer.k_box.set_state({"value": 5000})  # what a browser sends is held in range by the control
-    assert explorer.k == 20
-
-
-def test_bars_show_scores_or_probabilities(classifier):
-    explorer = di.explore.scores(di.photo("duck"), classifier)
-    by_score = explorer.bars.value
-    explorer.shown_buttons.set_state({"index": 1})
-    assert explorer.shown == "probability"
-    assert explorer.bars.value != by_score
-    assert "width:0px" in explorer.bars.value
-    assert "width:0px" not in by_score
-    assert "&gt; 0.999" in by_score
-    with pytest.raises(traitlets.TraitError):
-        explorer.shown = "logarithm"
-
-
-def test_an_upload(explorer, tmp_path):
-    path = tmp_path / "mine.png"
-    Image.new("RGB", (60, 30), "green").save(path)
-    upload(explorer, path.read_bytes())
-    assert explorer.result.image.size == (60, 30)
-    assert explorer.result.image_name == "your photo"
-    assert explorer.chooser.upload.value == ()
-
-
-def test_an_upload_that_is_no_image_leaves_the_last_photo(explorer, capsys):
-    before = explorer.bars.value, explorer.seen.value, explorer.result.image_name
-    upload(explorer, b"no picture at all", "notes.txt")
-    assert "notes.txt is not a picture" in explorer.chooser.message.value
-    assert (explorer.bars.value, explorer.seen.value, explorer.result.image_name) == before
+def test_an_upload_is_shown_and_never_stored(explorer, capsys):
+    assert "image/png" in explorer._repr_mimebundle_()[0]
+    before = told(explorer)
+    ask(explorer, "upload", memoryview(b"no picture at all"))
+    assert "not a picture" in explorer.message
+    assert "The last photo stays." in explorer.message
+    assert all(np.array_equal(one, two) for one, two in zip(told(explorer), before, strict=True))
+    ask(explorer, "upload", png("green"))
+    assert (explorer.result.image.size, explorer.result.image_name) == ((60, 30), "your photo")
+    assert (told(explorer)[3], explorer.message) == ("your photo", "")
+    assert "image/png" not in explorer._repr_mimebundle_()[0]
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_step_that_fails_is_said_and_the_last_scores_stay(capsys):
+def test_a_photo_that_cannot_be_scored_is_said_and_the_last_result_stays(capsys):
     classifier = tiny()
     explorer = di.explore.scores(classifier=classifier)
-    bars, result = explorer.bars.value, explorer.result
+    before = told(explorer)
     classifier.network.train()
-    explorer.chooser.shipped.value = "duck"
-    assert "network.eval()" in explorer.message.value
-    assert "last scores stay" in explorer.message.value
-    assert explorer.bars.value == bars
-    assert explorer.result.image_name == result.image_name == "red_panda"
+    explorer.photo = "duck"
+    assert explorer.result.image_name == "red_panda"
+    assert "network.eval()" in explorer.message
+    assert "The last result stays." in explorer.message
+    assert all(np.array_equal(one, two) for one, two in zip(told(explorer), before, strict=True))
     classifier.network.eval()
-    explorer.chooser.shipped.value = "pig"
-    assert "stay" not in explorer.message.value
-    assert explorer.result.image_name == "pig"
+    explorer.photo = "pig"
+    assert (explorer.result.image_name, explorer.message) == ("pig", "")
     assert capsys.readouterr() == ("", "")
 
 
 def test_a_small_grey_network_with_scores_below_zero():
     explorer = di.explore.scores(Image.new("L", (20, 20), 255), tiny())
-    assert explorer.k == explorer.k_box.max == 3
+    assert explorer.k == 3
     assert [each.label for each in explorer.result.top] == ["class 2", "class 1", "class 0"]
     assert [round(each.score, 3) for each in explorer.result.top] == [1, 0, -1]
-    # The bars run from the lowest score: 1 is full, 0 half, −1 empty.
-    assert [f"width:{n}px;background" in explorer.bars.value for n in (160, 80, 0)] == [True] * 3
+    levels, scores, _, name = told(explorer)
+    assert (levels.shape, levels.min(), name) == ((8, 8, 3), 255, "your photo")
+    np.testing.assert_allclose(scores, [-1, 0, 1])
+    with pytest.raises(traitlets.TraitError, match="expected k from 1 to 3"):
+        explorer.k = 4
+    assert explorer.still().width == 340
 
 
-def test_a_bad_start_is_an_error():
+def test_equal_scores_stand_in_the_network_s_order():
+    explorer = di.explore.scores(np.zeros((8, 8), np.uint8), tiny(4))
+    assert [each.class_index for each in explorer.result.top] == [0, 1, 2, 3]
+    explorer.class_index = 3
+    assert explorer.result.rank == 1
+
+
+def test_a_bad_start_is_an_error(classifier):
     with pytest.raises(ValueError, match="not a picture"):
-        di.explore.scores(b"nothing")
+        di.explore.scores(b"nothing", classifier)
     with pytest.raises(TypeError):
-        di.explore.scores(3.5)
+        di.explore.scores(3.5, classifier)
+    with pytest.raises(TypeError, match="expected a Classifier"):
+        di.explore.scores(classifier=classifier.network)
+    network = tiny()
+    network.network.train()
+    with pytest.raises(ValueError, match="training mode"):
+        di.explore.scores(classifier=network)
 
 
 def test_two_explorers_do_not_disturb_each_other(classifier):
     one, other = di.explore.scores(classifier=classifier), di.explore.scores(classifier=classifier)
-    before = other.bars.value, other.seen.value, other.search_box.value
-    one.chooser.shipped.value = "duck"
+    before = told(other)
+    one.photo = "duck"
     one.k, one.search, one.shown = 9, "drake", "probability"
-    assert (other.bars.value, other.seen.value, other.search_box.value) == before
-    assert repr(other) == "ScoresExplorer('red_panda', k=5)"
     assert one.result.rank == 2
+    assert all(np.array_equal(a, b) for a, b in zip(told(other), before, strict=True))
+    assert (repr(other), other.shown) == ("ScoresExplorer('red_panda', k=5)", "score")
+
+
+def test_a_page_that_is_opened_later_gets_everything(explorer, monkeypatch):
+    sent = []
+    assert explorer.wait(PATIENCE)
+    monkeypatch.setattr(explorer, "send", lambda content, buffers: sent.append((content, buffers)))
+    ask(explorer, "hello")
+    assert sent == list(explorer._sent.values())
+    assert {content["kind"] for content, _ in sent} == {"scores", "state"}
 
 
 def test_without_a_kernel_there_is_a_picture(explorer):
-    bundle = explorer._repr_mimebundle_()
-    assert bundle["text/plain"] == "ScoresExplorer('red_panda', k=5)"
-    assert len(bundle["image/png"]) < 100_000
-    assert "application/vnd.jupyter.widget-view+json" in bundle
-    assert explorer.still().width == 340
+    data, _ = explorer._repr_mimebundle_()
+    assert data["text/plain"] == "ScoresExplorer('pig', k=5)"
+    assert len(base64.b64decode(data["image/png"])) < 100_000
+    assert "application/vnd.jupyter.widget-view+json" in data
+    five = explorer.still()
+    assert five.width == 340
+    explorer.search = "hog"
+    assert explorer.still().height > five.height  # a line more
+    explorer.k = 6
+    assert explorer.still().height == five.height + 25  # it is among them
+    explorer.k, by_score = 5, np.asarray(explorer.still())
+    explorer.shown = "probability"
+    assert not np.array_equal(np.asarray(explorer.still()), by_score)
 
 
-def test_every_control_has_a_label_and_the_bars_can_be_read_aloud(explorer):
-    for control in (explorer.k_box, explorer.shown_buttons, explorer.search_box, explorer.chooser.shipped):
-        assert control.description
-    assert explorer.search_box.continuous_update is False
-    assert explorer.bars.value.count('aria-hidden="true"') == 5
-    assert explorer.bars.value.count('scope="row"') == 5
+def test_nothing_is_loaded_from_another_host():
+    for part in (ScoresExplorer._esm, ScoresExplorer._css):
+        assert len(str(part)) > 500
+        assert "http" not in str(part)
+        assert "import " not in str(part)

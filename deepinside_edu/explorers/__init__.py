@@ -5,5 +5,6 @@ from .localisation import localisation
 from .microscope import microscope
 from .saliency import saliency
 from .scores import scores
+from .taylor import taylor
 
-__all__ = ["class_model", "localisation", "microscope", "saliency", "scores"]
+__all__ = ["class_model", "localisation", "microscope", "saliency", "scores", "taylor"]

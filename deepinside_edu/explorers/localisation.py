@@ -1,279 +1,283 @@
-"""Turn every knob between the map and the box, and see map, seeds, cut and box change."""
+"""The localisation lab: from map to box, every stage beside the next, with a brush that binds the cut."""
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import html
-import io
 from collections import OrderedDict
-from typing import Any
+from dataclasses import dataclass
+from itertools import takewhile
+from typing import Any, ClassVar, NamedTuple
 
-import ipywidgets
 import numpy as np
 import traitlets
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
+from torch import Tensor
 
 from .. import figures
-from ..classifier import Classifier, Prediction, load_classifier
-from ..graph_cut import SMOOTHNESS
-from ..images import Box, photo, photos
-from ..localise import BLUR, Localisation, box_iou, segment
+from ..classifier import Classifier
+from ..colour_models import ColourModels, Mixture, colour_models
+from ..graph_cut import SMOOTHNESS, RepeatedCut
+from ..images import Box, Photo, open_image
+from ..localise import BLUR, Localisation, _in_pixels_of, bounding_box, box_iou, largest_component
 from ..saliency import saliency_map
-from .photo_chooser import PhotoChooser, png
+from ..seeds import Seeds, seeds
+from .explorer import YOURS, ClassExplorer, Source, browser_half, side_by_side
 
-PANEL_WIDTH, PANEL_HEIGHT = 200, 200
-"""Each of the four pictures is shown no larger than this, in pixels: four fit beside Lab's file browser."""
+STILL_SIDE, STILL_WIDTH = 200, 640
+"""The longest side of each of the still picture's four parts, and of all of it, in pixels."""
 
 MAPS_KEPT = 64
 """Maps of 200 KB each: all classes and crops that a learner is likely to come back to."""
 
-STEPS = ["foreground", "background", "blur", "components", "smoothness", "hard_seeds", "crops", "class_index"]
 
-
-class LocalisationExplorer(ipywidgets.VBox):  # type: ignore[misc]
-    """Map, seeds, cut and box of one class in one photo, with every choice on a slider.
-
-    A map is computed once for each photo, class and number of crops; all later steps start from it.
+@dataclass(frozen=True, eq=False)
+class _Strokes:
+    """What the brush has painted on one photo, equal to itself alone.
 
     Attributes:
-        image: the photo; any new one is localised at once, for the class that the network puts first.
-        class_index: c.
+        sides: int8 `(H, W)`, read-only: 1 where a stroke says foreground, −1 background, 0 nothing.
+        photo: the number of the photo, so that no stroke falls on the next one.
+        after: the browser's name for the last stroke that is in it.
+    """
+
+    sides: NDArray[np.int8]
+    photo: int
+    after: str
+
+
+class _Wish(NamedTuple):
+    """What the controls said at one moment. The thread works towards the newest one and knows no others."""
+
+    source: Source
+    class_index: int | None
+    crops: int
+    foreground: float
+    background: float
+    blur: float
+    components: int
+    smoothness: float
+    hard_seeds: bool
+    strokes: _Strokes
+
+
+class _Scene(NamedTuple):
+    """A photo that is looked at, and what follows from it alone.
+
+    Attributes:
+        name: of a shipped photo, or "your photo".
+        image: upright RGB, in its own size.
+        picture: the same resized to the map.
+        boxes: by hand, in the photo's pixels; none but on shipped photos.
+        digest: the same for the same pixels.
+    """
+
+    source: Source
+    name: str
+    image: Image.Image
+    picture: Image.Image
+    boxes: tuple[Box, ...]
+    digest: bytes
+
+
+class LocalisationExplorer(ClassExplorer):
+    """Map, seeds, mixtures, costs, cut and box of one class in one photo, with every choice on a slider.
+
+    A map is computed once for each photo, class and number of crops; all later steps start from it. What a step cannot
+    do leaves everything as it was. Strokes bind the cut, as hard seeds do; the mixtures do not learn from them.
+
+    Attributes:
+        photo: the name of a shipped photo, or "your photo" where there is one; `show` takes any other.
+        class_index: c; a new photo chooses the class that the network puts first.
+        crops: 1 or 10 maps to average.
         foreground: quantile of the map above which pixels are foreground seeds, 0.5 to 0.995.
         background: quantile below which they are background seeds, 0.05 to 0.9.
         blur: of the map before the quantiles, 0 (as in the paper) to 6 pixels.
         components: of each colour mixture, 1 to 8.
         smoothness: λ of the cut, 0 to 200 nats.
         hard_seeds: whether the seeds also bind the cut.
-        crops: 1 or 10 maps to average.
-        result: a `Localisation` with everything that is on show; after an error still the one before.
-        true_boxes: of the result's photo if it is a shipped one, in its pixels; empty for other photos.
-        iou: the best IoU of the box with a true box, or none.
     """
 
-    image = traitlets.Instance(Image.Image)
-    class_index = traitlets.Int()
-    foreground = traitlets.Float(0.95, min=0.5, max=0.995)
-    background = traitlets.Float(0.30, min=0.05, max=0.9)
-    blur = traitlets.Float(BLUR, min=0.0, max=6.0)
-    components = traitlets.Int(5, min=1, max=8)
-    smoothness = traitlets.Float(SMOOTHNESS, min=0.0, max=200.0)
-    hard_seeds = traitlets.Bool(False)
-    crops = traitlets.Enum((1, 10), 10)
-    result = traitlets.Instance(Localisation, allow_none=True)
-    true_boxes = traitlets.Tuple()
-    iou = traitlets.Float(None, allow_none=True)
+    _esm, _css = browser_half("localisation")
+    stages: ClassVar = {"rank": 1, "map": 3, "seed": 6, "model": 7, "stroke": 10, "cut": 10}
+
+    crops = traitlets.Enum((1, 10), 10).tag(sync=True)
+    foreground = traitlets.Float(0.95, min=0.5, max=0.995).tag(sync=True)
+    background = traitlets.Float(0.30, min=0.05, max=0.9).tag(sync=True)
+    blur = traitlets.Float(BLUR, min=0.0, max=6.0).tag(sync=True)
+    components = traitlets.Int(5, min=1, max=8).tag(sync=True)
+    smoothness = traitlets.Float(SMOOTHNESS, min=0.0, max=200.0).tag(sync=True)
+    hard_seeds = traitlets.Bool(False).tag(sync=True)
 
     def __init__(self, image: object = None, classifier: Classifier | None = None) -> None:
-        """Build the widget on a photo (whatever `open_image` takes) and a classifier, or on the shipped ones."""
-        self.classifier = classifier or load_classifier()
+        """Score the first photo, so that what cannot be shown at all is an ordinary error of this call."""
+        super().__init__(image, classifier)
         self._maps: OrderedDict[tuple[bytes, int, int], NDArray[np.float32]] = OrderedDict()
-        self._settling = True  # observers wait until all of a new state is in place
-        self.chooser = PhotoChooser(image)
-        self._build_controls()
-        self.panels = [
-            ipywidgets.Image(format="png", layout=ipywidgets.Layout(max_width=f"{PANEL_WIDTH}px")) for _ in range(4)
-        ]
-        self.captions = [ipywidgets.HTML(layout=ipywidgets.Layout(width=f"{PANEL_WIDTH}px")) for _ in self.panels]
-        self.message, self.summary = ipywidgets.HTML(), ipywidgets.HTML()
-        wrap = ipywidgets.Layout(flex_flow="row wrap")
-        pictures = [ipywidgets.VBox(pair) for pair in zip(self.captions, self.panels, strict=True)]
-        super().__init__(
-            [
-                self.chooser,
-                ipywidgets.HBox([self.class_choice, self.class_search], layout=wrap),
-                ipywidgets.HBox([self.foreground_slider, self.background_slider, self.blur_slider], layout=wrap),
-                ipywidgets.HBox([self.components_slider, self.smoothness_slider], layout=wrap),
-                ipywidgets.HBox([self.seeds_buttons, self.crops_buttons], layout=wrap),
-                self.message,
-                ipywidgets.HBox(pictures, layout=wrap),
-                self.summary,
-            ]
-        )
-        self._link_controls()
-        self._take(self.chooser.image)
-        self._settling = False
-        self._update()
-        self.observe(self._on_image, "image")
-        self.observe(lambda _: self._update(), STEPS)
-        self.chooser.observe(lambda change: self.set_trait("image", change["new"]), "image")
+        self._strokes = _Strokes(_unpainted(_grid(self._source, self.classifier)), 0, "")
+        self._told: _Strokes | None = None
+        self._scene = self._scene_of(self._source)
+        self._shown: _Scene | None = None
+        self._cutter: tuple[Source, float, RepeatedCut] | None = None
+        self._begin()
 
-    def _build_controls(self) -> None:
-        self.class_choice = ipywidgets.Dropdown(description="class")
-        self.class_search = ipywidgets.Text(
-            description="other class", placeholder="such as 341 or hog", continuous_update=False
-        )
-        quantile = {"step": 0.005, "readout_format": ".3f", "continuous_update": False}
-        self.foreground_slider = ipywidgets.FloatSlider(min=0.5, max=0.995, description="foreground", **quantile)
-        self.background_slider = ipywidgets.FloatSlider(min=0.05, max=0.9, description="background", **quantile)
-        self.blur_slider = ipywidgets.FloatSlider(
-            min=0, max=6, step=0.25, description="blur", continuous_update=False
-        )
-        self.components_slider = ipywidgets.IntSlider(
-            min=1, max=8, description="components", continuous_update=False
-        )
-        self.smoothness_slider = ipywidgets.FloatSlider(
-            min=0, max=200, step=5, readout_format=".0f", description="smoothness", continuous_update=False
-        )
-        self.seeds_buttons = ipywidgets.ToggleButtons(options=[("soft", False), ("hard", True)], description="seeds")
-        self.crops_buttons = ipywidgets.ToggleButtons(options=[("one", 1), ("ten", 10)], description="crops")
-        self.components_slider.style.description_width = "90px"  # its name is longer than ipywidgets' 80
-        for buttons in (self.seeds_buttons, self.crops_buttons):
-            buttons.style.button_width = "4em"
+    # --- what a learner, a test or the browser asks for ---------------------------------------------------------------
 
-    def _link_controls(self) -> None:
-        for trait, control in (
-            ("foreground", self.foreground_slider),
-            ("background", self.background_slider),
-            ("blur", self.blur_slider),
-            ("components", self.components_slider),
-            ("smoothness", self.smoothness_slider),
-            ("hard_seeds", self.seeds_buttons),
-            ("crops", self.crops_buttons),
-        ):
-            traitlets.link((self, trait), (control, "value"))
-        self.class_choice.observe(self._on_choice, "value")
-        self.class_search.observe(self._on_search, "value")
-        self.observe(lambda _: self._offer(), "class_index")
+    @property
+    def true_boxes(self) -> tuple[Box, ...]:
+        """The boxes by hand of the photo in the result, in its pixels; none but on shipped photos."""
+        self.wait()
+        return self._shown.boxes if self._shown else ()
 
-    @traitlets.validate("class_index")
-    def _valid_class(self, proposal: dict[str, Any]) -> int:
-        try:
-            return self.classifier.find(proposal["value"])
-        except ValueError as error:
-            raise traitlets.TraitError(str(error)) from error
+    @property
+    def iou(self) -> float | None:
+        """The best IoU of the result's box with a true box, or none."""
+        return max((box_iou(self.result.box, each) for each in self.true_boxes), default=None)
 
-    def _take(self, image: Image.Image) -> None:
-        """Rank the classes of a new photo and start at the first; what fails here changes nothing."""
-        ranking = self.classifier.top(image, len(self.classifier.labels))
-        name = self.chooser.image_name if image is self.chooser.image else "your photo"
-        shipped = photo(name) if name in [each.name for each in photos()] else None
-        self._photo, self._name, self._boxes = image, name, shipped.boxes if shipped else ()
-        self._ranking: dict[int, Prediction] = {each.class_index: each for each in ranking}
-        self._digest = hashlib.sha256(f"{image.size}".encode() + image.tobytes()).digest()
-        self._offered = [each.class_index for each in ranking[:5]]
-        if shipped and shipped.wordnet_id in self.classifier.wordnet_ids:
-            self._offered.append(self.classifier.find(shipped.wordnet_id))
-        self.image, self.class_index = image, ranking[0].class_index
-        self._offer()
+    @property
+    def strokes(self) -> NDArray[np.int8]:
+        """What the brush has painted: int8 `(H, W)`, read-only, 1 foreground, −1 background, 0 nothing; can be set."""
+        return self._strokes.sides
 
-    def _offer(self) -> None:
-        """List the classes to choose from, the present one always among them."""
-        self._offered = list(dict.fromkeys([*self._offered, self.class_index]))
-        settling, self._settling = self._settling, True  # new options move the drop-down's value
-        self.class_choice.options = [(f"{self._ranking[c].label} ({c})", c) for c in self._offered]
-        self.class_choice.value = self.class_index
-        self._settling = settling
+    @strokes.setter
+    def strokes(self, sides: ArrayLike) -> None:
+        given = np.asarray(sides)
+        shape = self._strokes.sides.shape
+        if given.shape != shape or not np.isin(given, (-1, 0, 1)).all():
+            raise ValueError(
+                f"expected strokes {shape} of 1 (foreground), −1 (background) and 0, got {given.shape} with values "
+                f"{given.min(initial=0)} to {given.max(initial=0)}. Start from a copy: explorer.strokes.copy()."
+            )
+        self._paint(given.astype(np.int8))
 
-    def _on_choice(self, change: dict[str, Any]) -> None:
-        if not self._settling and change["new"] is not None:
-            self.class_index = change["new"]
+    def _do(self, asked: str, content: dict[str, Any], buffers: list[memoryview]) -> None:
+        if asked != "stroke":
+            return super()._do(asked, content, buffers)
+        with self._changed:  # Jupyter may hand over messages in another thread than that of the cells
+            painted = self._strokes.sides.copy()
+            if content.get("photo") == self._strokes.photo:  # else the photo has changed under the pen
+                if content.get("clear"):
+                    painted[:] = 0
+                else:
+                    _add_discs(painted, content.get("discs", ()), content.get("size"), content.get("side"))
+            self._paint(painted, str(content.get("name")))
 
-    def _on_search(self, change: dict[str, Any]) -> None:
-        wanted = change["new"].strip()
-        if not wanted:
+    def _paint(self, sides: NDArray[np.int8], after: str | None = None) -> None:
+        """Have these strokes from now on; the array is not changed any more."""
+        sides.flags.writeable = False
+        with self._changed:
+            before = self._strokes
+            self._strokes = _Strokes(sides, before.photo, before.after if after is None else after)
+            self._ask()
+
+    def _wish(self) -> _Wish:
+        return _Wish(
+            self._source, self._chosen, self.crops, self.foreground, self.background, self.blur, self.components,
+            self.smoothness, self.hard_seeds, self._strokes,
+        )  # fmt: skip
+
+    # --- traits -------------------------------------------------------------------------------------------------------
+
+    def _on_new_photo(self) -> None:
+        super()._on_new_photo()
+        blank = _unpainted(_grid(self._source, self.classifier))
+        self._strokes = _Strokes(blank, self._strokes.photo + 1, self._strokes.after)
+
+    @traitlets.observe("crops", "foreground", "background", "blur", "components", "smoothness", "hard_seeds")
+    def _on_setting(self, _: object) -> None:
+        self._ask()
+
+    # --- the work -----------------------------------------------------------------------------------------------------
+
+    def _stopped(self, stage: str) -> bool:
+        """Whether an earlier stage could not be done, so that there is nothing to go on from."""
+        return any(self._said.get(each) for each in takewhile(lambda each: each != stage, self.stages))
+
+    def _scene_of(self, source: Source) -> _Scene:
+        image = source.image
+        name, boxes = (image.name, image.boxes) if isinstance(image, Photo) else (YOURS, ())
+        height, width = _grid(source, self.classifier)
+        opened = self.classifier.picture(image).convert("RGB") if isinstance(image, Tensor) else open_image(image)
+        digest = hashlib.sha256(f"{opened.size}".encode() + opened.tobytes()).digest()
+        return _Scene(source, name, opened, opened.resize((width, height), Image.Resampling.BICUBIC), boxes, digest)
+
+    def _map(self, wish: _Wish) -> None:
+        """M of this photo, class and number of crops: the one slow step, so it is never done twice."""
+        if self._stopped("map"):
             return
-        try:
-            found = self.classifier.find(wanted)
-        except (ValueError, TypeError) as error:
-            self._say(f"{error} The last class stays.")
-            return
-        self._say("")
-        self.class_index = found
-        self.class_search.value = ""  # the drop-down has it now
-
-    def _on_image(self, change: dict[str, Any]) -> None:
-        self._settling = True
-        try:
-            self._take(change["new"])
-        except (ValueError, TypeError, ConnectionError) as error:
-            self._say(f"{error} The last photo stays.")
-            return
-        finally:
-            self._settling = False
-        self._update()
-
-    def _update(self) -> None:
-        if self._settling:
-            return
-        try:
-            result = self._localise()
-        except (ValueError, TypeError, ConnectionError) as error:
-            self._say(f"{error} The last result stays.")
-            return
-        self._say("")
-        # All four together: after an error a reader still sees one photo, its boxes and its IoU.
-        self.result, self.true_boxes, self._result_name = result, self._boxes, self._name
-        self.iou = max((box_iou(result.box, each) for each in self.true_boxes), default=None)
-        self._draw(result)
-
-    def _map(self) -> NDArray[np.float32]:
-        """The map of this photo, class and number of crops: the one slow step, so it is never done twice."""
-        key = (self._digest, self.class_index, self.crops)
+        if self._scene.source is not wish.source:
+            self._scene = self._scene_of(wish.source)
+        self._predicted = self._prediction(wish)
+        self._settle(wish, class_index=self._predicted.class_index)
+        key = self._scene.digest, self._predicted.class_index, wish.crops
         if key not in self._maps:
-            self._maps[key] = saliency_map(self.classifier, self._photo, self.class_index, self.crops)
+            self._maps[key] = saliency_map(self.classifier, wish.source.image, key[1], wish.crops)
             if len(self._maps) > MAPS_KEPT:
                 self._maps.popitem(last=False)
-        return self._maps[key]
+        self._saliency = self._maps[key]
 
-    def _localise(self) -> Localisation:
-        """All steps of `localise` but its first, which is kept."""
-        return segment(
-            self._photo,
-            self._ranking[self.class_index],
-            self._map(),
-            foreground=self.foreground,
-            background=self.background,
-            blur=self.blur,
-            components=self.components,
-            smoothness=self.smoothness,
-            hard_seeds=self.hard_seeds,
-        )
+    def _seed(self, wish: _Wish) -> None:
+        if not self._stopped("seed"):
+            self._seeds = seeds(self._saliency, wish.foreground, wish.background, wish.blur)
 
-    def _say(self, text: str) -> None:
-        self.message.value = f'<div role="status"><b>{html.escape(text)}</b></div>' if text else ""
+    def _model(self, wish: _Wish) -> None:
+        if not self._stopped("model"):
+            self._models = colour_models(self._scene.picture, self._seeds, wish.components)
+            self._costs = self._models.costs(self._scene.picture)
 
-    def _draw(self, result: Localisation) -> None:
-        captions = (
-            "map",
-            "seeds: blue, cyan; red unused",
-            "cut",
-            "largest piece" + (", true box blue" if self.true_boxes else ""),
-        )
-        for caption, text, panel, picture in zip(
-            self.captions, captions, self.panels, self._pictures(result), strict=True
-        ):
-            caption.value, panel.value = text, png(picture)
-        self.summary.value = self._summary(result)
+    def _stroke(self, wish: _Wish) -> None:
+        """Tell what is painted: more than the browser knows after a new photo, or if Python painted."""
+        if self._told is not wish.strokes:
+            sides, self._told = wish.strokes.sides, wish.strokes
+            counts = int((sides > 0).sum()), int((sides < 0).sum())
+            self._tell("strokes", sides, after=wish.strokes.after, counts=counts)
 
-    def _pictures(self, result: Localisation) -> list[Image.Image]:
-        """Map, seeds, cut and box, each of the photo's shape."""
-        shown = result.image.copy()
-        shown.thumbnail((PANEL_WIDTH, PANEL_HEIGHT))
-        boxed = figures.cut_out(shown, result.mask)
-        by_hand = [_scaled(each, result.image, shown) for each in self.true_boxes]
-        boxed = figures.draw_boxes(boxed, by_hand, figures.BLUE)
-        return [
-            figures.heat_map(result.saliency).resize(shown.size, Image.Resampling.BILINEAR),
-            figures.seed_picture(shown, *result.seeds),
-            figures.cut_out(shown, result.cut.mask),
-            figures.draw_boxes(boxed, [_scaled(result.box, result.image, shown)]),
-        ]
+    def _cut(self, wish: _Wish) -> None:
+        """The cut, and with it all that is new is told: a reader never sees two photos or two settings at once."""
+        if self._stopped("cut"):
+            return
+        scene, before = self._scene, self._result
+        cut = self._cutter_of(wish, _binding(self._seeds if wish.hard_seeds else None, wish.strokes.sides)).result
+        mask = largest_component(cut.mask)
+        height, width = mask.shape
+        box = _in_pixels_of(scene.image, bounding_box(mask), width, height)
+        self._result = result = Localisation(
+            scene.image, scene.picture, self._predicted, self._saliency, self._seeds, self._models, self._costs, cut,
+            mask, box,
+        )  # fmt: skip
+        self._shown = scene
+        if before is None or before.image is not result.image:
+            self._tell(
+                "scene", np.asarray(scene.picture), photo=wish.strokes.photo, size=[width, height],
+                shape=scene.image.size, boxes=[_shares(each, scene.image) for each in scene.boxes],
+            )  # fmt: skip
+        if before is None or before.saliency is not result.saliency:
+            self._tell("map", result.saliency, peak=_peak(result.saliency))
+        if before is None or before.seeds is not result.seeds:
+            self._tell("seeds", result.seeds.foreground.astype(np.int8) - result.seeds.background)
+        if before is None or before.models is not result.models:
+            costs = [each.astype(np.float32) for each in result.costs]
+            peak = _peak(result.costs.background - result.costs.foreground)
+            self._tell("models", *costs, peak=peak, mixtures=_in_numbers(result.models))
+        iou = max((box_iou(box, each) for each in scene.boxes), default=None)
+        self._tell(
+            "cut", cut.mask.astype(np.uint8) + mask, box=_shares(box, scene.image), pixels=box, iou=iou,
+            label=result.prediction.label, summary=_summary(result, len(scene.boxes), iou),
+        )  # fmt: skip
 
-    def _summary(self, result: Localisation) -> str:
-        chosen, label = result.seeds, html.escape(result.prediction.label)
-        text = (
-            f"<b>{label}</b>, box (left, top, right, bottom) = {result.box} · "
-            f"{int(chosen.foreground.sum()):,} blue and {int(chosen.background.sum()):,} cyan pixels · "
-            f"{result.cut.mask.mean():.0%} of the picture is foreground, "
-            f"{result.mask.sum() / result.cut.mask.sum():.0%} of that in the largest component"
-        )
-        if self.iou is None:
-            return text
-        whose = "the true box" if len(self.true_boxes) == 1 else f"the best of {len(self.true_boxes)} true boxes"
-        verdict = "at least 0.5: found" if self.iou >= 0.5 else "below 0.5: missed"
-        return f"{text} · <b>IoU {self.iou:.2f}</b> with {whose} ({verdict})"
+    def _cutter_of(self, wish: _Wish, binding: Seeds | None) -> RepeatedCut:
+        """The photo's cut: a new graph for another photo or λ, else the search goes on in the last one."""
+        if self._cutter is None or self._cutter[:2] != (wish.source, wish.smoothness):
+            cutter = RepeatedCut(self._scene.picture, self._costs, wish.smoothness, binding)
+            self._cutter = wish.source, wish.smoothness, cutter
+        else:
+            self._cutter[2].again(self._costs, seeds=binding)
+        return self._cutter[2]
+
+    def _in_words_of(self, error: Exception) -> str:
+        words = super()._in_words_of(error)
+        return words + (" Here you can also paint some foreground." if "the mask is empty" in words else "")
+
+    # --- where there is no kernel -------------------------------------------------------------------------------------
 
     def still(self) -> Image.Image:
         """Draw the state as one picture, for a page without a kernel.
@@ -281,41 +285,114 @@ class LocalisationExplorer(ipywidgets.VBox):  # type: ignore[misc]
         Returns:
             RGB: map, seeds, cut and box in a row; one white pixel if nothing could be localised yet.
         """
-        if self.result is None:
+        result: Localisation | None = self.result
+        if result is None:
             return Image.new("RGB", (1, 1), "white")
-        pictures = self._pictures(self.result)
-        gap, (width, height) = 4, pictures[0].size
-        row = Image.new("RGB", (4 * width + 3 * gap, height), "white")
-        for position, picture in enumerate(pictures):
-            row.paste(picture, (position * (width + gap), 0))
-        row.thumbnail((640, 640))
+        small = result.image.copy()
+        small.thumbnail((STILL_SIDE, STILL_SIDE))
+        boxed = figures.cut_out(small, result.mask)
+        by_hand = [_scaled(each, result.image, small) for each in self.true_boxes]
+        boxed = figures.draw_boxes(boxed, by_hand, figures.BLUE)
+        row = side_by_side([
+            figures.heat_map(result.saliency).resize(small.size, Image.Resampling.BILINEAR),
+            figures.seed_picture(small, *result.seeds),
+            figures.cut_out(small, result.cut.mask),
+            figures.draw_boxes(boxed, [_scaled(result.box, result.image, small)]),
+        ])  # fmt: skip
+        row.thumbnail((STILL_WIDTH, STILL_WIDTH))
         return row
 
     def __repr__(self) -> str:
-        if self.result is None:
-            return f"LocalisationExplorer({self._name!r}, nothing yet)"
+        """Say what is shown, in one line that is the same on every machine."""
+        result: Localisation | None = self.result
+        if result is None or self._shown is None:
+            return f"LocalisationExplorer({self.photo!r}, nothing yet)"
         # No box: its last pixel may depend on the machine, and a saved lesson is compared on others.
         quantiles = f"foreground={self.foreground:.3g}, background={self.background:.3g}"
-        return f"LocalisationExplorer({self._result_name!r}, {self.result.prediction.label!r}, {quantiles})"
+        return f"LocalisationExplorer({self._shown.name!r}, {result.prediction.label!r}, {quantiles})"
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
-        bundle: dict[str, Any] = super()._repr_mimebundle_(**kwargs)
-        buffer = io.BytesIO()
-        # Few colours keep a saved notebook small; this way of choosing them keeps the rare blue and yellow.
-        self.still().quantize(256, Image.Quantize.MAXCOVERAGE).save(buffer, "png")
-        bundle["image/png"] = base64.b64encode(buffer.getvalue()).decode("ascii")
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """Never of an uploaded photo, also where the shipped one that was chosen next could not be localised."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        data = bundle[0] if isinstance(bundle, tuple) else bundle
+        if data is not None and self._shown is not None and self._shown.name == YOURS:
+            data.pop("image/png", None)
         return bundle
+
+
+def _grid(source: Source, classifier: Classifier) -> tuple[int, ...]:
+    """(H, W) of the photo's map."""
+    return tuple(source.image.shape[-2:]) if isinstance(source.image, Tensor) else classifier.size
+
+
+def _unpainted(grid: tuple[int, ...]) -> NDArray[np.int8]:
+    blank = np.zeros(grid, np.int8)
+    blank.flags.writeable = False
+    return blank
+
+
+def _add_discs(sides: NDArray[np.int8], discs: ArrayLike, size: object, side: object) -> None:
+    """Paint discs of a diameter around pixels (column, row) in place; what lies outside the picture is left out."""
+    centres = np.asarray(discs, np.float64).reshape(-1, 2)
+    if side not in (-1, 0, 1) or not isinstance(size, int | float) or not np.isfinite([*centres.ravel(), size]).all():
+        raise ValueError(f"expected discs [column, row] of side 1, −1 or 0 and a size, got side {side}, size {size}.")
+    rows, columns = np.ogrid[: sides.shape[0], : sides.shape[1]]
+    for column, row in centres:
+        sides[4 * ((columns - column) ** 2 + (rows - row) ** 2) <= size**2] = side
+
+
+def _binding(hard: Seeds | None, strokes: NDArray[np.int8]) -> Seeds | None:
+    """The pixels that the cut may not overrule; where a stroke and a seed disagree, the stroke holds."""
+    if hard is None and not strokes.any():
+        return None
+    foreground, background = strokes > 0, strokes < 0
+    if hard is None:
+        return Seeds(foreground, background)
+    return Seeds(foreground | (hard.foreground & ~background), background | (hard.background & ~foreground))
+
+
+def _peak(values: NDArray[Any]) -> float:
+    """What is drawn in full colour, as in `figures`."""
+    size = np.abs(values)
+    return float(np.quantile(size, figures.PEAK)) or float(size.max()) or 1.0
+
+
+def _shares(box: Box, image: Image.Image) -> list[float]:
+    """A box in shares of the picture's sides: the browser draws it at any size."""
+    return [box[0] / image.width, box[1] / image.height, box[2] / image.width, box[3] / image.height]
+
+
+def _in_numbers(models: ColourModels) -> list[list[tuple[float, list[int]]]]:
+    """Of the foreground and the background mixture each component's weight and mean colour, the largest first."""
+
+    def listed(mixture: Mixture) -> list[tuple[float, list[int]]]:
+        parts = [(float(w), [round(v) for v in m]) for w, m in zip(mixture.weights, mixture.means, strict=True)]
+        return sorted(parts, reverse=True)
+
+    return [listed(models.foreground), listed(models.background)]
+
+
+def _summary(result: Localisation, boxes: int, iou: float | None) -> str:
+    text = (
+        f"{result.prediction.label}: box (left, top, right, bottom) = {result.box} · "
+        f"{int(result.seeds.foreground.sum()):,} foreground and {int(result.seeds.background.sum()):,} background "
+        f"seeds · {result.cut.mask.mean():.0%} of the picture is foreground, "
+        f"{result.mask.sum() / result.cut.mask.sum():.0%} of that in the largest component"
+    )
+    if iou is None:
+        return text
+    whose = "the true box" if boxes == 1 else f"the best of {boxes} true boxes"
+    return f"{text} · IoU {iou:.2f} with {whose} ({'at least 0.5: found' if iou >= 0.5 else 'below 0.5: missed'})"
 
 
 def _scaled(box: Box, image: Image.Image, shown: Image.Image) -> Box:
     """A box of the photo's pixels in those of the smaller picture that is shown, never empty."""
-    across, down = shown.width / image.width, shown.height / image.height
-    left, top, right, bottom = (round(v * s) for v, s in zip(box, (across, down, across, down), strict=True))
+    left, top, right, bottom = (round(s * n) for s, n in zip(_shares(box, image), 2 * shown.size, strict=True))
     return left, top, max(right, left + 1), max(bottom, top + 1)
 
 
 def localisation(image: object = None, classifier: Classifier | None = None) -> LocalisationExplorer:
-    """Explore how a map becomes a box: seeds, colour models, cut, largest component.
+    """Explore how a map becomes a box: seeds, colour models, costs, cut, largest component.
 
     Args:
         image: whatever `open_image` takes, or one of `photos()` to have its true boxes too; without one the
@@ -323,9 +400,12 @@ def localisation(image: object = None, classifier: Classifier | None = None) -> 
         classifier: of any network; without one the network that ships with the package.
 
     Returns:
-        A widget; `.result` holds the arrays that it shows.
+        A widget; `.result` is the `Localisation` that it shows, `.strokes` what its brush has painted.
 
     Raises:
         ValueError: no picture, or a network that cannot score it.
+        TypeError: no image, or no `Classifier`.
+
+    Source: paper, Section 3.2.
     """
     return LocalisationExplorer(image, classifier)

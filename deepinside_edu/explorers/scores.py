@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import io
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
-import ipywidgets
 import numpy as np
 import torch
 import traitlets
 from numpy.typing import NDArray
 from PIL import Image
 
-from .. import figures
-from ..classifier import Classifier, Prediction, load_classifier
-from ..images import Photo
-from .photo_chooser import PhotoChooser, png
+from .. import figures, images
+from ..classifier import Classifier, Prediction
+from .explorer import YOURS, Explorer, browser_half
 
 MOST_CLASSES = 20
-BAR_WIDTH = 160
-"""Of the longest bar, in the browser's pixels."""
-
-CELL = "padding:0 .8em 0 0"
-BLUE, ORANGE = "#2a6f97", "#c8553d"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -56,87 +47,77 @@ class ScoresResult:
         return f"ScoresResult({self.image_name!r}, {len(self.scores)} scores, top: {self.top[0].label!r})"
 
 
-class ScoresExplorer(ipywidgets.VBox):  # type: ignore[misc]
+class ScoresExplorer(Explorer):
     """A photo as the network sees it, its k best classes as bars, and one class that is searched for.
 
+    All scores are sent with a photo: how many of them are listed, and how, is the browser's own.
+
     Attributes:
-        image: the photo; any new one is scored at once.
+        photo: the name of a shipped photo, or "your photo" where there is one; `show` takes any other.
         k: how many classes are listed, 1 to 20.
         shown: what the bars' lengths mean, "score" or "probability".
-        search: a class's index, its WordNet id or part of its name; empty for none.
-        class_index: the class that `search` found, or none.
-        result: everything that is on show.
+        class_index: the class that is searched for, or none; can be set to what `classifier.find` understands.
     """
 
-    image = traitlets.Instance(Image.Image)
-    k = traitlets.Int(5)
-    shown = traitlets.Enum(("score", "probability"), "score")
-    search = traitlets.Unicode()
-    class_index = traitlets.Int(None, allow_none=True)
+    _esm, _css = browser_half("scores")
+    stages: ClassVar = {"score": 1}
+
+    k = traitlets.Int(5).tag(sync=True)
+    shown = traitlets.Enum(("score", "probability"), "score").tag(sync=True)
+    class_index = traitlets.Int(None, allow_none=True).tag(sync=True)
 
     def __init__(self, image: object = None, classifier: Classifier | None = None) -> None:
-        """Build the widget on a photo (whatever `open_image` takes) and a classifier, or on the shipped ones."""
-        self.classifier = classifier or load_classifier()
-        self.chooser = PhotoChooser(None if isinstance(image, Photo) else image)
-        if isinstance(image, Photo):
-            self.chooser.shipped.value = image.name
-        self.k_box = ipywidgets.BoundedIntText(
-            value=self.k, min=1, max=min(MOST_CLASSES, len(self.classifier.labels)), description="top k"
-        )
-        self.shown_buttons = ipywidgets.ToggleButtons(
-            options=[("score S_c", "score"), ("probability P_c", "probability")],
-            description="bars show",
-            layout=ipywidgets.Layout(width="max-content"),
-        )
-        self.shown_buttons.style.button_width = "10em"
-        self.search_box = ipywidgets.Text(
-            placeholder="such as 341, n02395406 or hog", description="find class", continuous_update=False
-        )
-        self.seen = ipywidgets.Image(format="png", layout=ipywidgets.Layout(width="224px", height="224px"))
-        self.caption = ipywidgets.HTML()
-        self.bars = ipywidgets.HTML()
-        self.message = ipywidgets.HTML()
-        super().__init__(
-            [
-                self.chooser,
-                ipywidgets.HBox(
-                    [
-                        ipywidgets.VBox(
-                            [self.seen, self.caption], layout=ipywidgets.Layout(flex="0 0 auto", margin="0 12px 0 0")
-                        ),
-                        ipywidgets.VBox(
-                            [self.k_box, self.shown_buttons, self.search_box, self.message, self.bars],
-                            # A long message must break its line, not push this column below the photo.
-                            layout=ipywidgets.Layout(flex="1 1 420px", min_width="0"),
-                        ),
-                    ],
-                    layout=ipywidgets.Layout(flex_flow="row wrap"),
-                ),
-            ]
-        )
-        self.k = self.k_box.value  # a network with fewer classes than k lists what it has
-        self._looked = self._look_at(self.chooser.image)
-        self.image = self.chooser.image
-        self._draw_photo()
-        self._draw_bars()
-        self.observe(self._on_image, "image")
-        self.observe(lambda _: self._draw_bars(), ["k", "shown", "class_index"])
-        self.observe(self._on_search, "search")
-        self.observe(self._on_class, "class_index")
-        self.chooser.observe(lambda change: self.set_trait("image", change["new"]), "image")
-        traitlets.link((self, "k"), (self.k_box, "value"))
-        traitlets.link((self, "shown"), (self.shown_buttons, "value"))
-        traitlets.link((self, "search"), (self.search_box, "value"))
+        """Score the first photo, so that a network that cannot is an ordinary error of this call."""
+        super().__init__(image, classifier)
+        self.k = min(self.k, len(self.classifier.labels))
+        self._score(self._wish())
+        self._done["score"] = self._wish()
+        self._begin()
+
+    # --- what a learner, a test or the browser asks for ---------------------------------------------------------------
+
+    @property
+    def result(self) -> ScoresResult:
+        """Everything that is on show, newly put together; after an error of the last photo that could be scored."""
+        self.wait()
+        seen: ScoresResult = self._result
+        order = np.argsort(-seen.scores, kind="stable")
+        top = tuple(_prediction(seen, int(c), self.classifier) for c in order[: self.k])
+        if self.class_index is None:
+            return replace(seen, top=top)
+        searched = _prediction(seen, self.class_index, self.classifier)
+        return replace(seen, top=top, searched=searched, rank=1 + int((seen.scores > searched.score).sum()))
+
+    @property
+    def search(self) -> str:
+        """The name of the class that is searched for.
+
+        Can be set to what `classifier.find` understands: an index, a WordNet id, part of a name; empty for none.
+        """
+        return "" if self.class_index is None else self.classifier.labels[self.class_index]
+
+    @search.setter
+    def search(self, text: str) -> None:
+        self.class_index = self.classifier.find(text) if text.strip() else None
+
+    def _do(self, asked: str, content: dict[str, Any], buffers: list[memoryview]) -> None:
+        if asked == "find":
+            self.search = str(content.get("text", ""))
+
+    def _wish(self) -> tuple[Any, ...]:
+        return (self._source,)
+
+    # --- traits -------------------------------------------------------------------------------------------------------
 
     @traitlets.validate("k")
-    def _valid_k(self, proposal: dict[str, Any]) -> int:
-        k = int(proposal["value"])
-        if not 1 <= k <= self.k_box.max:
-            raise traitlets.TraitError(f"expected k from 1 to {self.k_box.max}, got {k}.")
+    def _possible_k(self, proposal: dict[str, Any]) -> int:
+        k, most = int(proposal["value"]), min(MOST_CLASSES, len(self.classifier.labels))
+        if not 1 <= k <= most:
+            raise traitlets.TraitError(f"expected k from 1 to {most}, got {k}.")
         return k
 
     @traitlets.validate("class_index")
-    def _valid_class(self, proposal: dict[str, Any]) -> int | None:
+    def _known_class(self, proposal: dict[str, Any]) -> int | None:
         if proposal["value"] is None:
             return None
         try:
@@ -144,95 +125,27 @@ class ScoresExplorer(ipywidgets.VBox):  # type: ignore[misc]
         except ValueError as error:
             raise traitlets.TraitError(str(error)) from error
 
-    @property
-    def result(self) -> ScoresResult:
-        """Everything that is on show, newly put together."""
-        seen = self._looked
-        order = np.argsort(-seen.scores, kind="stable")
-        searched = None if self.class_index is None else self._prediction(self.class_index)
-        rank = None if searched is None else 1 + int((seen.scores > searched.score).sum())
-        top = tuple(self._prediction(int(c)) for c in order[: self.k])
-        return ScoresResult(seen.image, seen.image_name, seen.x, seen.scores, seen.probabilities, top, searched, rank)
+    @traitlets.observe("k", "shown", "class_index")
+    def _on_setting(self, _: object) -> None:
+        """Nothing is to be computed; the browser is answered all the same."""
+        self._ask()
 
-    def _prediction(self, c: int) -> Prediction:
-        seen = self._looked
-        return Prediction(c, self.classifier.labels[c], float(seen.scores[c]), float(seen.probabilities[c]))
+    # --- the work -----------------------------------------------------------------------------------------------------
 
-    def _look_at(self, image: Image.Image) -> ScoresResult:
+    def _score(self, wish: tuple[Any, ...]) -> None:
         """One forward pass; all that the other controls change is how its result is shown."""
-        name = self.chooser.image_name if image is self.chooser.image else "your photo"
-        x = self.classifier.prepare(image)
+        given = wish[0].image
+        x = self.classifier.prepare(given)
         with torch.no_grad():
             scores = self.classifier.scores(x)[0].double().cpu()
-        return ScoresResult(image, name, x, scores.numpy(), scores.softmax(0).numpy())
+        picture = self.classifier.picture(x)
+        image = picture if isinstance(given, torch.Tensor) else images.open_image(given)
+        name = given.name if isinstance(given, images.Photo) else YOURS
+        probabilities = scores.softmax(0)
+        self._result = ScoresResult(image, name, x, scores.numpy(), probabilities.numpy())
+        self._tell("scores", np.asarray(picture.convert("RGB")), scores, probabilities, name=name, size=[*picture.size])
 
-    def _on_image(self, change: dict[str, Any]) -> None:
-        try:
-            self._looked = self._look_at(change["new"])
-        except (ValueError, TypeError, ConnectionError) as error:
-            self._say(f"{error} The last scores stay.")
-            return
-        self._say("")
-        self._draw_photo()
-        self._draw_bars()
-
-    def _on_search(self, change: dict[str, Any]) -> None:
-        wanted = change["new"].strip()
-        try:
-            found = self.classifier.find(wanted) if wanted else None
-        except (ValueError, TypeError) as error:
-            self._say(f"{error} The last class stays.")
-            return
-        self._say("")
-        self.class_index = found
-
-    def _on_class(self, change: dict[str, Any]) -> None:
-        """Keep the search box true when a class is set from Python."""
-        c = change["new"]
-        try:
-            agrees = c == (self.classifier.find(self.search) if self.search.strip() else None)
-        except ValueError:
-            agrees = False
-        if not agrees:
-            self.search = "" if c is None else str(c)
-
-    def _say(self, text: str) -> None:
-        self.message.value = f'<div role="status"><b>{html.escape(text)}</b></div>'
-
-    def _draw_photo(self) -> None:
-        height, width = self._looked.x.shape[2:]
-        self.seen.value = png(self._seen_picture())
-        name = html.escape(self._looked.image_name.replace("_", " "))
-        self.caption.value = f"{name}, as the network sees it: {height} × {width} pixels"
-
-    def _seen_picture(self) -> Image.Image:
-        return self.classifier.picture(self._looked.x)
-
-    def _rows(self, result: ScoresResult) -> list[tuple[int, Prediction]]:
-        """(rank, class) for each bar: the top k, then the searched class unless it is among them."""
-        rows = list(enumerate(result.top, start=1))
-        if result.searched is not None and result.searched.class_index not in [each.class_index for each in result.top]:
-            rows.append((result.rank or 0, result.searched))
-        return rows
-
-    def _draw_bars(self) -> None:
-        result = self.result
-        rows = self._rows(result)
-        values = [each.score if self.shown == "score" else each.probability for _, each in rows]
-        low = min(0.0, *values)  # scores of other networks may lie below zero
-        longest = max(max(values) - low, 1e-12)
-        lines = [
-            _table_row(rank, each, (value - low) / longest, each.class_index == self.class_index)
-            for (rank, each), value in zip(rows, values, strict=True)
-        ]
-        self.bars.value = (
-            '<table style="border-collapse:collapse;line-height:1.6"><thead><tr>'
-            f'<th scope="col" style="{CELL}">rank</th>'
-            f'<th scope="col" style="{CELL};text-align:left">class (index)</th><td></td>'
-            f'<th scope="col" style="{CELL}">score S<sub>c</sub></th>'
-            f'<th scope="col" style="{CELL}">probability P<sub>c</sub></th></tr></thead>'
-            f"<tbody>{''.join(lines)}</tbody></table>"
-        )
+    # --- where there is no kernel -------------------------------------------------------------------------------------
 
     def still(self) -> Image.Image:
         """Draw the state as one picture, for a page without a kernel.
@@ -241,10 +154,12 @@ class ScoresExplorer(ipywidgets.VBox):  # type: ignore[misc]
             RGB, 340 pixels wide: the photo as the network sees it over its bars.
         """
         result = self.result
-        rows = [each for _, each in self._rows(result)]
+        rows = [*result.top]
+        if result.searched is not None and result.searched not in rows:
+            rows.append(result.searched)
         by_score = self.shown == "score"
         chart = figures.score_bars(
-            [each.label + (" (searched)" if each.class_index == self.class_index else "") for each in rows],
+            [each.label + (" (searched)" if each == result.searched else "") for each in rows],
             [each.score if by_score else round(each.probability, 4) for each in rows],
             "score $S_c$" if by_score else "probability $P_c$",
         )
@@ -252,55 +167,36 @@ class ScoresExplorer(ipywidgets.VBox):  # type: ignore[misc]
         buffer = io.BytesIO()
         chart.savefig(buffer, format="png", dpi=100)
         bars = Image.open(buffer).convert("RGB")
-        photo = self._seen_picture().resize((130, 130), Image.Resampling.BICUBIC)
+        photo = self.classifier.picture(result.x).resize((130, 130), Image.Resampling.BICUBIC)
         page = Image.new("RGB", (bars.width, photo.height + bars.height + 6), "white")
         page.paste(photo, ((page.width - photo.width) // 2, 4))
         page.paste(bars, (0, photo.height + 6))
         return page
 
     def __repr__(self) -> str:
-        searched = "" if self.class_index is None else f", searched: {self.classifier.labels[self.class_index]!r}"
-        return f"ScoresExplorer({self._looked.image_name!r}, k={self.k}{searched})"
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
-        bundle: dict[str, Any] = super()._repr_mimebundle_(**kwargs)
-        buffer = io.BytesIO()
-        self.still().quantize(256).save(buffer, "png")  # a third of the bytes in every saved notebook
-        bundle["image/png"] = base64.b64encode(buffer.getvalue()).decode("ascii")
-        return bundle
+        """Say what is shown, in one line that is the same on every machine."""
+        searched = f", searched: {self.search!r}" if self.search else ""
+        return f"ScoresExplorer({self.photo!r}, k={self.k}{searched})"
 
 
-def _table_row(rank: int, each: Prediction, length: float, searched: bool) -> str:
-    """A line of the table; the bar is for the eye, the numbers beside it say the same to a screen reader."""
-    name = f"{html.escape(each.label)} ({each.class_index})"
-    return (
-        f'<tr><td style="{CELL};text-align:right">{rank}</td>'
-        f'<th scope="row" style="{CELL};text-align:left;font-weight:{"bold" if searched else "normal"}">'
-        f"{name}{' ← searched' if searched else ''}</th>"
-        f'<td style="{CELL};min-width:{BAR_WIDTH}px"><div aria-hidden="true" style="height:.9em;'
-        f'width:{round(BAR_WIDTH * length)}px;background:{ORANGE if searched else BLUE}"></div></td>'
-        f'<td style="{CELL};text-align:right">{each.score:.1f}</td>'
-        f'<td style="{CELL};text-align:right">{_share(each.probability)}</td></tr>'
-    )
-
-
-def _share(probability: float) -> str:
-    if probability < 0.0005:
-        return "&lt; 0.001"
-    return "&gt; 0.999" if probability > 0.9995 else f"{probability:.3f}"
+def _prediction(seen: ScoresResult, c: int, classifier: Classifier) -> Prediction:
+    return Prediction(c, classifier.labels[c], float(seen.scores[c]), float(seen.probabilities[c]))
 
 
 def scores(image: object = None, classifier: Classifier | None = None) -> ScoresExplorer:
     """Explore the class scores of a photo: its best classes, and where any other class stands.
 
     Args:
-        image: whatever `open_image` takes; without one the first shipped photo.
+        image: whatever `open_image` takes, or a prepared tensor; without it the first of the shipped photos.
         classifier: of any network; without one the network that ships with the package.
 
     Returns:
-        A widget; `.result` holds the arrays that it shows.
+        A widget that shows itself as a cell's last line; its `result` has scores, probabilities and the rank.
 
     Raises:
-        ValueError: no picture, or a network that cannot score it.
+        ValueError: a bad image, or a network that cannot score it.
+        TypeError: no image, or no `Classifier`.
+
+    Source: paper, Section 2: the score before the softmax.
     """
     return ScoresExplorer(image, classifier)

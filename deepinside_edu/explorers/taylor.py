@@ -1,0 +1,239 @@
+"""Explore a score and the straight line that touches it: walk away from the photo and see where the line lets go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+import traitlets
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from .. import images
+from ..classifier import Classifier
+from ..saliency import linearise
+from .explorer import ClassExplorer, Source, browser_half
+
+DIRECTIONS = ("gradient", "noise", "grey", "another photo")
+FAR = 2.0 ** (np.arange(-27, 19) / 3)
+PLACES = np.concatenate([-FAR[::-1], [0.0], FAR])
+"""Where scores are computed, in root-mean-square grey levels of 255: up to 64 from the photo, from 1/512 on.
+
+Three to a doubling, so that any look, however short or long, has as many of them.
+"""
+
+REACHES = (0.01, 0.05, 0.25, 1, 4, 16, 64)
+"""What the chart can show on either side of the photo."""
+
+AT_ONCE = 6
+"""Places in one batch; between two batches something newer can be wanted."""
+
+HOLDS = 1.0
+"""The line holds as far as it is no more than this wrong, in units of score."""
+
+BLUE, ORANGE = "#0072b2", "#c85a00"
+
+
+class _Wish(NamedTuple):
+    """What the controls said at one moment. The thread works towards the newest one and knows no others."""
+
+    source: Source
+    class_index: int | None
+    direction: str
+
+
+@dataclass(frozen=True, eq=False)
+class TaylorResult:
+    """What the explorer shows, to go on with in a cell.
+
+    Attributes:
+        class_index: c.
+        x: I₀, the photo as the network takes it, `(1, C, H, W)`.
+        direction: d, `(1, C, H, W)` in normalised space, one root-mean-square level of 255 long.
+        s: how far along d, `(93,)`, ascending from −64 to 64 levels.
+        scores: S_c(I₀ + s·d), `(93,)`.
+        score: S_c(I₀).
+        slope: wᵀd; so the line is score + slope · s.
+        holds: (from, to), the farthest s on either side up to which line and score are at most 1 apart.
+    """
+
+    class_index: int
+    x: Tensor
+    direction: Tensor
+    s: NDArray[np.float64]
+    scores: NDArray[np.float64]
+    score: float
+    slope: float
+    holds: tuple[float, float]
+
+    def __repr__(self) -> str:
+        """Name the class and how far the line holds."""
+        start, end = self.holds
+        return f"TaylorResult(class {self.class_index}, the line holds from {start:.2g} to {end:.2g} levels)"
+
+
+class TaylorExplorer(ClassExplorer):
+    """A photo on its way along a direction, its score, and the line wᵀI + b; `result` has the numbers.
+
+    Attributes:
+        photo: the name of a shipped photo, or "your photo" where there is one; `show` takes any other.
+        class_index: c, an int; can be set to what `classifier.find` understands.
+        direction: "gradient" (w itself), "noise", "grey" (towards the mean colour), or "another photo".
+        s: how far along it the photo is, in root-mean-square levels of 255, −64 to 64: the nearest of `places`.
+        places: every s at which a score is computed.
+    """
+
+    _esm, _css = browser_half("taylor")
+    stages: ClassVar = {"rank": 1, "look": 1, "walk": 3}
+
+    direction = traitlets.Enum(DIRECTIONS, DIRECTIONS[0]).tag(sync=True)
+    s = traitlets.Float(0.0, min=PLACES[0], max=PLACES[-1]).tag(sync=True)
+    places = traitlets.List(PLACES.tolist(), read_only=True).tag(sync=True)
+    reaches = traitlets.List(list(REACHES), read_only=True).tag(sync=True)
+
+    def __init__(self, image: object = None, classifier: Classifier | None = None) -> None:
+        """Score the photo once, so that what cannot be shown at all is an ordinary error of this call."""
+        super().__init__(image, classifier)
+        self._begin()
+
+    # --- what a learner, a test or the browser asks for ---------------------------------------------------------------
+
+    def _wish(self) -> _Wish:
+        return _Wish(self._source, self._chosen, self.direction)
+
+    @traitlets.validate("s")
+    def _nearest_place(self, proposal: dict[str, Any]) -> float:
+        if not np.isfinite(proposal["value"]):
+            raise traitlets.TraitError(f"expected s from −64 to 64, got {proposal['value']}.")
+        return float(PLACES[np.abs(PLACES - proposal["value"]).argmin()])
+
+    @traitlets.observe("direction", "s")
+    def _on_setting(self, _: object) -> None:
+        """Where the photo is on its way is the page's own business; there is nothing to compute for it."""
+        self._ask()
+
+    # --- the work -----------------------------------------------------------------------------------------------------
+
+    def _look(self, wish: _Wish) -> None:
+        """I₀, once: it stays as it is, whatever the class and the direction."""
+        x = self.classifier.prepare(wish.source.image)
+        self._tell("photo", _levels(self.classifier, x, mean=True), size=[*x.shape[:1:-1]])
+
+    def _walk(self, wish: _Wish) -> str:
+        """The line at once, which is one backward pass; then the scores, nearest places first."""
+        c = self._prediction(wish).class_index
+        self._settle(wish, class_index=c)
+        x = self.classifier.prepare(wish.source.image)
+        line = linearise(self.classifier, x, c)
+        d = self._along(wish, x, line.w)
+        score, slope = float(line.score), float((line.w.double() * d.double()).sum())
+        self._tell("way", _levels(self.classifier, d, mean=False), direction=wish.direction)
+        scores = np.full(len(PLACES), np.nan)
+        nearest_first = np.argsort(np.abs(PLACES), kind="stable")
+        for some in np.split(nearest_first, range(AT_ONCE, len(PLACES), AT_ONCE)):
+            self._drop_if_old(wish)
+            steps = torch.from_numpy(PLACES[some]).to(x)[:, None, None, None]
+            with torch.no_grad():
+                scores[some] = self.classifier.scores(x + steps * d)[:, c].double().cpu().numpy()
+            there = np.isfinite(scores)
+            holds = _holds(PLACES[there], (scores - score - slope * PLACES)[there])
+            self._tell(
+                "walk", scores, score=score, slope=slope, holds=holds, reach=_reach(holds), done=bool(there.all()),
+                label=self.classifier.labels[c], direction=wish.direction,
+            )  # fmt: skip
+        self._result = TaylorResult(c, x, d, PLACES.copy(), scores, score, slope, holds)
+        if line.w.any():
+            return ""
+        return "w is 0 in every pixel here, so the line is level. Choose another class or photo to see it rise."
+
+    def _along(self, wish: _Wish, x: Tensor, w: Tensor) -> Tensor:
+        """d, one root-mean-square level long; 0 where there is no way to go."""
+        if wish.direction == "gradient":
+            d = w
+        elif wish.direction == "noise":
+            d = torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).to(x)
+        elif wish.direction == "grey":
+            d = -x
+        else:
+            d = self.classifier.prepare(_after(wish.source.image), (x.shape[2], x.shape[3])) - x
+        std = x.new_tensor(self.classifier.std)[:, None, None]
+        length = (255 * std * d).square().mean().sqrt()
+        return d / length if length > 0 else d
+
+    # --- where there is no kernel -------------------------------------------------------------------------------------
+
+    def still(self) -> Image.Image:
+        """Draw the photo s levels along the way and, beside it, its score (solid) and the line (dashed)."""
+        result: TaylorResult | None = self.result
+        side, width = 224, 300
+        page = Image.new("RGB", (side + width, side), "white")
+        if result is None:
+            return page
+        page.paste(self.classifier.picture(result.x + self.s * result.direction).resize((side, side)))
+        reach = max(_reach(result.holds), abs(self.s))
+        shown = np.abs(result.s) <= reach
+        s, scores = result.s[shown], result.scores[shown]
+        low, span = scores.min(), np.ptp(scores) or 1.0
+        across = side + 10 + (width - 20) * (s / reach + 1) / 2
+        pen = ImageDraw.Draw(page)
+        for values, colour, every in ((scores, BLUE, 1), (result.score + result.slope * s, ORANGE, 2)):
+            down = side - 30 - (side - 45) * ((values - low) / span).clip(-1, 2)
+            points = [*zip(across.tolist(), down.tolist(), strict=True)]
+            for k in range(0, len(points) - 1, every):
+                pen.line(points[k : k + 2], fill=colour, width=2)
+        pen.rectangle((side + 1, side - 18, side + width, side), fill="white")
+        pen.text((side + 10, side - 14), f"score (solid), line (dashed), s from {-reach:g} to {reach:g}", fill="black")
+        return page
+
+    def __repr__(self) -> str:
+        """Say what is shown, in one line that is the same on every machine."""
+        label = self.classifier.labels[self.class_index]
+        return f"TaylorExplorer({self.photo!r}, {label!r}, along {self.direction!r}, s = {self.s:.3g})"
+
+
+def _after(image: object) -> images.Photo:
+    """The next shipped photo, the first after one's own."""
+    every = images.photos()
+    return every[(every.index(image) + 1) % len(every)] if isinstance(image, images.Photo) else every[0]
+
+
+def _levels(classifier: Classifier, x: Tensor, mean: bool) -> NDArray[np.float32]:
+    """Of an image its levels of 255, not rounded; of a direction, without the mean, how far each of them moves."""
+    std, middle = (x.new_tensor(each)[:, None, None] for each in (classifier.std, classifier.mean))
+    levels = 255 * (x[0] * std + (middle if mean else 0))
+    return levels.permute(1, 2, 0).expand(-1, -1, 3).float().cpu().contiguous().numpy()
+
+
+def _holds(s: NDArray[np.float64], wrong: NDArray[np.float64]) -> tuple[float, float]:
+    """The farthest place on either side of 0 before the first at which the line is wrong by more than HOLDS."""
+    within = np.abs(wrong) <= HOLDS
+    start, end = s[(s < 0) & ~within].max(initial=-np.inf), s[(s > 0) & ~within].min(initial=np.inf)
+    inside = s[(s > start) & (s < end)]
+    return float(inside.min()), float(inside.max())
+
+
+def _reach(holds: tuple[float, float]) -> float:
+    """What the chart shows by itself: half as far again as the line holds, so that it is seen to let go."""
+    return next((reach for reach in REACHES if reach >= 1.5 * max(-holds[0], holds[1])), REACHES[-1])
+
+
+def taylor(image: object = None, classifier: Classifier | None = None) -> TaylorExplorer:
+    """Explore how far from the photo the line S_c(I₀) + s·wᵀd stays close to the score S_c(I₀ + s·d).
+
+    Args:
+        image: whatever `open_image` takes, or a prepared tensor; without it the first of the shipped photos.
+        classifier: the network; without one the network that ships with the package.
+
+    Returns:
+        A widget that shows itself as a cell's last line; its `result` has places, scores, slope and direction.
+
+    Raises:
+        ValueError: a bad image, or a network that cannot score it.
+        TypeError: no image, or no `Classifier`.
+
+    Source: paper, Section 3, equations 3 and 4.
+    """
+    return TaylorExplorer(image, classifier)
