@@ -4,10 +4,14 @@
 const BLUE = [0, 40, 200], CYAN = [90, 235, 235], RED = [225, 55, 45]; // as in figures.seed_picture
 const STRIPES = { 1: [[255, 215, 0], [0, 0, 0]], "-1": [[255, 255, 255], [150, 0, 110]] }; // two colours each: seen on any ground
 const SEEDS = { 1: "foreground", "-1": "background", 0: "unused" };
-const TINT = Math.fround(0.8), PALE = Math.fround(0.85); // of figures.seed_picture and figures.cut_out
 
-/** As Pillow blends two levels. */
-const blend = (from, to, share) => Math.floor(Math.fround(from + Math.fround(share * (to - from))));
+/** Every level from 0 to 255 blended with a colour, as Pillow does it. */
+const blended = (tint, share) => Uint8Array.from({ length: 768 }, (_, i) => {
+  const level = Math.floor(i / 3);
+  return Math.floor(Math.fround(level + Math.fround(Math.fround(share) * (tint[i % 3] - level))));
+});
+const TINTED = { 1: blended(BLUE, 0.8), "-1": blended(CYAN, 0.8), 0: blended(RED, 0.8) }; // as figures.seed_picture
+const PALE = blended([255, 255, 255], 0.85); // as figures.cut_out
 const percent = (share) => `${Math.round(100 * share)} %`;
 const colour = (rgb) => `rgb(${rgb.join(", ")})`;
 
@@ -142,10 +146,11 @@ function build({ model, kernel, on, follow, status }) {
 
   /** The photo inside, pale outside, as in figures.cut_out. */
   function cutOut(i, rgba, at, inside) {
-    for (let c = 0; c < 3; c++) {
-      const level = shown.scene.rgb[3 * i + c];
-      rgba[at + c] = inside ? level : blend(level, 255, PALE);
-    }
+    const { rgb } = shown.scene;
+    if (inside) return put(rgba, at, rgb, 3 * i);
+    rgba[at] = PALE[3 * rgb[3 * i]];
+    rgba[at + 1] = PALE[3 * rgb[3 * i + 1]];
+    rgba[at + 2] = PALE[3 * rgb[3 * i + 2]];
   }
   /** The two pictures to paint on: strokes are striped, seeds are not. */
   function drawStrokes() {
@@ -154,8 +159,7 @@ function build({ model, kernel, on, follow, status }) {
     const striped = (i, rgba, at) => put(rgba, at, STRIPES[strokes[i]][((i % width) + Math.floor(i / width)) >> 1 & 1], 0);
     paint(plates.seeds.canvas, scene.size, (i, rgba, at) => {
       if (strokes[i]) return striped(i, rgba, at);
-      const tint = seeds.sides[i] > 0 ? BLUE : seeds.sides[i] < 0 ? CYAN : RED;
-      for (let c = 0; c < 3; c++) rgba[at + c] = blend(scene.grey[i], tint[c], TINT);
+      put(rgba, at, TINTED[seeds.sides[i]], 3 * scene.grey[i]);
     });
     paint(plates.cut.canvas, scene.size, (i, rgba, at) => (strokes[i] ? striped(i, rgba, at) : cutOut(i, rgba, at, cut.parts[i] > 0)));
   }

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import traitlets
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import avg_pool2d, max_pool2d
@@ -52,7 +53,9 @@ class MicroscopeExplorer(Explorer):
     """
 
     _esm, _css = browser_half("microscope")
-    stages: ClassVar = {"record": 1, "send_maps": 2, "send_map": 3, "descend": 5, "look": 7, "compare": 5}
+    stages: ClassVar = {
+        "record": 1, "send_maps": 2, "send_map": 3, "descend": 5, "look": 7, "send_ladder": 5, "compare": 5,
+    }  # fmt: skip
 
     layers: Any = traitlets.List(read_only=True).tag(sync=True)
     layer = traitlets.Unicode().tag(sync=True)
@@ -68,6 +71,7 @@ class MicroscopeExplorer(Explorer):
         self._recording = record(self.classifier, self._source.image)
         self._done["record"] = (self._source,)
         self._compared: list[list[list[str]]] = []
+        self._is_sent = False
         layers = self._recording.layers[1:]
         self.set_trait("layers", [[each.name, each.kind, list(each.x.shape[1:])] for each in layers])
         self.layer = _telling(layers)
@@ -188,21 +192,9 @@ class MicroscopeExplorer(Explorer):
         self._tell("map", plane, layer=wish.layer, channel=wish.channel, size=_size(plane))
 
     def _descend(self, wish: _Wish) -> None:
-        """The ladder, and of each rung a small picture for each rule."""
         neuron = wish.channel if wish.layer == SCORES else Neuron(wish.layer, wish.channel, wish.position)
-        ladder = descend(self._recording, neuron, wish.rules)
-        thumbnails = [[_thumbnail(rung, rule) for rung in ladder] for rule in ladder.rules]
-        rungs = [
-            [rung.name, rung.kind, list(rung.x.shape[1:]), [*picture.shape[1::-1]], picture.ndim == 3]
-            for rung, picture in zip(ladder, thumbnails[0], strict=True)
-        ]
-        joined = [np.concatenate([picture.ravel() for picture in each]) for each in thumbnails]
-        self._result, self._compared = ladder, []
-        position = getattr(ladder.neuron, "position", None)
-        self._tell(
-            "ladder", *joined, neuron=self._in_words(ladder.neuron), value=ladder.value, layer=wish.layer,
-            channel=wish.channel, position=position, rules=ladder.rules, rungs=rungs,
-        )  # fmt: skip
+        self._result = descend(self._recording, neuron, wish.rules)
+        self._compared, self._is_sent = [], False
 
     def _look(self, wish: _Wish) -> str:
         """One rung's planes as they are: X_n, and of each rule R above and below a ReLU, and why they differ."""
@@ -240,6 +232,27 @@ class MicroscopeExplorer(Explorer):
             relu=gate is not None, ceiling=ceiling, rules=rules,
         )  # fmt: skip
         return said.strip()
+
+    def _send_ladder(self, wish: _Wish) -> None:
+        """Of each rung a small picture for each rule: all together cost as much as the way down."""
+        ladder: Ladder | None = self._result
+        if ladder is None or self._is_sent:
+            return
+        thumbnails: list[list[NDArray[np.uint8]]] = []
+        for rule in ladder.rules:
+            self._drop_if_old(wish)
+            thumbnails.append([_thumbnail(rung, rule) for rung in ladder])
+        rungs = [
+            [rung.name, rung.kind, list(rung.x.shape[1:]), [*picture.shape[1::-1]], picture.ndim == 3]
+            for rung, picture in zip(ladder, thumbnails[0], strict=True)
+        ]
+        joined = [np.concatenate([picture.ravel() for picture in each]) for each in thumbnails]
+        position = getattr(ladder.neuron, "position", None)
+        self._tell(
+            "ladder", *joined, neuron=self._in_words(ladder.neuron), value=ladder.value, layer=wish.layer,
+            channel=wish.channel, position=position, rules=ladder.rules, rungs=rungs,
+        )  # fmt: skip
+        self._is_sent = True
 
     def _compare(self, wish: _Wish) -> None:
         """How far each rule's R is from the first's, rung by rung; this costs as much as the ladder itself."""
@@ -310,7 +323,7 @@ def _in_colour(rung: Rung) -> bool:
     return rung.name == IMAGE and rung.x.shape[1] == 3
 
 
-def _thumbnail(rung: Rung, rule: str) -> np.ndarray[Any, Any]:
+def _thumbnail(rung: Rung, rule: str) -> NDArray[np.uint8]:
     """R of a rung, small: of the image its picture, RGB; of others levels, the largest |R| over the channels."""
     r = _planes(rung.r[rule])
     if _in_colour(rung):
