@@ -183,15 +183,14 @@ function build({ model, kernel, on, follow, status }) {
   };
 
   // --- the brush ----------------------------------------------------------------------------------------------------
-  // Discs are drawn here at once and sent once a frame. What was sent and is not yet in what the kernel told is kept,
-  // so that no answer takes back a stroke that has gone on meanwhile.
+  // Discs are drawn here and sent at once, and the browser moves a pen once a frame. What was sent and is not yet in what
+  // the kernel told is kept, so that no answer takes back a stroke that has gone on meanwhile.
   const page = Math.random().toString(36).slice(2), painted = h("span", { class: "bound" });
-  let side = "none", pen = null, batch = [], sent = [], count = 0, frame = 0;
+  let side = "none", pen = null, sent = [], count = 0;
   const brush = radios("brush", [["none", "none"], [1, "foreground"], [-1, "background"], [0, "erase"]], (value) => { side = value; ring(); });
   brush.put(side);
   const size = slider("brush size, pixels", { min: 1, max: 40, step: 1, value: 9 }, () => ring());
   const clear = button("clear strokes", () => {
-    batch = [];
     if (shown) send({ clear: true });
   });
   const rings = [plates.seeds, plates.cut].map((each) => each.frame.appendChild(h("div", { class: "ring", hidden: "" })));
@@ -223,19 +222,13 @@ function build({ model, kernel, on, follow, status }) {
     rasterise(stroke);
     drawStrokes();
   }
-  function flush() {
-    cancelAnimationFrame(frame);
-    frame = 0;
-    if (batch.length) send({ discs: batch.splice(0), size: size.input.valueAsNumber, side: Number(side) });
-  }
   /** Go on to a pixel, which may lie outside, in steps that leave no gap. */
   function paintTo(to) {
     const from = pen || to, far = Math.max(Math.abs(to[0] - from[0]), Math.abs(to[1] - from[1]));
     const steps = Math.max(1, Math.ceil(far / Math.max(1, size.input.valueAsNumber / 4)));
     const discs = Array.from({ length: steps }, (_, k) => [0, 1].map((c) => Math.round(from[c] + ((to[c] - from[c]) * (k + 1)) / steps)));
     pen = to;
-    batch.push(...discs);
-    frame ||= requestAnimationFrame(flush);
+    send({ discs, size: size.input.valueAsNumber, side: Number(side) });
   }
   function drawTold({ buffers, after, counts }) {
     sent.splice(0, sent.findIndex((each) => each.name === after) + 1);
@@ -257,7 +250,7 @@ function build({ model, kernel, on, follow, status }) {
       paintTo(pixel(event));
     });
     canvas.addEventListener("pointermove", (event) => { if (pen) paintTo(pixel(event)); });
-    canvas.addEventListener("lostpointercapture", () => { flush(); pen = null; });
+    canvas.addEventListener("lostpointercapture", () => { pen = null; });
     keys(board, move, () => {
       if (!shown) return;
       if (side === "none") return kernel.say("Choose a brush first: foreground, background or erase.");
