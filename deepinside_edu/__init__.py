@@ -11,8 +11,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from . import evaluation, figures
     from . import explorers as explore
-    from . import figures
     from .backward_by_hand import convolution_backward, pool_with_switches, relu_backward, unpool
     from .class_model import DivergedError, Step, class_model
     from .classifier import Classifier, load_classifier
@@ -49,7 +49,7 @@ _HOMES = {
     "deconvnet": ("backward_ladder", "descend", "Neuron", "Ladder", "Rung"),
     "top_photos": ("top_photos", "TopPhoto"),
 }
-_MODULES = {"figures": "figures", "explore": "explorers", "exercises": "exercises"}
+_MODULES = {"figures": "figures", "explore": "explorers", "evaluation": "evaluation", "exercises": "exercises"}
 
 __all__ = [  # noqa: RUF022 - in the order of the pipeline
     "open_image", "photo", "photos",
@@ -62,7 +62,7 @@ __all__ = [  # noqa: RUF022 - in the order of the pipeline
     "relu_backward", "convolution_backward", "pool_with_switches", "unpool",
     "record", "backward_ladder", "descend", "Neuron", "Ladder", "Rung",
     "top_photos", "TopPhoto",
-    "figures", "explore",
+    "figures", "explore", "evaluation",
 ]  # fmt: skip
 
 

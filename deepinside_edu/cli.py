@@ -1,10 +1,11 @@
-"""The command line: `deepinside photo.jpg` localises a photo, `deepinside lab` opens the lessons."""
+"""The command line: `deepinside photo.jpg` localises, `deepinside lab` opens lessons, `deepinside evaluate` counts."""
 
 from __future__ import annotations
 
 import argparse
 import itertools
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -14,13 +15,21 @@ from typing import TYPE_CHECKING
 from . import __version__
 
 if TYPE_CHECKING:
+    from types import FrameType
+
+    from .evaluation import Dataset
     from .localise import Localisation
 
 COMMANDS = """\
   deepinside PHOTO           top-5 classes and boxes; writes a picture of every stage
   deepinside lab [FOLDER]    copies the lessons to FOLDER and opens them in JupyterLab;
                              what follows FOLDER goes to JupyterLab, such as --no-browser
+  deepinside evaluate        localisation error over the shipped photos, ILSVRC, VOC or a CSV;
+                             `deepinside evaluate --help` has the options
 """
+
+PROBLEMS_SHOWN = 20
+"""So many unusable images are named on the screen; all of them in a file beside the results."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -43,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(COMMANDS, end="")
             return 0
         return open_lab(Path(folder) if folder else None, rest)
+    if given[:1] == ["evaluate"]:
+        return _evaluate(given[1:])
     try:
         return _localise(_parser().parse_args(given))
     except (ValueError, TypeError, OSError) as error:
@@ -60,7 +71,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="deepinside",
         description="See what a convolutional network sees (Simonyan, Vedaldi & Zisserman 2013).",
-        usage="deepinside PHOTO [options]\n       deepinside lab [FOLDER] [JupyterLab's options]",
+        usage="deepinside PHOTO [options]\n       deepinside lab [FOLDER] [JupyterLab's options]\n"
+        "       deepinside evaluate [options]",
         epilog=COMMANDS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -116,6 +128,125 @@ def _localise(options: argparse.Namespace) -> int:
     print(f"\n{len(names)} pictures in {folder}/" + (f"; look first at {names[0]}" if names else ""))
     print("; ".join(clock.laps))
     return 0
+
+
+def _evaluate_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="deepinside evaluate",
+        description="ILSVRC's localisation error: five guesses an image, right with the class and IoU ≥ 0.5. "
+        "Without a data set: the sixteen photos that ship with the package. Start it with torchrun to use many "
+        "processes or machines. Stopped, it goes on where it was when it is started again.",
+    )
+    data = parser.add_mutually_exclusive_group()
+    data.add_argument("--ilsvrc", nargs=2, type=Path, metavar=("IMAGES", "XML"), help="ILSVRC's folders")
+    data.add_argument("--voc", type=Path, metavar="FOLDER", help="with JPEGImages and Annotations in it")
+    data.add_argument("--csv", type=Path, metavar="FILE", help="image, wordnet_id (or class), left, top, right, bottom")
+    parser.add_argument("--split", default="", metavar="NAME", help="of VOC, such as val (default: all images)")
+    parser.add_argument("--images", type=Path, metavar="FOLDER", help="of the CSV (default: the CSV's own)")
+    parser.add_argument("--leave-out", type=Path, metavar="FILE", help="names or numbers of images that do not count")
+    parser.add_argument("--classes", type=Path, metavar="FILE", help="lines such as bird,n01530575 for other classes")
+    parser.add_argument("--network", default="squeezenet1_1", help="a classifier of torchvision (default: %(default)s)")
+    parser.add_argument("--device", help="such as cpu or cuda:1 (default: a GPU if there is one)")
+    parser.add_argument("--crops", type=int, choices=(1, 10), default=10, help="maps to average (default: %(default)s)")
+    parser.add_argument("--hard-seeds", action="store_true", help="let the seeds bind the cut")
+    parser.add_argument("--problems", choices=("stop", "miss"), default="stop", help="for images that cannot be used: "
+                        "stop, or count each as a miss and list it (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="for the results (default: evaluated/ and the data)")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes for the cuts beside each that runs the "
+                        "network (default: one, and with a GPU one for each core but one)")  # fmt: skip
+    parser.add_argument("--chunk", type=int, default=32, metavar="N", help="at most so many images are computed again "
+                        "after a crash (default: %(default)s)")  # fmt: skip
+    return parser
+
+
+def _evaluate(given: Sequence[str]) -> int:
+    options = _evaluate_parser().parse_args(given)
+    rank, size = os.environ.get("RANK", "0"), int(os.environ.get("WORLD_SIZE", "1"))
+    who = f"deepinside evaluate, rank {rank} of {size}" if size > 1 else "deepinside evaluate"
+    before = signal.signal(signal.SIGTERM, _stop)  # what torchrun sends to the others when a rank dies
+    try:
+        data = _dataset(options)
+        out = options.out or Path("evaluated") / "_".join(data.name.split())
+        return _measure(options, data, out, alone=size == 1 or rank == "0")
+    except FileNotFoundError as error:
+        print(f"{who}: there is no {error.filename}; look for it, or leave the option out", file=sys.stderr)
+        return 2
+    except (ValueError, TypeError, OSError) as error:
+        print(f"{who}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            f"{who}: stopped by a signal (under torchrun: because another rank ended). What was finished is kept: "
+            "start the same command again, and it goes on.",
+            file=sys.stderr,
+        )
+        return 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _dataset(options: argparse.Namespace) -> Dataset:
+    from .evaluation import read_csv, read_ilsvrc, read_voc, shipped_photos
+
+    if (options.split and not options.voc) or (options.images and not options.csv):
+        raise ValueError("--split belongs to --voc, and --images to --csv; leave it out or name that data set.")
+    if options.leave_out and not (options.ilsvrc or options.voc):
+        raise ValueError("--leave-out belongs to --ilsvrc and --voc; of a CSV take the lines away.")
+    leave_out = options.leave_out.read_text("utf-8").split() if options.leave_out else ()
+    if options.ilsvrc:
+        images, annotations = options.ilsvrc
+        return read_ilsvrc(images, annotations, leave_out)
+    if options.voc:
+        return read_voc(options.voc, options.split, leave_out)
+    return read_csv(options.csv, options.images) if options.csv else shipped_photos()
+
+
+def _measure(options: argparse.Namespace, data: Dataset, out: Path, alone: bool) -> int:
+    from .classifier import load_classifier
+    from .evaluation import localisation_error, read_translation
+    from .evaluation.ranks import local_device
+
+    translation = read_translation(options.classes) if options.classes else None
+    classifier = load_classifier(options.network, options.device or local_device())
+    workers = _share_cores(classifier.device.type == "cpu", options.workers)
+    result = localisation_error(
+        classifier, data, translation=translation, crops=options.crops, problems=options.problems, out=out,
+        workers=workers, chunk=options.chunk, hard_seeds=options.hard_seeds,
+    )  # fmt: skip
+    if alone:
+        print(f"{data.name}; {classifier}; {options.crops} crops\n\n{result}")
+        _list(out / "cannot_be_used.txt", "cannot be used", result.problems)
+        _list(out / "odd.txt", "odd, counted as they stand", result.notes)
+        print(f"\nwhat was found in each image: {out}/")
+    return 0
+
+
+def _list(path: Path, title: str, lines: Sequence[str]) -> None:
+    """Print the first lines and write all of them; what an earlier run wrote there does not stay."""
+    if not lines:
+        path.unlink(missing_ok=True)
+        return
+    more = len(lines) - PROBLEMS_SHOWN
+    print(f"\n{title}:", *lines[:PROBLEMS_SHOWN], *([f"and {more} more"] if more > 0 else []), sep="\n  ")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    print(f"all of them: {path}")
+
+
+def _share_cores(network_on_cpu: bool, workers: int | None) -> int:
+    """How many processes cut. The threads of a network on the CPU get the other cores: too many of both are slow."""
+    import torch
+
+    all_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = max(1, all_cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    if workers is None:  # with ten crops a CPU takes three times as long for the network as for the cuts
+        workers = min(1, cores - 1) if network_on_cpu else max(1, cores - 1)
+    if network_on_cpu and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, cores - workers))
+    return workers
 
 
 def _free_folder(wanted: Path) -> Path:

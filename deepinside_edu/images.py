@@ -271,18 +271,69 @@ class Photo:
         return buffer.getvalue()
 
 
+class Annotation(NamedTuple):
+    """What an annotation file says: the size (width, height) of its image, if it has it, and each object's box."""
+
+    size: tuple[int, int] | None
+    objects: tuple[tuple[str, Box], ...]
+
+
+def read_annotation(path: Path, first_pixel: int = 0) -> Annotation:
+    """Read an annotation in the XML layout of ILSVRC and VOC, whose corners are both inside the box (inclusive pixels).
+
+    Args:
+        path: of the XML file.
+        first_pixel: the number of the first column and row: 0 in ILSVRC, 1 in VOC.
+
+    Returns:
+        The image's size and for each object its class and its box (left, top, right, bottom), counted from 0, right
+        and bottom exclusive: xmax + 1. A fraction of a pixel, as VOC has a few, is rounded.
+
+    Raises:
+        ValueError: no XML, an object without a name or without four numbers, or a box that is inside out.
+        OSError: a file that cannot be opened.
+    """
+    try:
+        root = ElementTree.parse(path).getroot()
+    except (ElementTree.ParseError, LookupError, ValueError) as error:  # the latter two: an encoding nobody knows
+        raise ValueError(f"{path.name} is no XML that can be read ({error}); expected an annotation.") from error
+    sides = [root.findtext(f"size/{side}", "0") for side in ("width", "height")]
+    width, height = (int(side) if side.strip().isdecimal() else 0 for side in sides)
+    objects = []
+    for entry in root.findall("object"):
+        name = entry.findtext("name", "").strip()
+        texts = [entry.findtext(f"bndbox/{corner}", "") for corner in ("xmin", "ymin", "xmax", "ymax")]
+        try:
+            left, top, right, bottom = (round(float(text)) - first_pixel for text in texts)
+        except (ValueError, OverflowError) as error:
+            raise ValueError(f"{path.name} has {texts} for the corners of {name!r}; expected four numbers.") from error
+        if not name:
+            raise ValueError(f"{path.name} has an object without a name; expected its class.")
+        if right < left or bottom < top:
+            raise ValueError(f"{path.name} has a box of {name!r} that is inside out: {', '.join(texts)}.")
+        objects.append((name, (left, top, right + 1, bottom + 1)))
+    return Annotation((width, height) if width and height else None, tuple(objects))
+
+
 def read_boxes(path: Path) -> tuple[str, tuple[Box, ...]]:
-    """Read an annotation in ILSVRC's XML layout, whose corners are both inside the box (inclusive pixels).
+    """Read an annotation in ILSVRC's XML layout whose objects are all of one class.
 
     Args:
         path: of the XML file.
 
     Returns:
         The WordNet id and the boxes (left, top, right, bottom), right and bottom exclusive: xmax + 1.
+
+    Raises:
+        ValueError: no object, objects of several classes, or as in `read_annotation`.
+        OSError: a file that cannot be opened.
     """
-    objects = ElementTree.parse(path).getroot().findall("object")
-    corners = [[int(o.findtext(f"bndbox/{c}", "")) for c in ("xmin", "ymin", "xmax", "ymax")] for o in objects]
-    return objects[0].findtext("name", ""), tuple((x0, y0, x1 + 1, y1 + 1) for x0, y0, x1, y1 in corners)
+    objects = read_annotation(path).objects
+    names = sorted({name for name, _ in objects})
+    if len(names) != 1:
+        got = f"objects of {len(names)} classes ({', '.join(names)})" if names else "no object"
+        raise ValueError(f"{path.name} has {got}; expected one class. Read it with read_annotation.")
+    return names[0], tuple(box for _, box in objects)
 
 
 @cache

@@ -1,5 +1,10 @@
 """The command line does the main job on a real photo, and says in one line what is wrong."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -81,3 +86,134 @@ def test_pictures_of_two_photos_of_one_name_never_mix(tmp_path: Path, monkeypatc
         assert main([str(di.photo("pig").path), "--class", "hog", "--crops", "1"]) == 0
     folders = sorted(path.name for path in (tmp_path / "localised").iterdir())
     assert folders == ["pig", "pig_2"]
+
+
+HEADER = "image,wordnet_id,left,top,right,bottom"
+
+
+def boxes(folder: Path, *lines: str, header: str = HEADER) -> str:
+    path = folder / "boxes.csv"
+    path.write_text("\n".join([header, *lines]), encoding="utf-8")
+    return str(path)
+
+
+def test_evaluate_prints_the_errors_and_lists_what_cannot_be_used(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    panda = di.photo("panda")
+    lines = [f"panda.jpg,{panda.wordnet_id},{','.join(map(str, box))}" for box in panda.boxes]
+    lines += [f"unicorn{n:02}.jpg,n02510455,0,0,9,9" for n in range(25)]
+    arguments = ["--csv", boxes(tmp_path, *lines), "--images", str(panda.path.parent), "--crops", "1", "--workers", "0"]
+    arguments += ["--problems", "miss", "--out", str(tmp_path / "out")]
+    assert main(["evaluate", *arguments]) == 0
+    first = capsys.readouterr().out
+    assert "localisation error, top-5   96.15%   1 of 26 images right" in first
+    assert "26 images, 25 of them unusable and counted as misses; 0 left out" in first
+    assert "\ncannot be used:\n  unicorn00.jpg: annotation without image\n" in first
+    assert "unicorn19.jpg" in first
+    assert "unicorn20.jpg" not in first
+    assert "and 5 more" in first
+    assert len((tmp_path / "out" / "cannot_be_used.txt").read_text("utf-8").splitlines()) == 25
+    results = di.localise_classes(di.load_classifier(), panda, crops=1)
+    written = (tmp_path / "out" / "results-0-of-1.jsonl").read_text("utf-8")
+    assert str([[each.prediction.class_index, list(each.box)] for each in results]) in written
+    assert main(["evaluate", *arguments]) == 0  # a second time nothing of the panda is computed
+    assert capsys.readouterr().out == first
+    assert (tmp_path / "out" / "results-0-of-1.jsonl").read_text("utf-8").count('"panda.jpg"') == 1
+    boxes(tmp_path, lines[0])
+    assert main(["evaluate", *arguments]) == 0
+    assert "cannot be used" not in capsys.readouterr().out
+    assert not (tmp_path / "out" / "cannot_be_used.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--csv", "nowhere.csv"], "there is no file nowhere.csv"),
+        (["--ilsvrc", "nowhere", "nowhere"], "there is no folder nowhere"),
+        (["--voc", "nowhere"], "there is no folder nowhere/JPEGImages"),
+        (["--csv", "BOXES"], "1 of 1 images cannot be used: a.jpg (annotation without image). Mend them, or"),
+        (["--csv", "BOXES", "--network", "resnet999"], "no torchvision classifier is called 'resnet999'"),
+        (["--csv", "BOXES", "--classes", "nowhere.csv"], "there is no file nowhere.csv; expected lines such as"),
+        (["--csv", "BOXES", "--split", "val"], "--split belongs to --voc"),
+        (["--csv", "BOXES", "--leave-out", "list"], "--leave-out belongs to --ilsvrc"),
+        (["--images", "nowhere"], "--images to --csv"),
+        (["--voc", "nowhere", "--leave-out", "list"], "there is no list; look for it"),
+        (["--chunk", "0"], "a chunk of at least 1"),
+        (["--device", "cuda:99"], "no device 'cuda:99' here"),
+    ],
+)
+def test_evaluate_says_what_is_wrong_in_one_line(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = boxes(tmp_path, "a.jpg,n02510455,0,0,9,9")
+    assert main(["evaluate", *[path if each == "BOXES" else each for each in arguments]]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("deepinside evaluate: ")
+    assert said in error
+    assert error.count("\n") == 1
+    assert [each.name for each in tmp_path.iterdir()] == ["boxes.csv"]
+
+
+def test_evaluate_reads_every_layout_and_what_to_leave_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from deepinside_edu import cli
+
+    calls: list[object] = []
+    for name in ("read_ilsvrc", "read_voc", "read_csv", "shipped_photos"):
+        monkeypatch.setattr(f"deepinside_edu.evaluation.{name}", lambda *given, name=name: calls.append((name, *given)))
+    listed = tmp_path / "list.txt"
+    listed.write_text("3\n17\n")
+    for given in (
+        ["--ilsvrc", "val", "xml", "--leave-out", str(listed)], ["--voc", "VOC2012", "--split", "val"],
+        ["--csv", "b.csv", "--images", "there"], [],
+    ):  # fmt: skip
+        cli._dataset(cli._evaluate_parser().parse_args(given))
+    assert calls == [
+        ("read_ilsvrc", Path("val"), Path("xml"), ["3", "17"]), ("read_voc", Path("VOC2012"), "val", ()),
+        ("read_csv", Path("b.csv"), Path("there")), ("shipped_photos",),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_evaluate_that_is_stopped_says_that_nothing_is_lost(tmp_path: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-W", "error", "-m", "deepinside_edu", "evaluate", "--crops", "1", "--workers", "0"]
+    run = subprocess.Popen(
+        [*command, "--chunk", "1", "--out", "out"], cwd=tmp_path, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": str(Path(di.__file__).parents[1])},
+    )  # fmt: skip
+    results = tmp_path / "out" / "results-0-of-1.jsonl"
+    end = time.monotonic() + 60
+    while not (results.exists() and results.read_bytes().count(b"\n") > 1):
+        assert time.monotonic() < end
+        assert run.poll() is None, run.communicate()
+        time.sleep(0.05)
+    run.send_signal(number)
+    _, complaint = run.communicate(timeout=60)
+    assert run.returncode == 130
+    last = complaint.splitlines()[-1]
+    assert last.startswith("deepinside evaluate: stopped by a signal")
+    assert "start the same command again, and it goes on" in last
+    assert "Traceback" not in complaint
+    assert results.read_bytes().endswith(b"\n")
+
+
+def test_evaluate_shares_the_cores_between_network_and_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from deepinside_edu import cli
+
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)))
+    given: list[int] = []
+    monkeypatch.setattr(torch, "set_num_threads", given.append)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    assert [cli._share_cores(True, n) for n in (None, 0, 3, 99)] == [1, 0, 3, 99]
+    assert given == [7, 8, 5, 1]
+    assert [cli._share_cores(False, n) for n in (None, 0, 3)] == [7, 0, 3]
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "16")
+    assert [cli._share_cores(True, None), cli._share_cores(False, None)] == [0, 1]
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    cli._share_cores(True, None)
+    assert given == [7, 8, 5, 1, 1], "what the user sets is left alone"

@@ -1,0 +1,308 @@
+"""Images and their true boxes: ILSVRC's folders, VOC's, a CSV file, or the photos that ship with the package."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ..images import Box, photos, read_annotation
+
+SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+"""Of files that count as images."""
+
+COLUMNS = ("left", "top", "right", "bottom")
+
+
+@dataclass(frozen=True)
+class Example:
+    """One image and the truth about it.
+
+    Attributes:
+        name: the file's name without its suffix (of a CSV, what its column ``image`` says).
+        path: of the image; none if there is no such file.
+        classes: its true classes, each once: WordNet ids or names.
+        boxes: for each of these classes one box for each instance, (left, top, right, bottom), counted from 0, right
+            and bottom exclusive.
+        size: (width, height) of the image that the annotation was made for, if it says so.
+        problem: why the image cannot be used; empty if it can.
+    """
+
+    name: str
+    path: Path | None = field(repr=False)
+    classes: tuple[str, ...]
+    boxes: tuple[tuple[Box, ...], ...]
+    size: tuple[int, int] | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, repr=False)
+class Dataset:
+    """Images with true boxes. None is dropped because something is wrong with it: it says so in its `problem`.
+
+    Attributes:
+        name: for people.
+        examples: the images, in an order that is the same on every machine.
+        left_out: names of the images that whoever reads the data asked to leave out.
+    """
+
+    name: str
+    examples: tuple[Example, ...]
+    left_out: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Say how large it is, not all of it."""
+        return f"Dataset({self.name!r}, {len(self.examples)} images)"
+
+
+def read_ilsvrc(images: Path, annotations: Path, leave_out: Collection[str] = ()) -> Dataset:
+    """Read ILSVRC's layout: a folder of images, a folder of XML files of the same names, synset ids as classes.
+
+    Both folders may have folders in them. xmin, ymin, xmax and ymax are pixels counted from 0 and inside the box, so
+    that a box is xmax − xmin + 1 wide, as the devkit's overlap has it.
+
+    Args:
+        images: such as ``ILSVRC2012_img_val``.
+        annotations: such as ``ILSVRC2012_bbox_val_v3``.
+        leave_out: images that shall not count, by name or by place in the list of names, from 1: the lines of
+            the devkit's ``ILSVRC2013_clsloc_validation_blacklist.txt``.
+
+    Returns:
+        A `Dataset` in alphabetical order. An image without a usable annotation, and an annotation without an image,
+        are in it with their `problem`.
+
+    Raises:
+        ValueError: no such folder, a folder without images, two files of one name, or something to leave out that is
+            not there.
+
+    Source: ILSVRC development kit, ``eval_localization_flat.m``.
+    """
+    return _leave_out(_pair(images.name, _by_name(images, SUFFIXES), _by_name(annotations, {".xml"}), 0), leave_out)
+
+
+def read_voc(folder: Path, split: str = "", leave_out: Collection[str] = ()) -> Dataset:
+    """Read VOC's layout: ``JPEGImages``, ``Annotations``, for a split ``ImageSets/Main``; several classes an image.
+
+    xmin, ymin, xmax and ymax are pixels counted from 1 and inside the box. Objects that are marked difficult or
+    truncated count like the others.
+
+    Args:
+        folder: such as ``VOCdevkit/VOC2012``.
+        split: such as "val", the images that ``ImageSets/Main/val.txt`` lists; without one all of them.
+        leave_out: as in `read_ilsvrc`.
+
+    Returns:
+        A `Dataset` as in `read_ilsvrc`.
+
+    Raises:
+        ValueError: as in `read_ilsvrc`, or no such split.
+    """
+    pictures = _by_name(folder / "JPEGImages", SUFFIXES)
+    annotations = _by_name(folder / "Annotations", {".xml"})
+    listed: Collection[str] = ()
+    if split:
+        path = folder / "ImageSets" / "Main" / f"{split}.txt"
+        if not path.is_file():
+            there = ", ".join(sorted(each.stem for each in path.parent.glob("*.txt"))[:9]) or "none"
+            raise ValueError(f"there is no split {path}; expected one of those there are: {there}.")
+        listed = {line.split()[0] for line in path.read_text("utf-8").splitlines() if line.strip()}
+        pictures = {name: each for name, each in pictures.items() if name in listed}
+        annotations = {name: each for name, each in annotations.items() if name in listed}
+    return _leave_out(_pair(folder.name, pictures, annotations, 1, listed), leave_out)
+
+
+def read_csv(path: Path, images: Path | None = None) -> Dataset:
+    """Read a CSV with one box a line: columns ``image``, ``wordnet_id`` or ``class``, ``left, top, right, bottom``.
+
+    Several lines may have one image and several classes. The box is (left, top, right, bottom) in whole pixels,
+    counted from 0, **right and bottom exclusive**, as everywhere in this package. The file is the list of images: what
+    else lies in their folder does not count. Lines that begin with ``#`` are comments.
+
+    Args:
+        path: of the CSV file, UTF-8.
+        images: the folder that the column ``image`` is relative to; without one the folder of the CSV file.
+
+    Returns:
+        A `Dataset` in the order of the lines. An image that a line is wrong for, or that is not there, is in it with
+        its `problem`.
+
+    Raises:
+        ValueError: no such file, a missing column, or no line at all.
+    """
+    if not path.is_file():
+        raise ValueError(
+            f"there is no file {path}; expected a CSV with the columns image, class, {', '.join(COLUMNS)}."
+        )
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        numbered = [(n, line) for n, line in enumerate(file, 1) if line.strip() and not line.startswith("#")]
+    table = csv.DictReader((line for _, line in numbered), skipinitialspace=True)
+    header = [name.strip() for name in table.fieldnames or ()]
+    table.fieldnames = header
+    label = next((name for name in ("wordnet_id", "class") if name in header), "class")
+    missing = [name for name in ("image", label, *COLUMNS) if name not in header]
+    if missing:
+        raise ValueError(
+            f"{path} has no column {', '.join(missing)}; its first line is {', '.join(header) or 'empty'}."
+        )
+    examples: dict[str, Example] = {}
+    for (number, _), row in zip(numbered[1:], table, strict=True):
+        name = (row["image"] or "").strip()
+        if not name:
+            raise ValueError(f"line {number} of {path} names no image; expected a file's name in the column image.")
+        before = examples.get(name, Example(name, (images or path.parent) / name, (), ()))
+        try:
+            examples[name] = _with_box(before, (row[label] or "").strip(), _csv_box(row))
+        except ValueError as error:
+            examples[name] = replace(before, problem=before.problem or f"line {number} of {path.name}: {error}")
+    if not examples:
+        raise ValueError(f"{path} has no line but its header; expected one for each box.")
+    return Dataset(path.stem, tuple(_checked(each) for each in examples.values()))
+
+
+def shipped_photos() -> Dataset:
+    """Give the sixteen photos that ship with the package, with the boxes drawn by hand.
+
+    Returns:
+        A `Dataset` in alphabetical order.
+    """
+    examples = (Example(each.name, each.path, (each.wordnet_id,), (each.boxes,)) for each in photos())
+    return Dataset("shipped photos", tuple(examples))
+
+
+def read_translation(path: Path) -> dict[str, tuple[str, ...]]:
+    """Read which of a network's classes mean a data set's class: a CSV without header, two columns a line.
+
+    Args:
+        path: of a UTF-8 file with lines such as ``bird,n01530575``; several lines for one class add up, and nothing
+            after the comma means that the network has no such class.
+
+    Returns:
+        For each class of the data set the WordNet ids or labels of the network.
+
+    Raises:
+        ValueError: no such file, or a line without a comma.
+    """
+    if not path.is_file():
+        raise ValueError(f"there is no file {path}; expected lines such as bird,n01530575.")
+    found: dict[str, tuple[str, ...]] = {}
+    for number, row in enumerate(csv.reader(path.read_text("utf-8-sig").splitlines(), skipinitialspace=True), 1):
+        if not row or row[0].startswith("#"):
+            continue
+        if len(row) != 2 or not row[0].strip():
+            raise ValueError(f"line {number} of {path} is {','.join(row)!r}; expected two columns: bird,n01530575.")
+        name, target = row[0].strip(), row[1].strip()
+        found[name] = found.get(name, ()) + ((target,) if target else ())
+    return found
+
+
+def class_indices(
+    labels: Collection[str], wordnet_ids: Collection[str], translation: Mapping[str, Collection[str]], name: str
+) -> tuple[int, ...]:
+    """Find a data set's class among a network's: by translation, else by WordNet id, else by its whole label.
+
+    Parts of labels do not count, since nobody looks at each of a thousand classes.
+
+    Args:
+        labels: of the network, in its order.
+        wordnet_ids: likewise, or none.
+        translation: as `read_translation` gives it.
+        name: of the data set's class.
+
+    Returns:
+        The indices of the classes that mean it, ascending; none where the translation says that there is none.
+
+    Raises:
+        ValueError: no class of the network, or two of the same label.
+    """
+    if name in translation:
+        indices = {class_indices(labels, wordnet_ids, {}, each)[0] for each in translation[name]}
+        return tuple(sorted(indices))
+    found = [index for index, each in enumerate(wordnet_ids) if each == name]
+    found = found or [index for index, each in enumerate(labels) if each.casefold() == name.casefold()]
+    if len(found) == 1:
+        return (found[0],)
+    why = f"fits the network's classes {found}" if found else "is no WordNet id and no label of the network"
+    raise ValueError(f"class {name!r} {why}; a translation can say which is meant")
+
+
+def _by_name(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
+    """Every file of these kinds in a folder and the folders in it, by its name without the suffix."""
+    if not folder.is_dir():
+        raise ValueError(f"there is no folder {folder}; expected one with {', '.join(sorted(suffixes))} files.")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in suffixes and path.is_file():
+            if path.stem in found:
+                raise ValueError(f"{path} and {found[path.stem]} have one name; expected each once. Take one away.")
+            found[path.stem] = path
+    if not found:
+        raise ValueError(f"{folder} has no {', '.join(sorted(suffixes))} file in it. Is it the right folder?")
+    return found
+
+
+def _pair(
+    title: str,
+    images: Mapping[str, Path],
+    annotations: Mapping[str, Path],
+    first_pixel: int,
+    listed: Collection[str] = (),
+) -> Dataset:
+    """Bring images and annotations together by name; what has no partner stays, with its problem."""
+    examples = []
+    for name in sorted({*images, *annotations, *listed}):
+        example = Example(name, images.get(name), (), ())
+        if name not in annotations:
+            problem = "image without annotation" if name in images else "neither image nor annotation"
+            examples.append(replace(example, problem=problem))
+            continue
+        try:
+            size, objects = read_annotation(annotations[name], first_pixel)
+        except (ValueError, OSError) as error:
+            examples.append(replace(example, problem=str(error)))
+            continue
+        for label, box in objects:
+            example = _with_box(example, label, box)
+        examples.append(_checked(replace(example, size=size)))
+    return Dataset(title, tuple(examples))
+
+
+def _with_box(example: Example, label: str, box: Box) -> Example:
+    """The example with one more instance."""
+    if not label:
+        raise ValueError("no class; expected a WordNet id or a name")
+    instances = dict(zip(example.classes, example.boxes, strict=True))
+    instances[label] = (*instances.get(label, ()), box)
+    return replace(example, classes=tuple(instances), boxes=tuple(instances.values()))
+
+
+def _checked(example: Example) -> Example:
+    """The example with what can be seen to be wrong before its image is opened."""
+    if example.problem:
+        return example
+    if example.path is None or not example.path.is_file():
+        return replace(example, problem="annotation without image")
+    return example if example.classes else replace(example, problem="annotation without a box")
+
+
+def _csv_box(row: Mapping[str, str | None]) -> Box:
+    texts = [(row[name] or "").strip() for name in COLUMNS]
+    try:
+        left, top, right, bottom = (int(text) for text in texts)
+    except ValueError as error:
+        raise ValueError(f"box {', '.join(texts)}; expected four whole numbers of pixels") from error
+    if not (left < right and top < bottom):
+        raise ValueError(f"box {', '.join(texts)} is inside out or empty; right and bottom are exclusive")
+    return left, top, right, bottom
+
+
+def _leave_out(dataset: Dataset, wanted: Collection[str]) -> Dataset:
+    names = [each.name for each in dataset.examples]
+    places = {str(place): name for place, name in enumerate(names, 1)} | {name: name for name in names}
+    unknown = [each for each in wanted if each not in places]
+    if unknown:
+        some = ", ".join(unknown[:5])
+        raise ValueError(f"{some}: no such image to leave out; expected names or places from 1 to {len(names)}.")
+    gone = {places[each] for each in wanted}
+    kept = tuple(each for each in dataset.examples if each.name not in gone)
+    return Dataset(dataset.name, kept, tuple(sorted(gone)))

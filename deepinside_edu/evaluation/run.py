@@ -1,0 +1,415 @@
+"""Over a data set: the network's part here, the cuts on worker processes beside it, results kept as they come."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import json
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
+from dataclasses import astuple, dataclass
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm.auto import tqdm  # type: ignore[import-untyped]  # it ships no types
+
+from .. import __version__
+from ..classifier import Classifier, Prediction
+from ..colour_models import colour_models
+from ..graph_cut import graph_cut
+from ..images import Box, open_image
+from ..localise import segment
+from ..saliency import saliency_maps
+from ..seeds import seeds
+from .datasets import Dataset, Example, class_indices
+from .localisation_error import (
+    GUESSES,
+    Counts,
+    Guess,
+    LocalisationError,
+    TrueClass,
+    Verdict,
+    accumulate,
+    compute,
+    judge,
+    miss,
+)
+from .ranks import Ranks, ranks
+from .results import Outcome, ResultsFile, read_folder
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image with its truth in the network's own classes, or with the reason why it cannot be used."""
+
+    example: Example
+    truth: tuple[TrueClass, ...]
+    true_classes: int
+    problem: str
+
+
+def localisation_error(
+    classifier: Classifier,
+    dataset: Dataset,
+    *,
+    translation: Mapping[str, Collection[str]] | None = None,
+    crops: int = 10,
+    problems: str = "stop",
+    out: Path | None = None,
+    workers: int = 0,
+    chunk: int = 32,
+    progress: bool = True,
+    **options: Any,
+) -> LocalisationError:
+    """Measure ILSVRC's localisation error: the share of images none of whose five (class, box) guesses is right.
+
+    A guess is right if its class is true and IoU ≥ 0.5 with any instance of that class. Beside it stand the error
+    of the first guess alone, the error if the true class is told, and the class error without boxes.
+
+    Under torchrun each process takes every world-size-th image, and the whole numbers are summed once; each gets the
+    same result. The results do not depend on the number of processes or workers.
+
+    Args:
+        classifier: the network; nothing of it is changed.
+        dataset: as `read_ilsvrc`, `read_voc`, `read_csv` or `shipped_photos` gives it.
+        translation: for classes of the data set that are no WordNet id and no label of the network: which of the
+            network's classes mean them. Classes with none do not count; an image that has no others is left out.
+        crops: 1 or 10 maps to average.
+        problems: what an image gets that cannot be used (unreadable, without annotation, of an unknown class, ...).
+            "stop": an error, before anything is computed where it can be seen so early. "miss": it counts as wrong in
+            every figure and is listed by name. It never leaves the denominator.
+        out: a folder; results are kept in it, and a run that was stopped goes on where it was.
+        workers: processes for the cuts beside this one, which does the network's part; 0: all of it in this one.
+        chunk: at most so many images are computed again after a crash.
+        progress: a bar with rate and time left, on the first rank.
+        options: of `localise`: foreground, background, blur, components, smoothness, hard_seeds, random_state.
+
+    Returns:
+        A `LocalisationError`.
+
+    Raises:
+        ValueError: images that cannot be used, an option out of its range, or a folder with results of other settings.
+        TypeError: an unknown option.
+        OSError: a disk that is full, workers that died, or another rank that ended. What was finished is kept.
+
+    Source: paper, Section 3.2; ILSVRC development kit.
+    """
+    known = {name: p.default for name, p in inspect.signature(segment).parameters.items() if p.kind is p.KEYWORD_ONLY}
+    if options.keys() - known.keys():
+        unknown = ", ".join(sorted(options.keys() - known.keys()))
+        raise TypeError(f"there is no option {unknown}; expected some of {', '.join(known)}.")
+    if crops not in (1, 10):
+        raise ValueError(f"expected 1 or 10 crops, got {crops}; the paper averages 10.")
+    if problems not in ("stop", "miss"):
+        raise ValueError(f'expected problems="stop" or "miss", got {problems!r}.')
+    if workers < 0 or chunk < 1:
+        raise ValueError(f"expected at least 0 workers and a chunk of at least 1, got {workers} and {chunk}.")
+    _check(known | options)
+    cases = _cases(classifier, dataset, translation or {})
+    left_out = len(dataset.left_out) + len(dataset.examples) - len(cases)
+    if not cases:
+        raise ValueError(f"{dataset!r} has no image to compute an error of ({left_out} left out).")
+    bad = [f"{case.example.name} ({case.problem})" for case in cases if case.problem]
+    if bad and problems == "stop":
+        some = "; ".join(bad[:20]) + ("; …" if len(bad) > 20 else "")
+        raise ValueError(
+            f"{len(bad)} of {len(cases)} images cannot be used: {some}. Mend them, or let them count as misses: "
+            'problems="miss" (--problems miss).'
+        )
+    settings = {
+        "version": __version__, "network": _network_name(classifier), "data": dataset.name, "crops": crops,
+        "classes": {name: sorted(meant) for name, meant in sorted((translation or {}).items())},
+    }  # fmt: skip
+    with ranks(classifier.device) as group:
+        share = cases[group.rank :: group.size]
+        work = Work(classifier, crops, known | options, workers, chunk, problems, progress)
+        outcomes = _run(work, share, group, out, settings | known | options)
+        counts, problem_lines, notes = Counts(), [], []
+        for case in share:
+            outcome = outcomes[case.example.name]
+            counts = accumulate(counts, _verdict(case, outcome))
+            if outcome.problem:
+                problem_lines.append(f"{outcome.name}: {outcome.problem}")
+            elif note := _look(outcome.size, case)[1]:
+                notes.append(f"{outcome.name}: {note}")
+        return compute(
+            Counts(*group.total(astuple(counts))),
+            sorted(group.gather(problem_lines)),
+            sorted(group.gather(notes)),
+            left_out,
+        )
+
+
+def _check(options: Mapping[str, Any]) -> None:
+    """Try the options once: out of their range they would fail in each image, and each would count as a miss."""
+    saliency = np.arange(224 * 224, dtype=np.float32).reshape(224, 224)
+    y, x = np.mgrid[:224, :224].astype(np.uint8)
+    picture = Image.fromarray(np.stack([x, y, x ^ y], axis=-1))
+    chosen = seeds(saliency, options["foreground"], options["background"], options["blur"])
+    costs = colour_models(picture, chosen, options["components"], options["random_state"]).costs(picture)
+    graph_cut(picture, costs, options["smoothness"], chosen if options["hard_seeds"] else None)
+
+
+def _cases(classifier: Classifier, dataset: Dataset, translation: Mapping[str, Collection[str]]) -> list[Case]:
+    """The truth in the network's classes, without the images whose every class, as the translation says, it lacks."""
+    names = {name for example in dataset.examples for name in example.classes}
+    found: dict[str, tuple[int, ...] | str] = {}
+    for targets in translation.values():  # whoever wrote it mends it: no image is to blame
+        for each in targets:
+            class_indices(classifier.labels, classifier.wordnet_ids, {}, each)
+    for name in names:
+        try:
+            found[name] = class_indices(classifier.labels, classifier.wordnet_ids, translation, name)
+        except ValueError as error:
+            found[name] = str(error)
+    cases = []
+    for example in dataset.examples:
+        meant = [found[name] for name in example.classes]
+        unknown = [each for each in meant if isinstance(each, str)]
+        truth = tuple(
+            TrueClass(indices, boxes)
+            for indices, boxes in zip(meant, example.boxes, strict=True)
+            if indices and not isinstance(indices, str)
+        )
+        problem = example.problem or "; ".join(unknown)
+        if truth or problem:
+            cases.append(Case(example, truth, len(truth) + len(unknown), problem))
+    return cases
+
+
+@dataclass(frozen=True)
+class Work:
+    """How the images are worked on; see `localisation_error`."""
+
+    classifier: Classifier
+    crops: int
+    options: Mapping[str, Any]
+    workers: int
+    chunk: int
+    problems: str
+    progress: bool
+
+
+def _run(
+    work: Work, share: Sequence[Case], group: Ranks, out: Path | None, settings: Mapping[str, Any]
+) -> dict[str, Outcome]:
+    """An outcome for each image of this rank's share: those that are on the disk, then the others."""
+    before = read_folder(out, settings) if out else {}
+    group.meet()  # nobody writes while somebody still reads
+    outcomes = {case.example.name: kept for case in share if (kept := _still_good(before, case))}
+    file = ResultsFile(out / f"results-{group.rank}-of-{group.size}.jsonl", settings) if out else None
+    fresh: list[Outcome] = []
+
+    def keep() -> None:
+        kept = fresh.copy()
+        fresh.clear()
+        outcomes.update((each.name, each) for each in kept)
+        if file:
+            file.append(kept)
+
+    todo = deque(case for case in share if case.example.name not in outcomes)
+    waiting: deque[Future[Outcome]] = deque()
+    # Two a worker and one keep all of them busy; more would fill the memory and be lost in a crash.
+    room = min(2 * work.workers + 1, work.chunk)
+    bar = tqdm(
+        total=len(share), initial=len(outcomes), unit="image", smoothing=0.02,
+        desc="evaluate" if group.size == 1 else f"rank 0 of {group.size}",
+        disable=not work.progress or group.rank > 0,
+    )  # fmt: skip
+    try:
+        with bar, _cutters(work.workers) as pool:
+            while todo or waiting:
+                if todo and len(waiting) < room:
+                    waiting.append(_begin(work, todo.popleft(), pool))
+                    continue
+                outcome = waiting.popleft().result()
+                if outcome.problem and work.problems == "stop":
+                    raise ValueError(
+                        f"{outcome.name} cannot be used: {outcome.problem.rstrip('.')}. What was finished is kept: "
+                        "mend it and start again, or let such images count as misses: "
+                        'problems="miss" (--problems miss).'
+                    )
+                fresh.append(outcome)
+                bar.update()
+                if len(fresh) + room > work.chunk:
+                    keep()
+    except BrokenProcessPool as error:
+        raise OSError(
+            "a worker process ended, perhaps for want of memory. What was finished is kept: start the same command "
+            "again, with fewer workers, and it goes on. (A script of your own that asks for workers has to stand under "
+            "`if __name__ == '__main__':`.)"
+        ) from error
+    finally:
+        try:
+            keep()
+        finally:
+            if file:
+                file.close()
+    return outcomes
+
+
+def _still_good(before: Mapping[str, Outcome], case: Case) -> Outcome | None:
+    """The outcome of an earlier run, unless the image's file or its classes are others now, or it was unusable then.
+
+    An unusable image has no class that was told: it is looked at again.
+    """
+    kept = before.get(case.example.name)
+    if kept is None or case.problem or kept.file_size != _file_size(case.example):
+        return None
+    fits = [guess.class_index in true.class_indices for guess, true in zip(kept.told, case.truth, strict=False)]
+    return kept if all(fits) and len(kept.told) == len(case.truth) and not _look(kept.size, case)[0] else None
+
+
+def _file_size(example: Example) -> int:
+    return example.path.stat().st_size if example.path and example.path.is_file() else 0
+
+
+def _begin(work: Work, case: Case, pool: Executor) -> Future[Outcome]:
+    """The network's part of one image; the cuts are handed on."""
+    name, file_size = case.example.name, _file_size(case.example)
+    useless: Future[Outcome] = Future()
+    if case.problem or case.example.path is None:
+        useless.set_result(Outcome(name, file_size, problem=case.problem))
+        return useless
+    try:
+        photo = open_image(case.example.path)
+    except (ValueError, OSError) as error:
+        useless.set_result(Outcome(name, file_size, problem=str(error)))
+        return useless
+    problem, _ = _look(photo.size, case)
+    if problem:
+        useless.set_result(Outcome(name, file_size, photo.size, problem=problem))
+        return useless
+    classifier = work.classifier
+    try:
+        x = classifier.prepare(photo)
+        ranking = classifier.top(x, len(classifier.labels))
+        # Of several classes that mean the true one, the network's favourite is told.
+        told = [next(each for each in ranking if each.class_index in true.class_indices) for true in case.truth]
+        wanted = tuple(dict.fromkeys([*ranking[:GUESSES], *told]))
+        maps = saliency_maps(classifier, x, [each.class_index for each in wanted], work.crops)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error
+    return pool.submit(cut, Task(name, file_size, photo, wanted, maps, ranking[:GUESSES], tuple(told)), work.options)
+
+
+def _look(size: tuple[int, int], case: Case) -> tuple[str, str]:
+    """What is wrong with the boxes of an image of this width and height, and what is odd about them."""
+    width, height = size
+    annotated = case.example.size
+    if annotated and annotated != size:
+        return f"annotated for {annotated[0]}×{annotated[1]} pixels, the image has {width}×{height}", ""
+    odd = []
+    for box in (box for boxes in case.example.boxes for box in boxes):
+        left, top, right, bottom = box
+        if left >= width or top >= height or right <= 0 or bottom <= 0:
+            return f"box {box} lies outside its {width}×{height} pixels", ""
+        if left < 0 or top < 0 or right > width or bottom > height:
+            odd.append(f"box {box} reaches outside its {width}×{height} pixels")
+    return "", "; ".join(odd)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a worker needs for the cuts of one image."""
+
+    name: str
+    file_size: int
+    photo: Image.Image
+    predictions: Sequence[Prediction]
+    maps: Sequence[NDArray[np.float32]]
+    guessed: Sequence[Prediction]
+    told: Sequence[Prediction]
+
+
+def cut(task: Task, options: Mapping[str, Any]) -> Outcome:
+    """Cut out each class of one image; on a worker process or in this one.
+
+    Args:
+        task: the network's part.
+        options: of `segment`.
+
+    Returns:
+        The `Outcome`; a class without an object has no box.
+    """
+    found: dict[Prediction, Guess] = {}
+    for prediction, saliency in zip(task.predictions, task.maps, strict=True):
+        box: Box | None = None
+        # A map of zeros, a cut that leaves nothing: the method has no answer, which is a miss.
+        with suppress(ValueError):
+            box = segment(task.photo, prediction, saliency, **options).box
+        found[prediction] = Guess(prediction.class_index, box)
+    guesses, told = (tuple(found[each] for each in group) for group in (task.guessed, task.told))
+    return Outcome(task.name, task.file_size, task.photo.size, guesses, told)
+
+
+def _verdict(case: Case, outcome: Outcome) -> Verdict:
+    if outcome.problem:
+        return miss(case.true_classes)
+    return judge(outcome.guesses, case.truth, [guess.box for guess in outcome.told])
+
+
+class _InThisProcess(Executor):
+    """Runs what it is given at once."""
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+@contextmanager
+def _cutters(workers: int) -> Iterator[Executor]:
+    """Processes that are started afresh, since a fork would inherit the network's threads; one thread each."""
+    if workers == 0:
+        yield _InThisProcess()
+        return
+    before = {name: os.environ.get(name) for name in THREADS}
+    os.environ |= dict.fromkeys(THREADS, "1")  # read when the workers import NumPy; in this process that was long ago
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_leave_with_parent)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _leave_with_parent() -> None:
+    """End this worker when the process that started it ends, even if that one was killed; leave Ctrl-C to it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        sentinel = parent.sentinel
+
+        def watch() -> None:
+            wait([sentinel])
+            os._exit(1)
+
+        threading.Thread(target=watch, daemon=True).start()
+
+
+def _network_name(classifier: Classifier) -> str:
+    """The network's kind and a digest of all that its scores depend on."""
+    digest = hashlib.sha256(json.dumps([classifier.size, classifier.mean, classifier.std]).encode())
+    for name, tensor in classifier.network.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return f"{type(classifier.network).__name__} {digest.hexdigest()[:16]}"

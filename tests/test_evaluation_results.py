@@ -1,0 +1,155 @@
+"""Results survive what can happen to a file: a write cut off at any byte, other settings, damage, a full disk."""
+
+import json
+import os
+import resource
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from deepinside_edu.evaluation import Guess
+from deepinside_edu.evaluation.results import Outcome, ResultsFile, read_folder
+
+SETTINGS = {"network": "tiny", "crops": 10, "blur": 1.5, "hard_seeds": False, "classes": {"bird": ["n1"]}}
+BOXES = st.none() | st.tuples(*[st.integers(-5, 9999)] * 4)
+GUESSES = st.lists(st.builds(Guess, st.integers(0, 999), BOXES), max_size=5).map(tuple)
+OUTCOMES = st.builds(
+    Outcome, st.text(max_size=9), st.integers(0, 10**9), st.tuples(st.integers(0, 9999), st.integers(0, 9999)), GUESSES,
+    GUESSES, st.text(max_size=9),
+)  # fmt: skip
+
+
+def some(first: int, count: int) -> list[Outcome]:
+    guesses = (Guess(3, (1, 2, 30, 40)), Guess(5, None))
+    return [
+        Outcome(f"é\u2028{n}", n, (50, 60), guesses, guesses[1:], "no\nbox" * (n % 2))
+        for n in range(first, first + count)
+    ]
+
+
+def write(path: Path, *chunks: list[Outcome]) -> dict[str, Outcome]:
+    file = ResultsFile(path, SETTINGS)
+    for chunk in chunks:
+        file.append(chunk)
+    file.close()
+    return file.kept
+
+
+@given(st.lists(OUTCOMES, max_size=6))
+@settings(max_examples=25)
+def test_what_is_written_is_read_again(tmp_path_factory: pytest.TempPathFactory, outcomes: list[Outcome]) -> None:
+    path = tmp_path_factory.mktemp("results") / "deep" / "results-0-of-1.jsonl"
+    assert write(path, outcomes) == {}
+    expected = {each.name: each for each in outcomes}  # of two of one name the later
+    assert write(path) == expected
+    assert read_folder(path.parent, SETTINGS) == expected
+    assert path.read_text("utf-8").count("\n") == len(outcomes) + 1
+
+
+def test_a_write_cut_off_at_any_byte_costs_that_write_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # hundreds of them take seconds
+    path = tmp_path / "results-0-of-1.jsonl"
+    write(path, some(0, 2))
+    whole = path.stat().st_size
+    write(path, some(2, 2))
+    data = path.read_bytes()
+    names = [each.name for each in some(0, 4)]
+    for end in range(len(data) + 1):
+        for tail in (b"", b"\0" * 7, b"\0" * 7 + b"\n") if end % 20 == 0 else (b"",):
+            path.write_bytes(data[:end] + tail)
+            complete = max(0, data[:end].count(b"\n") - 1)
+            alive = read_folder(tmp_path, SETTINGS)  # of another process: only looked at
+            assert path.read_bytes() == data[:end] + tail
+            kept = write(path)
+            assert list(kept) == list(alive) == names[:complete]
+            if end >= whole:
+                assert names[:2] == list(kept)[:2]
+            write(path, some(len(kept), 4 - len(kept)))
+            assert path.read_bytes() == data, "what a torn line leaves is cut off before the next one"
+
+
+def test_damage_in_the_middle_is_no_torn_line(tmp_path: Path) -> None:
+    path = tmp_path / "results-0-of-1.jsonl"
+    write(path, some(0, 3))
+    lines = path.read_bytes().splitlines(keepends=True)
+    for damage in (b"\0\0\n", b"{}\n", b'{"name": 3\n', lines[2].replace(b"[1, 2", b'["a", 2')):
+        path.write_bytes(b"".join([*lines[:2], damage, lines[3]]))
+        for read in (lambda: write(path), lambda: read_folder(tmp_path, SETTINGS)):
+            with pytest.raises(ValueError, match=r"line 3 of .*results-0-of-1.jsonl is damaged"):
+                read()
+        assert path.read_bytes() == b"".join([*lines[:2], damage, lines[3]]), "nothing was cut off"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("crops", 1, "crops 10 there, 1 now"),
+        ("network", "large", "network 'tiny' there, 'large' now"),
+        ("blur", 1.25, "blur 1.5 there, 1.25 now"),
+        ("classes", {}, "there, {} now"),
+        ("more", 1, "more None there, 1 now"),
+    ],
+)
+def test_results_of_other_settings_are_refused_by_name(tmp_path: Path, name: str, value: object, said: str) -> None:
+    path = tmp_path / "results-0-of-1.jsonl"
+    write(path, some(0, 1))
+    before = path.read_bytes()
+    other = {**SETTINGS, name: value}
+    for read in (lambda: ResultsFile(path, other), lambda: read_folder(tmp_path, other)):
+        with pytest.raises(ValueError, match="other settings") as caught:
+            read()
+        assert said in str(caught.value)
+        assert "Name another folder" in str(caught.value)
+    assert path.read_bytes() == before
+
+
+def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "results-mine.jsonl"
+    path.write_text("[1, 2]\n[3, 4]\n")
+    with pytest.raises(ValueError, match="no results file"):
+        read_folder(tmp_path, SETTINGS)
+
+
+def test_results_of_several_processes_come_together(tmp_path: Path) -> None:
+    for rank in range(3):
+        write(tmp_path / f"results-{rank}-of-3.jsonl", some(2 * rank, 2))
+    (tmp_path / "cannot_be_used.txt").write_text("nothing to do with it")
+    (tmp_path / "results-3-of-4.jsonl").touch()  # somebody is about to write the first line
+    assert read_folder(tmp_path, SETTINGS) == {each.name: each for each in some(0, 6)}
+    assert read_folder(tmp_path / "nowhere", SETTINGS) == {}
+
+
+def test_a_chunk_is_on_the_disk_before_append_returns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "results-0-of-1.jsonl"
+    synced: list[list[str]] = []
+    fsync = os.fsync
+
+    def note(descriptor: int) -> None:
+        fsync(descriptor)
+        assert os.fstat(descriptor).st_ino == path.stat().st_ino
+        synced.append([json.loads(line).get("name") for line in path.read_text("utf-8").split("\n")[:-1]])
+
+    monkeypatch.setattr(os, "fsync", note)
+    write(path, some(0, 2), [], some(2, 1))
+    names = [each.name for each in some(0, 3)]
+    assert synced == [[None], [None, *names[:2]], [None, *names]]
+
+
+def test_a_full_disk_is_said_and_costs_nothing_that_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "results-0-of-1.jsonl"
+    file = ResultsFile(path, SETTINGS)
+    file.append(some(0, 2))
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 50, limits[1]))  # within the next line
+    try:
+        with pytest.raises(OSError, match=r"cannot be written \(.+\). What was in it is still there: make room"):
+            file.append(some(2, 2))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    file.append(some(2, 2))  # there is room again
+    file.close()
+    assert list(write(path)) == [each.name for each in some(0, 4)]

@@ -1,0 +1,458 @@
+"""A run equals a plain loop over the images, whatever the workers, chunks, interruptions, deaths and processes."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny_evaluation
+from no_trace import no_trace
+from PIL import Image
+from tiny_evaluation import IDS, annotation, picture, tiny_classifier, write_ilsvrc
+
+from deepinside_edu import Classifier, box_iou, localise, open_image
+from deepinside_edu import evaluation as ev
+from deepinside_edu.evaluation.ranks import local_device, ranks
+
+run = import_module("deepinside_edu.evaluation.run")
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tiny")
+    write_ilsvrc(folder, 13)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(folder: Path) -> ev.Dataset:
+    return ev.read_ilsvrc(folder / "images", folder / "boxes")
+
+
+@pytest.fixture(scope="module")
+def expected(data: ev.Dataset) -> ev.LocalisationError:
+    return measure(data)
+
+
+def measure(data: ev.Dataset, classifier: Classifier | None = None, **options: Any) -> ev.LocalisationError:
+    return ev.localisation_error(classifier or tiny_classifier(), data, **{"crops": 1, "progress": False} | options)
+
+
+def found_in(out: Path) -> list[dict[str, Any]]:
+    lines = [line for path in sorted(out.glob("*.jsonl")) for line in path.read_text("utf-8").splitlines()]
+    return [entry for entry in map(json.loads, lines) if "name" in entry]
+
+
+def box_of(classifier: Classifier, image: object, class_index: int, **options: Any) -> tuple | None:
+    try:
+        return localise(classifier, image, class_index, **options).box
+    except ValueError:
+        return None
+
+
+# The number itself
+
+
+@pytest.mark.parametrize(("crops", "options"), [(1, {}), (10, {}), (1, {"blur": 8.0, "components": 1})])
+def test_a_run_equals_a_plain_loop(data: ev.Dataset, tmp_path: Path, crops: int, options: dict[str, Any]) -> None:
+    classifier = tiny_classifier()
+    some = ev.Dataset(data.name, data.examples[:6])
+    with no_trace(classifier.network):
+        error = measure(some, classifier, crops=crops, out=tmp_path, **options)
+    hits = {"top_1": 0, "top_5": 0, "told": 0, "named": 0}
+    for example, entry in zip(some.examples, found_in(tmp_path), strict=True):
+        ranking = [each.class_index for each in classifier.top(example.path)]
+        found = [box_of(classifier, example.path, c, crops=crops, **options) for c in ranking]
+        true = classifier.find(example.classes[0])
+        right = [
+            c == true and box is not None and max(box_iou(box, instance) for instance in example.boxes[0]) >= 0.5
+            for c, box in zip(ranking, found, strict=True)
+        ]
+        hits["top_1"] += right[0]
+        hits["top_5"] += any(right)
+        hits["named"] += ranking[0] == true
+        hits["told"] += any(right)  # three classes: the true one is always among the guesses
+        assert entry["name"] == example.name
+        assert entry["guesses"] == [[c, box and list(box)] for c, box in zip(ranking, found, strict=True)]
+        assert entry["told"] == [pair for pair in entry["guesses"] if pair[0] == true]
+    assert 0 < hits["top_1"] < hits["top_5"] < 6, "an example that tells the figures apart"
+    assert error.top_1 == pytest.approx(1 - hits["top_1"] / 6, abs=1e-15)
+    assert error.top_5 == pytest.approx(1 - hits["top_5"] / 6, abs=1e-15)
+    assert error.true_class == pytest.approx(1 - hits["told"] / 6, abs=1e-15)
+    assert error.class_top_1 == pytest.approx(1 - hits["named"] / 6, abs=1e-15)
+    assert error.class_top_5 == 0
+    assert error.images == error.counts.true_classes == 6
+    assert error.problems == error.notes == ()
+
+
+def test_the_true_class_is_told_though_it_is_not_guessed(
+    data: ev.Dataset, expected: ev.LocalisationError, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "GUESSES", 1)
+    one = measure(data)
+    assert one.counts.top_5 == one.counts.top_1 == expected.counts.top_1
+    assert one.counts.true_class_hits == expected.counts.true_class_hits > one.counts.top_1
+
+
+@pytest.mark.parametrize(("workers", "chunk"), [(2, 5), (0, 1), (0, 3)])
+def test_workers_and_chunks_change_nothing(
+    data: ev.Dataset, expected: ev.LocalisationError, tmp_path: Path, workers: int, chunk: int
+) -> None:
+    before = dict(os.environ)
+    assert measure(data, workers=workers, chunk=chunk, out=tmp_path) == expected
+    assert [entry["name"] for entry in found_in(tmp_path)] == [each.name for each in data.examples]
+    assert dict(os.environ) == before
+
+
+# Going on
+
+
+@pytest.mark.parametrize("chunk", [1, 4])
+def test_a_run_that_is_stopped_goes_on_where_it_was(
+    data: ev.Dataset, expected: ev.LocalisationError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
+) -> None:
+    opened: list[str] = []
+    for stop in (3, 1, 6, 0, 100):  # stopped with the third, then with the first that is left, ...
+        before = len(opened)
+
+        def opening(path: Path, last: int = before + stop) -> Image.Image:
+            if len(opened) == last:
+                raise KeyboardInterrupt
+            opened.append(path.stem)
+            return open_image(path)
+
+        monkeypatch.setattr(run, "open_image", opening)
+        if stop == 100:
+            assert measure(data, out=tmp_path, chunk=chunk) == expected
+        else:
+            with pytest.raises(KeyboardInterrupt):
+                measure(data, out=tmp_path, chunk=chunk)
+    names = [each.name for each in data.examples]
+    assert sorted(set(opened)) == names
+    assert len(opened) <= len(names) + 4, "what is in the queue as it stops, one each time, and no more"
+    assert [entry["name"] for entry in found_in(tmp_path)] == names
+    assert measure(data, out=tmp_path) == expected
+    assert len(found_in(tmp_path)) == len(names), "nothing is computed again"
+
+
+def test_at_most_one_chunk_is_computed_again_after_a_crash(
+    data: ev.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is begun and not on the disk is lost if the power goes: it is never more than a chunk."""
+    begun, begin, worst = [0], run._begin, [0]
+
+    def counting(*arguments: Any) -> Any:
+        begun[0] += 1
+        worst[0] = max(worst[0], begun[0] - len(found_in(tmp_path / "out")))
+        return begin(*arguments)
+
+    monkeypatch.setattr(run, "_begin", counting)
+    measure(data, out=tmp_path / "out", chunk=6, workers=1)
+    assert begun == [13]
+    assert worst[0] == 6
+
+
+def test_another_number_of_processes_goes_on_with_the_same_results(
+    data: ev.Dataset, expected: ev.LocalisationError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure(data, out=tmp_path)
+    lines = (tmp_path / "results-0-of-1.jsonl").read_text("utf-8").splitlines(keepends=True)
+    (tmp_path / "results-0-of-1.jsonl").unlink()
+    for rank in range(3):  # as three ranks would have left it, the last one killed as it wrote
+        text = "".join([lines[0], *lines[1 + rank :: 3]])
+        (tmp_path / f"results-{rank}-of-3.jsonl").write_text(text[:-10] if rank == 2 else text, encoding="utf-8")
+    begun: list[str] = []
+    begin = run._begin
+    monkeypatch.setattr(
+        run, "_begin", lambda work, case, pool: begun.append(case.example.name) or begin(work, case, pool)
+    )
+    assert measure(data, out=tmp_path) == expected
+    assert begun == ["val_0011"]
+
+
+def test_results_are_not_taken_for_another_network_or_other_options(data: ev.Dataset, tmp_path: Path) -> None:
+    measure(ev.Dataset(data.name, data.examples[:1]), out=tmp_path)
+    other = tiny_classifier()
+    other.network.colours.data[0, 0] += 0.01
+    for name, arguments in {
+        "network": {"classifier": other},
+        "crops": {"crops": 10},
+        "smoothness": {"smoothness": 7},
+        "hard_seeds": {"hard_seeds": True},
+        "classes": {"translation": {"bird": ["red"]}},
+    }.items():
+        with pytest.raises(ValueError, match=f"results of other settings \\({name} [^;]* now\\)"):
+            measure(data, out=tmp_path, **arguments)
+    with pytest.raises(ValueError, match="data 'images' there, 'elsewhere' now"):
+        measure(dataclasses.replace(data, name="elsewhere"), out=tmp_path)
+
+
+def test_an_image_whose_file_or_class_has_changed_is_computed_again(tmp_path: Path) -> None:
+    images, boxes = write_ilsvrc(tmp_path, 3)
+    out = tmp_path / "out"
+    measure(ev.read_ilsvrc(images, boxes), out=out)
+    picture(40)[0].save(images / "val_0001.png")
+    (boxes / "val_0002.xml").write_text(annotation([(IDS["red"], (0, 0, 9, 9)), (IDS["blue"], (0, 0, 9, 9))]))
+    data = ev.read_ilsvrc(images, boxes)
+    again = measure(data, out=out)
+    assert [entry["name"] for entry in found_in(out)] == ["val_0000", "val_0001", "val_0002", "val_0001", "val_0002"]
+    assert again == measure(data)
+    assert again.counts.true_classes == 4
+
+
+# What cannot be used
+
+
+def spoil(kind: str, images: Path, boxes: Path) -> str:
+    """Spoil the third of some images; what the report has to say of it."""
+    image, xml = images / "val_0002.png", boxes / "val_0002.xml"
+    if kind == "unreadable":
+        image.write_bytes(image.read_bytes()[:900])
+        return "is not a picture that can be read"
+    if kind == "no image":
+        image.unlink()
+        return "annotation without image"
+    if kind == "other size":
+        picture(2, (84, 112))[0].save(image)
+        return "annotated for 112×84 pixels, the image has 84×112"
+    if kind == "no annotation":
+        xml.unlink()
+        return "image without annotation"
+    content = {
+        "malformed": "<annotation>",
+        "unknown synset": annotation([("n04242424", (1, 1, 9, 9)), (IDS["red"], (1, 1, 9, 9))]),
+        "inside out": annotation([(IDS["red"], (9, 9, 5, 20))]),
+        "outside": annotation([(IDS["red"], (1, 1, 9, 9)), (IDS["red"], (112, 0, 130, 84))]),
+    }
+    xml.write_text(content[kind])
+    return {
+        "malformed": "no XML that can be read",
+        "unknown synset": "class 'n04242424' is no WordNet id and no label",
+        "inside out": "is inside out",
+        "outside": "box (112, 0, 130, 84) lies outside its 112×84 pixels",
+    }[kind]
+
+
+KINDS = [
+    "unreadable",
+    "no image",
+    "other size",
+    "no annotation",
+    "malformed",
+    "unknown synset",
+    "inside out",
+    "outside",
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_unusable_image_stops_the_run_or_is_a_miss_by_name(kind: str, tmp_path: Path) -> None:
+    images, boxes = write_ilsvrc(tmp_path, 4)
+    said = spoil(kind, images, boxes)
+    data = ev.read_ilsvrc(images, boxes)
+    out = tmp_path / "out"
+    with pytest.raises(ValueError, match=r"cannot be used.*val_0002|val_0002 cannot be used") as caught:
+        measure(data, out=out)
+    assert said in str(caught.value)
+    assert "--problems miss" in str(caught.value)
+    seen_late = kind in ("unreadable", "other size", "outside")
+    assert len(found_in(out)) == (2 if seen_late else 0), "what was finished before it is kept"
+    error = measure(data, out=out, problems="miss")
+    others = measure(dataclasses.replace(data, examples=tuple(e for e in data.examples if e.name != "val_0002")))
+    pairs = 2 if kind == "unknown synset" else 1
+    assert error.counts == dataclasses.replace(
+        others.counts, images=4, true_classes=others.counts.true_classes + pairs, unusable=1
+    )
+    assert len(error.problems) == 1
+    assert error.problems[0].startswith("val_0002: ")
+    assert said in error.problems[0]
+    # Mended, it is looked at again.
+    picture(2)[0].save(images / "val_0002.png")
+    (boxes / "val_0002.xml").write_text(annotation([(IDS["red"], (60, 50, 70, 60))], (112, 84)))
+    mended = measure(ev.read_ilsvrc(images, boxes), out=out)
+    assert (mended.images, mended.counts.unusable, mended.problems) == (4, 0, ())
+
+
+def test_an_image_that_could_not_be_read_for_a_while_is_looked_at_again(
+    data: ev.Dataset, expected: ev.LocalisationError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def offline(path: Path) -> Image.Image:
+        if path.stem == "val_0007":
+            raise PermissionError(13, "Permission denied", str(path))
+        return open_image(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "open_image", offline)
+        error = measure(data, out=tmp_path, problems="miss")
+    assert error.counts.unusable == 1
+    assert "Permission denied" in error.problems[0]
+    assert measure(data, out=tmp_path) == expected
+
+
+def test_a_box_that_reaches_outside_counts_as_it_stands_and_is_noted(tmp_path: Path) -> None:
+    images, boxes = write_ilsvrc(tmp_path, 2)
+    (boxes / "val_0001.xml").write_text(annotation([(IDS["red"], (-1, 0, 113, 84))]))
+    for _ in range(2):  # of the second run nothing is computed
+        error = measure(ev.read_ilsvrc(images, boxes), out=tmp_path / "out")
+        assert error.notes == ("val_0001: box (-1, 0, 113, 84) reaches outside its 112×84 pixels",)
+        assert error.counts.unusable == 0
+
+
+def test_many_problems_are_counted_and_the_first_are_named(tmp_path: Path) -> None:
+    images, boxes = write_ilsvrc(tmp_path, 30)
+    for n in range(1, 30):
+        (images / f"val_{n:04}.png").unlink()
+    with pytest.raises(ValueError, match=r"29 of 30 images cannot be used: val_0001 .*val_0020 \([^)]*\); …"):
+        measure(ev.read_ilsvrc(images, boxes))
+
+
+def test_classes_that_the_network_lacks_are_left_out_on_request_and_counted(data: ev.Dataset) -> None:
+    renamed = ev.Dataset("voc", tuple(
+        dataclasses.replace(each, classes=("thing",) if n < 9 else ("person",)) for n, each in enumerate(data.examples)
+    ), left_out=("asked",))  # fmt: skip
+    with pytest.raises(ValueError, match=r"13 of 13 images cannot be used: val_0000 \(class 'thing' is no"):
+        measure(renamed)
+    error = measure(renamed, translation={"thing": ["red", IDS["green"], "Blue"], "person": []})
+    assert (error.images, error.left_out) == (9, 5)
+    assert error.class_top_1 == 0, "every class of the network means it"
+    with pytest.raises(ValueError, match="class 'pink' is no"):
+        measure(renamed, translation={"thing": ["pink"], "person": []})
+    with pytest.raises(ValueError, match="no image to compute an error of"):
+        measure(renamed, translation={"thing": [], "person": []})
+
+
+def test_a_class_without_an_object_is_a_guess_without_a_box(tmp_path: Path) -> None:
+    images, boxes = write_ilsvrc(tmp_path, 1)
+    Image.new("RGB", (112, 84), (90, 120, 60)).save(images / "val_0000.png")
+    error = measure(ev.read_ilsvrc(images, boxes), smoothness=1000, out=tmp_path / "out")
+    assert error.counts.without_box == len([box for _, box in found_in(tmp_path / "out")[0]["guesses"] if box is None])
+    assert (error.counts.without_box, error.counts.unusable, error.top_5) == (3, 0, 1)
+
+
+# Bad arguments
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"crops": 5}, "1 or 10 crops, got 5"),
+        ({"problems": "ignore"}, 'problems="stop" or "miss"'),
+        ({"workers": -1}, "at least 0 workers"),
+        ({"chunk": 0}, "a chunk of at least 1"),
+        ({"sharpness": 3}, "there is no option sharpness; expected some of foreground, background"),
+        ({"foreground": 1.5}, "1.5"),
+        ({"background": 0.99}, "0.99"),
+        ({"blur": -1}, "-1"),
+        ({"components": 0}, "0"),
+        ({"smoothness": -1}, "-1"),
+    ],
+)
+def test_bad_options_stop_the_run_and_are_no_misses(data: ev.Dataset, options: dict[str, Any], said: str) -> None:
+    with pytest.raises((ValueError, TypeError), match=said):
+        measure(data, **options)
+
+
+def test_an_error_of_the_network_names_the_image(data: ev.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("scores are not finite")
+
+    monkeypatch.setattr(run, "saliency_maps", broken)
+    with pytest.raises(ValueError, match="val_0000: scores are not finite"):
+        measure(data, problems="miss")
+
+
+# Processes
+
+
+def test_a_worker_that_dies_is_said_and_costs_nothing_that_was_finished(
+    data: ev.Dataset, expected: ev.LocalisationError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measure(ev.Dataset(data.name, data.examples[:4]), out=tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "cut", tiny_evaluation.die)
+        with pytest.raises(OSError, match=r"a worker process ended.*start the same command again, with fewer workers"):
+            measure(data, out=tmp_path, workers=1)
+    assert len(found_in(tmp_path)) == 4
+    assert measure(data, out=tmp_path) == expected
+
+
+def test_alone_without_torchrun_and_half_an_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    with ranks(torch.device("cpu")) as group:
+        assert (group.rank, group.size, group.total([3, 4]), group.gather(["a"])) == (0, 1, (3, 4), ("a",))
+    assert local_device() is None or torch.cuda.is_available()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("RANK", raising=False)
+    with (
+        pytest.raises(ValueError, match=r"WORLD_SIZE is 2 but there is no RANK; .* Start it with torchrun"),
+        ranks(torch.device("cpu")),
+    ):
+        pass  # pragma: no cover
+
+
+def children(pid: int) -> list[int]:
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def eventually(what: Callable[[], Any], seconds: float = 60) -> Any:
+    end = time.monotonic() + seconds
+    while not (found := what()):
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+    return found
+
+
+def torchrun(folder: Path, out: str, workers: int, slow: float) -> subprocess.Popen[str]:
+    program = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    return subprocess.Popen(
+        [*program, tiny_evaluation.__file__, str(folder), out, str(workers)],
+        env=os.environ | {"SLOW": str(slow), "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in Linux's /proc")
+def test_two_processes_equal_one_though_one_of_them_was_killed(
+    folder: Path, data: ev.Dataset, expected: ev.LocalisationError, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    agent = torchrun(folder, str(out), workers=1, slow=0.1)
+    try:
+        eventually(lambda: len(found_in(out)) >= 2 and (out / "results-1-of-2.jsonl").exists())
+        ranks_of = [
+            pid for pid in children(agent.pid) if b"tiny_evaluation" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+        workers = [child for pid in ranks_of for child in children(pid)]
+        assert len(ranks_of) == 2
+        os.kill(ranks_of[1], signal.SIGKILL)
+        _, complaint = agent.communicate(timeout=60)
+        assert agent.returncode != 0
+        assert "Signal 9" in complaint
+        eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in (*ranks_of, *workers)))
+    finally:
+        agent.kill()
+    before = found_in(out)
+    assert len(before) < 13
+    agent = torchrun(folder, str(out), workers=0, slow=0)
+    said, complaint = agent.communicate(timeout=120)
+    assert agent.returncode == 0, complaint
+    assert json.loads(said) == json.loads(json.dumps(dataclasses.asdict(expected)))
+    entries = found_in(out)
+    assert sorted(entry["name"] for entry in entries) == [each.name for each in data.examples], "each image once"
+    assert all(entry in entries for entry in before)
+    measure(data, out=tmp_path / "alone")
+    assert sorted(map(str, entries)) == sorted(map(str, found_in(tmp_path / "alone"))), "bit for bit"
+    for rank in range(2):
+        lines = (out / f"results-{rank}-of-2.jsonl").read_text("utf-8").splitlines()[1:]
+        names = [json.loads(line)["name"] for line in lines]
+        assert {int(name[-4:]) % 2 for name in names} == {rank}
