@@ -20,6 +20,8 @@ from deepinside_edu.explorers.taylor import AT_ONCE, PLACES, REACHES, TaylorExpl
 PATIENCE = 30
 MODULE = sys.modules[TaylorExplorer.__module__]  # its name in the package is the function
 ZERO = int(np.flatnonzero(PLACES == 0)[0])
+BATCHES = [len(each) for each in np.split(PLACES[AT_ONCE // 2 :], range(AT_ONCE, len(PLACES), AT_ONCE)) if len(each)]
+"""Of places after the first, smaller one."""
 
 
 @pytest.fixture
@@ -145,10 +147,11 @@ def test_scores_are_told_nearest_first_as_they_come(smooth):
     walk = Walk(di.photo("panda"), smooth)
     result = walk.result
     walks = [(content, np.frombuffer(buffers[0])) for content, buffers in walk.told if content["kind"] == "walk"]
-    assert len(walks) == -(-len(PLACES) // AT_ONCE)
+    batches = [AT_ONCE // 2, *BATCHES]
+    assert len(walks) == len(batches)
     for k, (content, scores) in enumerate(walks, 1):
         there = np.isfinite(scores)
-        assert there.sum() == min(k * AT_ONCE, len(PLACES))
+        assert there.sum() == sum(batches[:k])
         assert np.abs(PLACES[there]).max() <= np.abs(PLACES[~there]).min(initial=np.inf)
         assert np.array_equal(scores[there], result.scores[there])
         assert content["done"] == (k == len(walks))
@@ -158,7 +161,7 @@ def test_scores_are_told_nearest_first_as_they_come(smooth):
         "reach": MODULE._reach(result.holds), "label": smooth.labels[result.class_index], "direction": "gradient",
     }  # fmt: skip
     kinds = [content["kind"] for content, _ in walk.told]
-    assert kinds.index("photo") < kinds.index("way") < kinds.index("walk")
+    assert kinds.index("photo") < kinds.index("walk") < kinds.index("way") == kinds.index("walk") + 1
     walk.close()
 
 
@@ -268,8 +271,7 @@ def test_the_latest_direction_wins_and_a_step_does_not_disturb_the_walk(walk, mo
         walk.set_state({"direction": direction})
     held.leave.release(1000)
     result = walk.result
-    whole = -(-len(PLACES) // AT_ONCE)
-    assert held.batches == 2 * [AT_ONCE] + (whole - 1) * [AT_ONCE] + [len(PLACES) - (whole - 1) * AT_ONCE]
+    assert held.batches == [AT_ONCE // 2, AT_ONCE, AT_ONCE // 2, *BATCHES]
     assert cosine(result.direction, -result.x) == pytest.approx(1)
     assert [content["direction"] for content, _ in walk.told if content["kind"] == "way"] == ["noise", "grey"]
     assert not [content for content, _ in walk.told if content["kind"] in ("photo", "classes")]  # they are there
@@ -381,7 +383,7 @@ def test_two_side_by_side_do_not_disturb_each_other(walk, smooth):
 def test_a_page_that_is_opened_later_gets_everything(walk):
     walk.told.clear()
     walk.ask("hello")
-    assert [content["kind"] for content, _ in walk.told] == ["classes", "state", "photo", "way", "walk"]
+    assert [content["kind"] for content, _ in walk.told] == ["classes", "state", "photo", "walk", "way"]
 
 
 def test_the_still_picture_is_of_the_state_and_the_text_is_short(walk, smooth):
