@@ -1,35 +1,19 @@
 """The class-model studio in a real JupyterLab and Chromium: first picture, pictures a second, and what that costs.
 
 Each round climbs the same steps three times in one kernel: bare, with the studio, bare. The ratio is that of one round,
-so that what else the machine does meanwhile weighs on both. Needs Chromium (apt-get install chromium) and playwright.
+so that what else the machine does meanwhile weighs on both. Needs Chromium and the package's `test` extra.
 """
 
-import json
-import os
-import secrets
-import shutil
-import signal
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import nbformat
+from tests.browser.driver import CHROMIUM, FLAGS, MISSING, Notebook, lab, sync_playwright
 
 from .table import show, verdict
 
 STEPS, ROUNDS = 100, 3
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
-]  # fmt: skip
-OPEN = "import deepinside_edu as di\nstudio = di.explore.class_model()\nstudio"
+OPEN = "studio = di.explore.class_model()\nstudio"
 BARE = f"""
 import time
 start = time.perf_counter()
@@ -38,11 +22,6 @@ print(done / (time.perf_counter() - start))
 """
 SET_UP = f"studio.preset = {{preset!r}}; studio.length = {STEPS}; list(di.class_model(studio.classifier, 0, steps=5))"
 
-READY = """() => {
-  const panel = window.jupyterapp?.shell.currentWidget, context = panel?.sessionContext;
-  const kernel = context?.session?.kernel;
-  return context?.isReady && kernel?.status === 'idle' && kernel?.connectionStatus === 'connected';
-}"""
 EXECUTE = """async (code) => {
   const kernel = window.jupyterapp.shell.currentWidget.sessionContext.session.kernel;
   const future = kernel.requestExecute({code});
@@ -84,41 +63,6 @@ CLIMB = """async () => {
 }"""
 
 
-@contextmanager
-def lab(folder: Path) -> Iterator[str]:
-    """A JupyterLab of its own, apart from the settings of whoever runs this; gives its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    token = secrets.token_hex(16)
-    places = {"JUPYTER_CONFIG_DIR": "config", "JUPYTER_RUNTIME_DIR": "runtime", "IPYTHONDIR": "ipython"}
-    settings = folder / "settings/@jupyterlab/apputils-extension"
-    settings.mkdir(parents=True)
-    quiet = {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True}
-    (settings / "notification.jupyterlab-settings").write_text(json.dumps(quiet))
-    command = [
-        sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", f"--port={port}", "--port-retries=0",
-        f"--IdentityProvider.token={token}", "--LabApp.expose_app_in_browser=True", f"--notebook-dir={folder}",
-        f"--LabApp.user_settings_dir={folder / 'settings'}", f"--LabApp.workspaces_dir={folder / 'workspaces'}",
-    ]  # fmt: skip
-    environment = os.environ | {name: str(folder / place) for name, place in places.items()}
-    log = (folder / "lab.log").open("w")
-    server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
-    address = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(300):
-            try:
-                urllib.request.urlopen(f"{address}/api?token={token}", timeout=5).close()
-                break
-            except OSError:
-                time.sleep(0.2)
-        yield f"{address}/lab/tree/studio.ipynb?token={token}"
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(20)
-        log.close()
-
-
 def rate(pace: list[list[float]]) -> float:
     """Steps a second from the first message to the last."""
     (begin, first), (end, last) = pace[0], pace[-1]
@@ -156,28 +100,17 @@ def measure(page, preset: str) -> list[str]:
 
 
 def main() -> None:
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        sync_playwright = None
-    if not chromium or not sync_playwright:
-        print("\nSKIPPED: studio needs apt-get install chromium and pip install -c constraints.txt playwright")
+    if MISSING:
+        print(f"\nSKIPPED: studio needs {MISSING}")
         return
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place, lab(Path(place)) as address:
-        cell = nbformat.v4.new_code_cell(OPEN)
-        kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-        nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), Path(place) / "studio.ipynb")
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-            page = browser.new_page(viewport={"width": 1280, "height": 900})
-            page.goto(address, wait_until="domcontentloaded")
-            page.wait_for_function(READY, timeout=120_000)
-            page.evaluate("window.jupyterapp.commands.execute('notebook:run-all-cells')")
-            page.wait_for_selector(".class-model canvas.picture", timeout=120_000)
-            page.wait_for_function(READY, timeout=120_000)
-            rows = [measure(page, preset) for preset in ("paper", "readable")]
-            browser.close()
+    place = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+    with place as folder, lab(Path(folder)) as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        notebook = Notebook(browser, address)
+        notebook.run(OPEN)
+        notebook.page.wait_for_selector(".class-model canvas.picture")
+        rows = [measure(notebook.page, preset) for preset in ("paper", "readable")]
+        browser.close()
     rows.append(["target", "< 1", "≥ 10", "", "≥ 0.80", "", "", ""])
     show(
         f"The class-model studio in JupyterLab and Chromium, {STEPS} steps, medians of {ROUNDS} rounds",
