@@ -359,6 +359,16 @@ def test_an_upload_that_is_no_picture_is_said_and_the_last_photo_stays(explorer)
     assert (explorer.photo, "your photo" in explorer.photos) == ("red_panda", False)
 
 
+def test_an_upload_that_is_still_on_show_after_an_error_is_not_stored(explorer, monkeypatch):
+    explorer.show(Image.new("RGB", (40, 30), "red"))
+    assert explorer.result is not None
+    monkeypatch.setattr(MODULE, "max_abs", lambda w: torch.full((1, SIDE, SIDE), torch.nan))
+    explorer.photo = "hens"
+    assert explorer.wait(30)
+    assert "The last result stays" in explorer.message
+    assert "image/png" not in explorer._repr_mimebundle_()[0]
+
+
 def test_an_uploaded_photo_is_shown_and_never_stored(explorer):
     assert "image/png" in explorer._repr_mimebundle_()[0]
     for colour, label in (("blue", "blue thing"), ("red", "red thing")):  # the second in the place of the first

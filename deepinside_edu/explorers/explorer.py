@@ -303,7 +303,10 @@ class Explorer(anywidget.AnyWidget):
         """Add a still picture for a reader without a kernel; never of a photo that was uploaded."""
         bundle = super()._repr_mimebundle_(**kwargs)
         data = bundle[0] if isinstance(bundle, tuple) else bundle
-        if data is not None and self.photo != YOURS:
+        self.wait()
+        # After an error the photo before is still on show, and that one may have been uploaded.
+        perhaps_yours = self.photo == YOURS or (YOURS in self.photos and self.message != "")
+        if data is not None and not perhaps_yours:
             buffer = io.BytesIO()
             # Few colours keep a saved notebook small; this way of choosing them keeps the rare ones.
             self.still().quantize(256, Image.Quantize.MAXCOVERAGE).save(buffer, "png", optimize=True)

@@ -311,14 +311,6 @@ class LocalisationExplorer(ClassExplorer):
         quantiles = f"foreground={self.foreground:.3g}, background={self.background:.3g}"
         return f"LocalisationExplorer({self._shown.name!r}, {result.prediction.label!r}, {quantiles})"
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """Never of an uploaded photo, also where the shipped one that was chosen next could not be localised."""
-        bundle = super()._repr_mimebundle_(**kwargs)
-        data = bundle[0] if isinstance(bundle, tuple) else bundle
-        if data is not None and self._shown is not None and self._shown.name == YOURS:
-            data.pop("image/png", None)
-        return bundle
-
 
 def _grid(source: Source, classifier: Classifier) -> tuple[int, ...]:
     """(H, W) of the photo's map."""
