@@ -270,10 +270,7 @@ class Classifier:
         if k < 1:
             raise ValueError(f"expected k of at least 1, got {k}.")
         with torch.no_grad():
-            scores = self.scores(self.prepare(image))[0].cpu().double()
-        probabilities = scores.softmax(0)
-        best = scores.topk(min(k, len(scores))).indices.tolist()
-        return tuple(Prediction(c, self.labels[c], float(scores[c]), float(probabilities[c])) for c in best)
+            return ranked(self.scores(self.prepare(image))[0], self.labels, k)
 
     def find(self, text: str | int) -> int:
         """Find a class by its index, its WordNet id, its name or a part of its name.
@@ -339,6 +336,26 @@ class Classifier:
             for hook in hooks:
                 hook.remove()
         return tuple(ran)
+
+
+def ranked(scores: Tensor, labels: Sequence[str], k: int) -> tuple[Prediction, ...]:
+    """Put the classes of one image in the order of their scores, best first.
+
+    Args:
+        scores: S_c of each class, `(classes,)`.
+        labels: of each class.
+        k: how many, at least 1; all of them where there are fewer.
+
+    Returns:
+        k `Prediction`s, as `Classifier.top` gives them.
+    """
+    s = scores.detach().cpu().double()
+    probabilities = s.softmax(0).tolist()
+    values, best = s.topk(min(k, len(s)))
+    return tuple(
+        Prediction(c, labels[c], score, probabilities[c])
+        for c, score in zip(best.tolist(), values.tolist(), strict=True)
+    )
 
 
 def _names(labels: object) -> tuple[str, ...]:

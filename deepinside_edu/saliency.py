@@ -86,25 +86,65 @@ def linearise_classes(classifier: Classifier, x: Tensor, class_indices: Sequence
         ValueError: as in `linearise`.
         TypeError: as in `linearise`.
     """
+    classes = [classifier.find(c) for c in class_indices]
+    run = forward_pass(classifier, x)
+    return tuple(run.linearise(c, keep=position + 1 < len(classes)) for position, c in enumerate(classes))
+
+
+@dataclass(frozen=True, eq=False)
+class ForwardPass:
+    """One run of the network at I₀, kept: each class's line then costs a backward pass and no forward pass.
+
+    Attributes:
+        x: I₀, `(N, C, H, W)`.
+        scores: S_c(I₀) of each class, `(N, classes)`.
+    """
+
+    x: Tensor
+    scores: Tensor
+
+    def linearise(self, class_index: int, keep: bool = True) -> Linearisation:
+        """Linearise one class score, as `linearise` does.
+
+        Args:
+            class_index: c, an int.
+            keep: for another class; without it the memory of the run is given back on the way down.
+
+        Returns:
+            A `Linearisation`.
+        """
+        with torch.inference_mode(False), torch.enable_grad():
+            # Summed over the batch: each image's score depends on that image alone.
+            (w,) = torch.autograd.grad(self.scores[:, class_index].sum(), self.x, retain_graph=keep)
+        score = self.scores[:, class_index].detach()
+        return Linearisation(w, score - _dot(w, self.x.detach()), score)
+
+
+def forward_pass(classifier: Classifier, x: Tensor) -> ForwardPass:
+    """Run the network once and keep what a backward pass needs.
+
+    Args:
+        classifier: as in `linearise`.
+        x: as in `linearise`.
+
+    Returns:
+        A `ForwardPass`.
+
+    Raises:
+        ValueError: an image of the wrong shape or with NaN in it, or scores that do not depend on the image.
+        TypeError: no tensor.
+    """
     if not isinstance(x, Tensor):
         raise TypeError(f"expected a tensor (N, C, H, W), got {type(x).__name__}. Use classifier.prepare(image).")
-    classes = [classifier.find(c) for c in class_indices]
     with torch.inference_mode(False), torch.enable_grad():
         leaf = x.detach().clone().requires_grad_()
-        # Summed over the batch: each image's score depends on that image alone.
         scores = classifier.scores(leaf)
-        if not scores.requires_grad:
-            raise ValueError(
-                "the scores do not depend on the image, so there is no gradient. Look for a detach() or no_grad() "
-                "in the network's forward, or for weights that were made in inference mode."
-            )
-        totals = scores.sum(0)
-        lines = []
-        for position, c in enumerate(classes):
-            (w,) = torch.autograd.grad(totals[c], leaf, retain_graph=position + 1 < len(classes))
-            score = scores[:, c].detach()
-            lines.append(Linearisation(w, score - _dot(w, leaf.detach()), score))
-    return tuple(lines)
+    if not scores.requires_grad:
+        raise ValueError(
+            "the scores do not depend on the image, so there is no gradient. Look for a detach() or no_grad() "
+            "in the network's forward, or for weights that were made in inference mode."
+        )
+    return ForwardPass(leaf, scores)
 
 
 def max_abs(w: Tensor) -> Tensor:

@@ -320,7 +320,7 @@ def test_an_error_of_the_network_is_said_and_the_result_stays(lab, monkeypatch):
 
     result = lab.result
     with monkeypatch.context() as patch:
-        patch.setattr(di.Classifier, "top", unreachable)
+        patch.setattr(di.Classifier, "scores", unreachable)
         lab.photo = "pig"
         assert lab.wait(PATIENCE)
     assert "no network" in lab.message

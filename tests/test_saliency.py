@@ -25,7 +25,7 @@ from deepinside_edu import (
     saliency_map,
     saliency_maps,
 )
-from deepinside_edu.saliency import linearise_classes
+from deepinside_edu.saliency import forward_pass, linearise_classes
 
 
 def normal(*shape: int, seed: int = 1) -> Tensor:
@@ -236,6 +236,21 @@ def test_several_classes_equal_one_by_one(classifier: Classifier) -> None:
         assert torch.equal(line.score, alone.score)
         torch.testing.assert_close(line.w, alone.w, rtol=1e-5, atol=1e-7)
     assert not torch.equal(together[0].w, together[1].w)
+
+
+def test_a_run_that_is_kept_gives_the_line_of_any_class_without_another(classifier: Classifier) -> None:
+    x = classifier.prepare(photo("duck"))
+    runs: list[int] = []
+    hook = classifier.network.register_forward_hook(lambda *_: runs.append(1))
+    run = forward_pass(classifier, x)
+    lines = [run.linearise(97), run.linearise(99), run.linearise(97, keep=False)]
+    hook.remove()
+    assert len(runs) == 1
+    torch.testing.assert_close(run.scores, classifier.scores(x))
+    for line, c in zip(lines, (97, 99, 97), strict=True):
+        expected = linearise(classifier, x, c)
+        for name in ("w", "b", "score"):
+            torch.testing.assert_close(getattr(line, name), getattr(expected, name), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("crops", [1, 10])

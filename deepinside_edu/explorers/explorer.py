@@ -22,7 +22,8 @@ from PIL import Image
 from torch import Tensor
 
 from .. import figures, images
-from ..classifier import Classifier, Prediction, load_classifier
+from ..classifier import Classifier, Prediction, load_classifier, ranked
+from ..saliency import ForwardPass, Linearisation, forward_pass
 
 FIRST, YOURS = "red_panda", "your photo"
 """The photo to begin with, and what a learner's own is called."""
@@ -329,6 +330,8 @@ class ClassExplorer(Explorer):
         """Score the first photo, so that a network that cannot is an ordinary error of this call."""
         super().__init__(image, classifier)
         self._chosen: int | None = None
+        self._prepared: tuple[Source, Tensor] | None = None
+        self._run: ForwardPass | None = None
         self._rank((self._source,))
         self._done["rank"] = (self._source,)
         self.class_index = self._ranking[0].class_index
@@ -355,9 +358,23 @@ class ClassExplorer(Explorer):
                 self._ask()
 
     def _rank(self, wish: tuple[Any, ...]) -> None:
-        """All classes of the photo, best first."""
-        self._ranking = self.classifier.top(wish[0].image, len(self.classifier.labels))
+        """All classes of the photo, best first; the run is kept for the first class's line."""
+        run = forward_pass(self.classifier, self._x(wish[0]))
+        self._ranking = ranked(run.scores[0], self.classifier.labels, len(self.classifier.labels))
         self._tell("classes", listed=[(each.class_index, each.score) for each in self._ranking[:LISTED]])
+        self._run = run
+
+    def _x(self, source: Source) -> Tensor:
+        """I₀, prepared once a photo."""
+        if self._prepared is None or self._prepared[0] is not source:
+            self._prepared, self._run = (source, self.classifier.prepare(source.image)), None
+        return self._prepared[1]
+
+    def _line(self, wish: tuple[Any, ...], class_index: int) -> Linearisation:
+        """One class's line at I₀: a backward pass and, but for the first class of a photo, a forward pass before it."""
+        x = self._x(wish[0])
+        run, self._run = self._run or forward_pass(self.classifier, x), None  # a run holds as much as the network made
+        return run.linearise(class_index, keep=False)
 
     def _prediction(self, wish: tuple[Any, ...]) -> Prediction:
         """The class that is wanted: its index, label, score and probability."""

@@ -26,6 +26,7 @@ TILE, THUMBNAIL = 28, 64
 
 AUTO, ALL = "auto", "all"
 
+
 class _Wish(NamedTuple):
     """What the controls said at one moment. The thread works towards the newest one and knows no others."""
 

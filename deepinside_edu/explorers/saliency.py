@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .. import figures
 from ..classifier import Classifier, Prediction
-from ..saliency import linearise, max_abs, saliency_map
+from ..saliency import max_abs, saliency_map
 from .explorer import ClassExplorer, Source, browser_half, side_by_side
 
 ZEROS = "The map is all zeros: the network holds this score at 0, and no small change lifts it."
@@ -82,8 +82,7 @@ class SaliencyExplorer(ClassExplorer):
         """w by one back-propagation, M of it or of ten crops; all that the browser draws and reads from then on."""
         prediction = self._prediction(wish)
         self._settle(wish, class_index=prediction.class_index)
-        x = self.classifier.prepare(wish.source.image)
-        w = linearise(self.classifier, x, prediction.class_index).w
+        x, w = self._x(wish.source), self._line(wish, prediction.class_index).w
         if wish.crops == 1:
             m = max_abs(w)[0].cpu().numpy().astype(np.float32, copy=False)
         else:

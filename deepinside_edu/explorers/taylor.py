@@ -14,7 +14,6 @@ from torch import Tensor
 
 from .. import images
 from ..classifier import Classifier
-from ..saliency import linearise
 from .explorer import ClassExplorer, Source, browser_half
 
 DIRECTIONS = ("gradient", "noise", "grey", "another photo")
@@ -119,15 +118,14 @@ class TaylorExplorer(ClassExplorer):
 
     def _look(self, wish: _Wish) -> None:
         """I₀, once: it stays as it is, whatever the class and the direction."""
-        x = self.classifier.prepare(wish.source.image)
+        x = self._x(wish.source)
         self._tell("photo", _levels(self.classifier, x, mean=True), size=[*x.shape[:1:-1]])
 
     def _walk(self, wish: _Wish) -> str:
         """The line at once, which is one backward pass; then the scores, nearest places first."""
         c = self._prediction(wish).class_index
         self._settle(wish, class_index=c)
-        x = self.classifier.prepare(wish.source.image)
-        line = linearise(self.classifier, x, c)
+        x, line = self._x(wish.source), self._line(wish, c)
         d = self._along(wish, x, line.w)
         score, slope = float(line.score), float((line.w.double() * d.double()).sum())
         scores = np.full(len(PLACES), np.nan)
