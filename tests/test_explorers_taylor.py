@@ -20,7 +20,7 @@ from deepinside_edu.explorers.taylor import AT_ONCE, PLACES, REACHES, TaylorExpl
 PATIENCE = 30
 MODULE = sys.modules[TaylorExplorer.__module__]  # its name in the package is the function
 ZERO = int(np.flatnonzero(PLACES == 0)[0])
-BATCHES = [len(each) for each in np.split(PLACES[AT_ONCE // 2 :], range(AT_ONCE, len(PLACES), AT_ONCE)) if len(each)]
+BATCHES = [len(each) for each in np.split(PLACES[1:], range(AT_ONCE, len(PLACES) - 1, AT_ONCE))]  # the photo is known
 """Of places after the first, smaller one."""
 
 
@@ -147,7 +147,7 @@ def test_scores_are_told_nearest_first_as_they_come(smooth):
     walk = Walk(di.photo("panda"), smooth)
     result = walk.result
     walks = [(content, np.frombuffer(buffers[0])) for content, buffers in walk.told if content["kind"] == "walk"]
-    batches = [AT_ONCE // 2, *BATCHES]
+    batches = [1, *BATCHES]
     assert len(walks) == len(batches)
     for k, (content, scores) in enumerate(walks, 1):
         there = np.isfinite(scores)
@@ -161,6 +161,7 @@ def test_scores_are_told_nearest_first_as_they_come(smooth):
         "reach": MODULE._reach(result.holds), "label": smooth.labels[result.class_index], "direction": "gradient",
     }  # fmt: skip
     kinds = [content["kind"] for content, _ in walk.told]
+    assert walks[0][0]["holds"] == (0, 0)  # the line is there at once, and nothing is said of how far
     assert kinds.index("photo") < kinds.index("walk") < kinds.index("way") == kinds.index("walk") + 1
     walk.close()
 
@@ -271,7 +272,7 @@ def test_the_latest_direction_wins_and_a_step_does_not_disturb_the_walk(walk, mo
         walk.set_state({"direction": direction})
     held.leave.release(1000)
     result = walk.result
-    assert held.batches == [AT_ONCE // 2, AT_ONCE, AT_ONCE // 2, *BATCHES]
+    assert held.batches == [AT_ONCE, AT_ONCE, *BATCHES]
     assert cosine(result.direction, -result.x) == pytest.approx(1)
     assert [content["direction"] for content, _ in walk.told if content["kind"] == "way"] == ["noise", "grey"]
     assert not [content for content, _ in walk.told if content["kind"] in ("photo", "classes")]  # they are there

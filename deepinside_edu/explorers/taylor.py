@@ -128,26 +128,32 @@ class TaylorExplorer(ClassExplorer):
         x, line = self._x(wish.source), self._line(wish, c)
         d = self._along(wish, x, line.w)
         score, slope = float(line.score), float((line.w.double() * d.double()).sum())
-        scores = np.full(len(PLACES), np.nan)
-        nearest_first = np.argsort(np.abs(PLACES), kind="stable")
-        # The first answer is a quick one: half a batch, and before d itself, which is 0.6 MB.
-        for some in np.split(nearest_first, range(AT_ONCE // 2, len(PLACES), AT_ONCE)):
+        scores = np.where(PLACES == 0, score, np.nan)
+        self._tell_walk(wish, c, scores, score, slope)
+        self._tell("way", _levels(self.classifier, d, mean=False), direction=wish.direction)
+        nearest_first = np.argsort(np.abs(PLACES), kind="stable")[1:]
+        for some in np.split(nearest_first, range(AT_ONCE, len(nearest_first), AT_ONCE)):
             self._drop_if_old(wish)
             steps = torch.from_numpy(PLACES[some]).to(x)[:, None, None, None]
             with torch.no_grad():
                 scores[some] = self.classifier.scores(x + steps * d)[:, c].double().cpu().numpy()
-            there = np.isfinite(scores)
-            holds = _holds(PLACES[there], (scores - score - slope * PLACES)[there])
-            self._tell(
-                "walk", scores, score=score, slope=slope, holds=holds, reach=_reach(holds), done=bool(there.all()),
-                label=self.classifier.labels[c], direction=wish.direction,
-            )  # fmt: skip
-            if some[0] == nearest_first[0]:
-                self._tell("way", _levels(self.classifier, d, mean=False), direction=wish.direction)
+            holds = self._tell_walk(wish, c, scores, score, slope)
         self._result = TaylorResult(c, x, d, PLACES.copy(), scores, score, slope, holds)
         if line.w.any():
             return ""
         return "w is 0 in every pixel here, so the line is level. Choose another class or photo to see it rise."
+
+    def _tell_walk(
+        self, wish: _Wish, c: int, scores: NDArray[np.float64], score: float, slope: float
+    ) -> tuple[float, float]:
+        """The line and the scores so far, NaN where there is none yet; return how far the line holds by them."""
+        there = np.isfinite(scores)
+        holds = _holds(PLACES[there], (scores - score - slope * PLACES)[there])
+        self._tell(
+            "walk", scores, score=score, slope=slope, holds=holds, reach=_reach(holds), done=bool(there.all()),
+            label=self.classifier.labels[c], direction=wish.direction,
+        )  # fmt: skip
+        return holds
 
     def _along(self, wish: _Wish, x: Tensor, w: Tensor) -> Tensor:
         """d, one root-mean-square level long; 0 where there is no way to go."""
