@@ -453,10 +453,20 @@ def test_a_bug_in_the_network_is_said_and_the_last_ladder_stays(scope, monkeypat
 
 
 def test_the_stages_depend_on_what_a_wish_begins_with():
-    stages = ["record", "send_maps", "send_map", "descend", "look", "send_ladder", "compare"]
+    stages = ["record", "send_maps", "send_map", "pause", "descend", "look", "send_ladder", "compare"]
     assert list(MicroscopeExplorer.stages) == stages
     depends = MicroscopeExplorer.stages["descend"]
     assert MODULE._Wish._fields[:depends] == ("source", "layer", "channel", "position", "rules")
+
+
+def test_a_newer_wish_does_not_wait_for_the_page_to_draw(scope, monkeypatch):
+    monkeypatch.setattr(MODULE, "PAUSE", 2 * PATIENCE)  # longer than anybody waits
+    scope.photo = "duck"
+    assert not scope.wait(0.2)
+    monkeypatch.setattr(MODULE, "PAUSE", 0)
+    scope.photo = "hens"
+    assert scope.wait(PATIENCE)
+    torch.testing.assert_close(scope.recording.x("image"), scope.classifier.prepare(di.photo("hens")))
 
 
 def test_nothing_is_loaded_from_another_host():

@@ -207,6 +207,7 @@ class Explorer(anywidget.AnyWidget):
             self._said.pop("setting", None)
             wish = self._wish()
             self._wanted = self._wanted if wish == self._wanted else wish  # what is being worked on goes on
+            self._changed.notify_all()
             self._tell("state", busy=True, message=self.message)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name=type(self).__name__, daemon=True)
