@@ -262,8 +262,7 @@ def test_the_walk_follows_without_the_kernel_and_at_once(notebook, taylor):
 
 def test_a_new_photo_is_never_drawn_with_the_direction_of_the_last(notebook, taylor):
     notebook.python(
-        "import sys, time; module = sys.modules[type(taylor).__module__]; fast = module.linearise\n"
-        "module.linearise = lambda *wanted: (time.sleep(2), fast(*wanted))[1]",
+        "import time; fast = taylor._line\ntaylor._line = lambda *wanted: (time.sleep(2), fast(*wanted))[1]",
         print_it=False,
     )
     before = levels(photograph(taylor))
@@ -274,7 +273,7 @@ def test_a_new_photo_is_never_drawn_with_the_direction_of_the_last(notebook, tay
     way(taylor).press("End")
     notebook.page.wait_for_timeout(300)
     assert (levels(photograph(taylor)) == before).all()
-    notebook.python("module.linearise = fast", print_it=False)
+    notebook.python("taylor._line = fast", print_it=False)
     expect(taylor.locator(".readout")).to_contain_text("koala, s = 64")
     settle(taylor)
     same_picture(notebook, taylor)
