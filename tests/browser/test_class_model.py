@@ -64,9 +64,9 @@ def test_a_class_by_part_of_its_name_then_run(notebook, studio):
     expect(found.and_(studio.get_by_role("option", selected=True))).to_have_text("espresso (967)")
     search.press("Enter")
     expect(search).to_have_value("espresso (967)")
-    assert notebook.python("studio.class_index") == 967
+    notebook.becomes("studio.class_index", 967)
     climb(notebook, studio)
-    assert notebook.python(f"{DONE}, studio.state") == [6, "finished"]
+    notebook.becomes(f"{DONE}, studio.state", [6, "finished"])
     same_picture(notebook, studio, 6)
     expect(studio.locator("figcaption")).to_contain_text("espresso, the paper's objective")
     expect(studio.locator("table th").first).to_have_text("espresso")
@@ -81,11 +81,11 @@ def test_pause_step_and_reset_while_the_kernel_answers(notebook, studio):
     expect(status(studio)).to_contain_text("Running.")
     first = notebook.python(DONE)
     with notebook.drawn_anew(shown(studio)):
-        assert notebook.python("1 + 1, studio.state") == [2, "running"]
+        notebook.becomes("1 + 1, studio.state", [2, "running"])
     assert notebook.python(DONE) > first
     press(studio, "Pause")
     expect(status(studio)).to_contain_text("Paused at step")
-    assert notebook.python("studio.wait(10), studio.state") == [True, "paused"]
+    notebook.becomes("studio.wait(10), studio.state", [True, "paused"])
     done = notebook.python(DONE)
     assert first < done < 300
     expect(status(studio)).to_have_text(f"Paused at step {done}.")
@@ -93,11 +93,11 @@ def test_pause_step_and_reset_while_the_kernel_answers(notebook, studio):
     with notebook.drawn_anew(shown(studio)):
         press(studio, "Step")
     expect(status(studio)).to_have_text(f"Paused at step {done + 1}.")
-    assert notebook.python(f"studio.wait(10) and {DONE}") == done + 1
+    notebook.becomes(f"studio.wait(10) and {DONE}", done + 1)
     press(studio, "Reset")
     expect(status(studio)).to_contain_text("Ready: press Run.")
     expect(studio.locator("figcaption")).to_have_text("no picture yet")
-    assert notebook.python(f"{DONE}, studio.state") == [0, "ready"]
+    notebook.becomes(f"{DONE}, studio.state", [0, "ready"])
 
 
 def test_go_back_and_stretch_by_the_keyboard(notebook, studio):
@@ -112,14 +112,14 @@ def test_go_back_and_stretch_by_the_keyboard(notebook, studio):
     notebook.page.keyboard.press("Home")
     expect(studio.locator("figcaption")).to_contain_text("step 1 of")
     same_picture(notebook, studio, 1)
-    assert notebook.python("studio.result.number, studio.shown") == [1, 1]
+    notebook.becomes("studio.result.number, studio.shown", [1, 1])
     notebook.page.keyboard.press("End")
     expect(studio.locator("figcaption")).to_contain_text("step 3 of")
-    assert notebook.python("studio.result.number, studio.shown") == [3, 0]
+    notebook.becomes("studio.result.number, studio.shown", [3, 0])
     notebook.tab_to(studio.get_by_role("combobox", name="contrast"))
     with notebook.drawn_anew(shown(studio)):
         notebook.page.keyboard.press("ArrowDown")
-    assert notebook.python("studio.contrast") == "stretched"
+    notebook.becomes("studio.contrast", "stretched")
     expect(studio.locator("figcaption")).to_contain_text("(contrast stretched)")
     wanted = notebook.python("__import__('numpy').asarray(studio.still()).tolist()")
     assert np.abs(levels(shown(studio)) - np.array(wanted)).max() <= 1  # halves are rounded up here, to even there
@@ -130,7 +130,7 @@ def test_preset_objective_and_start(notebook, studio):
     studio.get_by_role("combobox", name="preset").select_option("readable")
     expect(studio).to_contain_text("not in the paper: jitter")
     length = PRESETS["readable"].steps
-    assert notebook.python("studio.preset, studio.length") == ["readable", length]
+    notebook.becomes("studio.preset, studio.length", ["readable", length])
     expect(studio.get_by_label("steps", exact=True)).to_have_value(str(length))
     studio.get_by_role("combobox", name="objective").select_option("probability")
     expect(studio).to_contain_text("J(I) = P_c(I)")
@@ -145,7 +145,7 @@ def test_preset_objective_and_start(notebook, studio):
         press(studio, "Step")
     expect(status(studio)).to_have_text("Paused at step 1.")
     assert np.abs(levels(shown(studio)) - zero).mean() > 1
-    assert notebook.python("studio.start") == "noise"
+    notebook.becomes("studio.start", "noise")
 
 
 def test_the_film_can_be_saved(notebook, studio, tmp_path):
@@ -180,7 +180,7 @@ def test_what_is_wrong_is_said_and_the_last_state_stays(notebook, studio):
     upload = studio.get_by_label("or a photo of yours")
     upload.set_input_files(TEXT)
     expect(status(studio)).to_contain_text("The last start stays.")
-    assert notebook.python(f"{DONE}, studio.start, studio.class_index") == [1, "zero", 99]
+    notebook.becomes(f"{DONE}, studio.start, studio.class_index", [1, "zero", 99])
     assert (levels(shown(studio)) == before).all()
     upload.set_input_files(picture())
     expect(studio.get_by_role("combobox", name="start")).to_have_value("your photo")
@@ -197,7 +197,7 @@ def test_closing_stops_the_work(notebook, studio):
         press(studio, "Run")
     notebook.python("studio.close()")
     expect(studio).to_have_count(0)
-    assert notebook.python(f"studio.wait(10), {DONE} < 300") == [True, True]
+    notebook.becomes(f"studio.wait(10), {DONE} < 300", [True, True])
 
 
 @pytest.mark.parametrize("theme", ["JupyterLab Light", "JupyterLab Dark"])

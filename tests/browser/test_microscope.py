@@ -73,21 +73,21 @@ def test_click_on_a_map_then_a_unit_then_the_whole_map(notebook, scope):
     with notebook.drawn_anew(chart, plates(scope).nth(1), plates(scope).nth(2)):
         grid.click(position=at(grid, 1, 3, rows, 10))
     expect(neuron).to_contain_text(f"channel {chosen} of ")
-    assert notebook.python(UNIT)[1:] == [chosen, "max"]
+    notebook.becomes(f"({UNIT})[1:]", [chosen, "max"])
     with notebook.drawn_anew(plates(scope).nth(1), plates(scope).nth(2)):
         chart.click(position=at(chart, 4, 9, 13, 13))
     expect(neuron).to_contain_text("(4, 9)")
-    assert notebook.python(UNIT)[1:] == [chosen, [4, 9]]
+    notebook.becomes(f"({UNIT})[1:]", [chosen, [4, 9]])
     x = notebook.python(f"scope.recording.x(scope.layer)[0, {chosen}, 4, 9].item(), scope.result.value")
     assert x[0] == pytest.approx(x[1])
     assert value(neuron.inner_text().split(":")[0][4:]) == pytest.approx(x[0], rel=6e-3)
     with notebook.drawn_anew(plates(scope).nth(1)):
         scope.get_by_role("button", name="whole map (sum)").click()
     expect(neuron).to_contain_text("the sum over channel")
-    assert notebook.python(UNIT)[2] == "sum"
+    notebook.becomes(f"({UNIT})[2]", "sum")
     with notebook.drawn_anew(plates(scope).nth(1)):
         scope.get_by_role("button", name="strongest unit").click()
-    assert notebook.python(UNIT)[2] == "max"
+    notebook.becomes(f"({UNIT})[2]", "max")
 
 
 def test_another_layer_and_part_of_a_class_name(notebook, scope):
@@ -95,7 +95,7 @@ def test_another_layer_and_part_of_a_class_name(notebook, scope):
         scope.get_by_label("layer of the neuron").select_option("features.7")
     expect(scope.locator(".neuron")).to_contain_text(f"channel {strongest(notebook)[0]} of features.7")
     settle(notebook, scope)
-    assert notebook.python("[rung.name for rung in scope.result][::len(scope.result) - 1]") == ["features.7", "image"]
+    notebook.becomes("[rung.name for rung in scope.result][::len(scope.result) - 1]", ["features.7", "image"])
     search = scope.get_by_label("or a class")
     with notebook.drawn_anew(plates(scope).nth(1)):
         search.press_sequentially("tabb")
@@ -119,14 +119,14 @@ def test_rules_rungs_and_marks(notebook, scope):
     tick(scope, "guided").check()
     expect(plates(scope)).to_have_count(4)
     settle(notebook, scope)
-    assert notebook.python("scope.result.rules") == ["gradient", "deconvnet", "guided"]
+    notebook.becomes("scope.result.rules", ["gradient", "deconvnet", "guided"])
     expect(scope.locator(".ladder thead th")).to_have_text(["layer", "gradient", "DeconvNet", "guided"])
     with notebook.drawn_anew(plates(scope).nth(1)):
         scope.get_by_role("button", name="features.9.squeeze_activation").click()
     # X_n, three times R_n+1, the mask, three times R_n
     expect(plates(scope)).to_have_count(8)
     settle(notebook, scope)
-    assert notebook.python("scope.rung") == "features.9.squeeze_activation"
+    notebook.becomes("scope.rung", "features.9.squeeze_activation")
     gate = "scope.result[scope.rung].gate"
     channel = notebook.python(f"{gate}.above['gradient'][0].abs().amax((1, 2)).argmax().item()")
     expect(scope.locator(".title")).to_contain_text(f"channel {channel} of 48")
@@ -149,13 +149,13 @@ def test_rules_rungs_and_marks(notebook, scope):
     assert (levels(plates(scope).nth(6)) == marked).all()
     tick(scope, "guided").uncheck()
     expect(plates(scope)).to_have_count(6)
-    assert notebook.python("scope.result.rules") == ["gradient", "deconvnet"]
+    notebook.becomes("scope.result.rules", ["gradient", "deconvnet"])
     tick(scope, "DeconvNet").uncheck()
     expect(plates(scope)).to_have_count(4)
     tick(scope, "gradient").click()
     expect(scope.get_by_role("status")).to_contain_text("At least one rule is needed")
     expect(tick(scope, "gradient")).to_be_checked()
-    assert notebook.python("scope.rules") == ["gradient"]
+    notebook.becomes("scope.rules", ["gradient"])
 
 
 def test_hover_reads_what_python_computed(notebook, scope):
@@ -212,7 +212,7 @@ def test_the_keyboard_alone(notebook, scope):
     expect(scope.locator(".neuron")).to_contain_text(f"channel {order[1]} of")
     keyboard.press("ArrowDown")
     expect(scope.locator(".neuron")).to_contain_text(f"channel {order[11]} of")
-    assert notebook.python(UNIT)[1] == order[11]
+    notebook.becomes(f"({UNIT})[1]", order[11])
     settle(notebook, scope)
     notebook.tab_to(scope.get_by_role("application", name="The chosen map"))
     row, column = notebook.python("scope.result.neuron.position")
@@ -221,12 +221,12 @@ def test_the_keyboard_alone(notebook, scope):
     unit = [row + 1 if row < 12 else 11, column + 1 if column < 12 else 11]
     keyboard.press("Enter")
     expect(scope.locator(".neuron")).to_contain_text(f"({unit[0]}, {unit[1]})")
-    assert notebook.python(UNIT)[2] == unit
+    notebook.becomes(f"({UNIT})[2]", unit)
     notebook.tab_to(scope.locator(".ladder button[aria-pressed=true]"))
     with notebook.drawn_anew(plates(scope).nth(1)):
         keyboard.press("ArrowUp")
     expect(scope.locator(".ladder button[aria-pressed=true]")).to_have_text("features.0")
-    assert notebook.python("scope.rung") == "features.0"
+    notebook.becomes("scope.rung", "features.0")
     notebook.tab_to(scope.locator(".plates"))
     row, column = place(scope)
     keyboard.press("Shift+ArrowDown" if row < 100 else "Shift+ArrowUp")
@@ -246,16 +246,16 @@ def test_a_photo_of_ones_own_and_a_file_that_is_none(notebook, scope):
     expect(chosen_photo(scope)).to_have_value("your photo")
     settle(notebook, scope)
     notebook.python("mine = scope.recording.x('image').clone()", print_it=False)
-    assert notebook.python("mine[0, :, 112, 112].argmax().item()") == 2  # the blue square in its middle
+    notebook.becomes("mine[0, :, 112, 112].argmax().item()", 2)  # the blue square in its middle
     before = levels(plates(scope).nth(1))
     upload.set_input_files(TEXT)
     expect(scope.get_by_role("status")).to_contain_text("The last photo stays.")
-    assert notebook.python("scope.photo, torch.equal(mine, scope.recording.x('image'))") == ["your photo", True]
+    notebook.becomes("scope.photo, torch.equal(mine, scope.recording.x('image'))", ["your photo", True])
     assert (levels(plates(scope).nth(1)) == before).all()
     with notebook.drawn_anew(plates(scope).first):
         chosen_photo(scope).select_option("koala")
     expect(scope.get_by_role("status")).not_to_contain_text("stays")
-    assert notebook.python("scope.photo") == "koala"
+    notebook.becomes("scope.photo", "koala")
 
 
 def test_two_side_by_side(notebook):
@@ -269,7 +269,7 @@ def test_two_side_by_side(notebook):
         one.get_by_role("button", name="whole map (sum)").click()
     one.get_by_role("button", name="features.8").click()
     expect(one.locator(".title")).to_contain_text("features.8")
-    assert notebook.python("[one.position, one.rung, two.position, two.rung]") == ["sum", "features.8", "max", "image"]
+    notebook.becomes("[one.position, one.rung, two.position, two.rung]", ["sum", "features.8", "max", "image"])
     assert two.locator(".neuron").inner_text() == said
     for canvas, old in zip(plates(two).all(), before, strict=True):
         assert (levels(canvas) == old).all()

@@ -93,7 +93,7 @@ def test_the_pictures_are_what_python_computed(notebook, widget):
     with notebook.drawn_anew(canvases(widget).nth(1), canvases(widget).nth(2)):
         widget.get_by_label("crops").select_option("ten, averaged")
     settle(widget)
-    assert notebook.python("explorer.result.crops") == 10
+    notebook.becomes("explorer.result.crops", 10)
     check_pictures(notebook, widget)
     check_readout(notebook, widget, *strongest)
     for canvas in widget.locator("canvas").all():
@@ -113,7 +113,7 @@ def test_a_class_by_click_by_search_and_another_photo(notebook, widget):
     expect(widget.get_by_role("button", name="Norwich terrier")).to_have_attribute("aria-pressed", "true")
     expect(widget.get_by_role("button", name="hen 34.3")).to_have_attribute("aria-pressed", "false")
     expect(widget.locator(".title")).to_contain_text("Norwich terrier (186)")
-    assert notebook.python("explorer.result.prediction.label") == "Norwich terrier"
+    notebook.becomes("explorer.result.prediction.label", "Norwich terrier")
     search = widget.get_by_label("or another class")
     with notebook.drawn_anew(map_, overlay):
         search.press_sequentially("golf b")
@@ -124,14 +124,14 @@ def test_a_class_by_click_by_search_and_another_photo(notebook, widget):
     search.press_sequentially("terrier")
     search.press("Enter")
     expect(status(widget)).to_contain_text("The last setting stays.")
-    assert notebook.python("explorer.class_index") == 574
+    notebook.becomes("explorer.class_index", 574)
     assert (levels(photo) == before).all()
     with notebook.drawn_anew(photo, map_, overlay):
         widget.get_by_role("combobox", name="photo", exact=True).select_option("duck")
     settle(widget)
     expect(status(widget)).to_have_text("")
     check_pictures(notebook, widget)
-    assert notebook.python("explorer.result.prediction == explorer.classifier.top(di.photo('duck'), 1)[0]")
+    notebook.becomes("explorer.result.prediction == explorer.classifier.top(di.photo('duck'), 1)[0]", True)
     # A score that the network holds at 0, on a photo of nothing.
     notebook.python("explorer.show(np.full((30, 30, 3), 255, np.uint8))", print_it=False)
     notebook.python("explorer.class_index = explorer.classifier.find('lesser panda')", print_it=False)
@@ -151,17 +151,17 @@ def test_the_strength_by_dragging_and_by_keyboard_asks_for_nothing_on_the_way(no
     for share in (0.5, 0.4, 0.3):
         with notebook.drawn_anew(overlay):
             mouse.move(box["x"] + share * box["width"], y)
-    assert notebook.python("explorer.strength") == 0.6
+    notebook.becomes("explorer.strength", 0.6)
     mouse.up()
     notebook.until("([o]) => o.textContent === '0.3'", widget.locator(".slider output").element_handle())
-    assert notebook.python("sent") == [0.3]
+    notebook.becomes("sent", [0.3])
     check_pictures(notebook, widget)
     slider.press("ArrowLeft")
     expect(overlay).to_have_attribute("aria-label", "The map over the grey photo, at strength 0.25")
-    assert notebook.python("sent") == [0.3, 0.25]
+    notebook.becomes("sent", [0.3, 0.25])
     for key, end in (("Home", 0), ("End", 1)):
         slider.press(key)
-        assert notebook.python("explorer.strength") == end
+        notebook.becomes("explorer.strength", end)
         check_pictures(notebook, widget)
     with notebook.drawn_anew(overlay):  # and a cell moves the slider
         notebook.python("explorer.strength = 0.5", print_it=False)
@@ -207,7 +207,7 @@ def test_the_keyboard_alone(notebook, widget):
         keyboard.press("Enter")
     settle(widget)
     result = "explorer.result.prediction.label, explorer.result.crops, explorer.strength"
-    assert notebook.python(result) == ["Norwich terrier", 10, 0.65]
+    notebook.becomes(result, ["Norwich terrier", 10, 0.65])
     notebook.tab_to(widget.get_by_role("application"))
     row, column = place(widget)
     keyboard.press("ArrowDown" if row < 112 else "ArrowUp")
@@ -228,7 +228,7 @@ def test_a_photo_of_ones_own_and_files_that_are_none(notebook, widget):
         upload.set_input_files(picture())
     expect(widget.get_by_role("combobox", name="photo", exact=True)).to_have_value("your photo")
     settle(widget)
-    assert notebook.python("int(np.asarray(explorer.still())[112, 112].argmax())") == 2  # the blue square in its middle
+    notebook.becomes("int(np.asarray(explorer.still())[112, 112].argmax())", 2)  # the blue square in its middle
     assert levels(canvases(widget).first)[112, 112].argmax() == 2
     before = levels(canvases(widget).nth(1))
     for file, words in ((TEXT, "not a picture"), (TEXT | {"buffer": b""}, "is empty: 0 bytes.")):
@@ -236,7 +236,7 @@ def test_a_photo_of_ones_own_and_files_that_are_none(notebook, widget):
         expect(status(widget)).to_contain_text(words)
         expect(status(widget)).to_contain_text("The last photo stays.")
     assert (levels(canvases(widget).nth(1)) == before).all()
-    assert notebook.python("explorer.photo") == "your photo"
+    notebook.becomes("explorer.photo", "your photo")
 
 
 def test_two_side_by_side(notebook):
@@ -252,7 +252,7 @@ def test_two_side_by_side(notebook):
     canvases(one).first.hover(position=at(canvases(one).first, 3, 4, SIDE, SIDE))
     assert place(one) == [3, 4]
     settle(one)
-    assert notebook.python("[one.strength, two.strength, one.class_index == two.class_index]") == [0, 0.6, False]
+    notebook.becomes("[one.strength, two.strength, one.class_index == two.class_index]", [0, 0.6, False])
     assert two.locator(".readout").inner_text() == said
     for canvas, old in zip(canvases(two).all(), before, strict=True):
         assert (levels(canvas) == old).all()

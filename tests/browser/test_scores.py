@@ -108,7 +108,7 @@ def test_how_many_and_what_the_bars_show_by_mouse_and_by_keyboard(notebook, scor
 def test_a_class_is_found_below_the_best(notebook, scores, text):
     find(scores, text)
     expect(lines(scores)).to_have_count(6)
-    assert notebook.python("scores.class_index, scores.search") == [341, "hog"]
+    notebook.becomes("scores.class_index, scores.search", [341, "hog"])
     searched = "[[scores.result.rank, *scores.result.searched[1::-1], *scores.result.searched[2:]]]"
     wanted = notebook.python(f"{TOP} + {searched}")
     check_lines(scores, wanted, searched=341)
@@ -127,7 +127,7 @@ def test_searching_by_a_line_and_for_none(notebook, scores):
     assert second.evaluate("(e) => e === document.activeElement")
     find(scores, "no such animal")
     expect(scores.locator(".status")).to_contain_text("The last setting stays.")
-    assert notebook.python("scores.class_index") == c
+    notebook.becomes("scores.class_index", c)
     find(scores, str(c))  # the same once more: nothing changes, and the old complaint goes
     expect(scores.locator(".status")).to_have_text("")
     find(scores, "zebra")
@@ -163,7 +163,7 @@ def test_another_photo_one_of_ones_own_and_files_that_are_none(notebook, scores)
         expect(scores.locator(".status")).to_contain_text(words)
         expect(scores.locator(".status")).to_contain_text("The last photo stays.")
     assert (levels(canvas) == before).all()
-    assert notebook.python("scores.result.image_name") == "your photo"
+    notebook.becomes("scores.result.image_name", "your photo")
 
 
 def test_two_side_by_side(notebook):
@@ -178,7 +178,7 @@ def test_two_side_by_side(notebook):
     how_many(one).press("Home")
     expect(lines(one)).to_have_count(2)
     notebook.becomes("one.k, one.shown, one.search", [1, "probability", "hog"])
-    assert notebook.python("repr(scores)") == "ScoresExplorer('red_panda', k=5)"
+    notebook.becomes("repr(scores)", "ScoresExplorer('red_panda', k=5)")
     assert (levels(two.locator("canvas")) == before[0]).all()
     assert two.locator(".list").inner_html() == before[1]
     expect(two.get_by_label("score S_c")).to_be_checked()

@@ -176,7 +176,7 @@ def test_dragging_in_the_chart_and_zooming_to_where_the_line_is_true(notebook, t
     check_readout(notebook, taylor)
     notebook.page.mouse.move(at[0][0], at[1])  # no button is down
     notebook.page.wait_for_timeout(300)
-    assert notebook.python("taylor.s") == nearest
+    notebook.becomes("taylor.s", nearest)
     taylor.get_by_role("button", name="back to the photo").click()
     notebook.becomes("taylor.s", 0)
     shows = taylor.get_by_label("the chart shows")
@@ -199,7 +199,7 @@ def test_other_directions_classes_and_photos(notebook, taylor):
     direction(taylor).select_option("grey")
     expect(taylor.locator(".readout")).to_contain_text("towards the mean colour")
     settle(taylor)
-    assert notebook.python("taylor.direction, taylor.result.holds") == ["grey", [-64, 64]]
+    notebook.becomes("taylor.direction, taylor.result.holds", ["grey", [-64, 64]])
     check_readout(notebook, taylor)
     with notebook.drawn_anew(photograph(taylor)):
         way(taylor).press("End")
@@ -230,7 +230,7 @@ def test_other_directions_classes_and_photos(notebook, taylor):
     chosen_photo(taylor).select_option("koala")
     expect(taylor.locator(".readout")).to_contain_text("koala, s = 64")
     settle(taylor)
-    assert notebook.python("taylor.photo, taylor.result.class_index == taylor.class_index") == ["koala", True]
+    notebook.becomes("taylor.photo, taylor.result.class_index == taylor.class_index", ["koala", True])
     check_readout(notebook, taylor)
 
 
