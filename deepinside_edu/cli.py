@@ -156,6 +156,8 @@ def _evaluate_parser() -> argparse.ArgumentParser:
                         "network (default: one, and with a GPU one for each core but one)")  # fmt: skip
     parser.add_argument("--chunk", type=int, default=32, metavar="N", help="at most so many images are computed again "
                         "after a crash (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--batch", type=int, default=0, metavar="N", help="images that the network takes at once "
+                        "(default: one on a CPU, eight on a GPU)")  # fmt: skip
     return parser
 
 
@@ -215,7 +217,7 @@ def _measure(options: argparse.Namespace, data: Dataset, out: Path, alone: bool)
     workers = _share_cores(classifier.device.type == "cpu", options.workers)
     result = localisation_error(
         classifier, data, translation=translation, crops=options.crops, problems=options.problems, out=out,
-        workers=workers, chunk=options.chunk, hard_seeds=options.hard_seeds,
+        workers=workers, chunk=options.chunk, batch=options.batch, hard_seeds=options.hard_seeds,
     )  # fmt: skip
     if alone:
         print(f"{data.name}; {classifier}; {options.crops} crops\n\n{result}")

@@ -113,6 +113,22 @@ def test_workers_and_chunks_change_nothing(
     assert dict(os.environ) == before
 
 
+@pytest.mark.parametrize("batch", [2, 5, 100])
+@pytest.mark.parametrize("crops", [1, 10])
+def test_the_batch_changes_nothing_and_is_what_the_network_takes(
+    data: ev.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int, crops: int
+) -> None:
+    classifier = tiny_classifier()
+    taken: list[int] = []
+    classifier.network.register_forward_pre_hook(lambda _, given: taken.append(len(given[0])))
+    one = measure(data, classifier=classifier, crops=crops, batch=1)
+    assert set(taken) == {1, 1 if crops == 1 else 5}
+    taken.clear()
+    assert measure(data, classifier=classifier, crops=crops, batch=batch, out=tmp_path) == one
+    assert max(taken) == min(batch, 13) * (1 if crops == 1 else 5)
+    assert [entry["name"] for entry in found_in(tmp_path)] == [each.name for each in data.examples]
+
+
 # Going on
 
 
@@ -144,21 +160,22 @@ def test_a_run_that_is_stopped_goes_on_where_it_was(
     assert len(found_in(tmp_path)) == len(names), "nothing is computed again"
 
 
+@pytest.mark.parametrize("batch", [1, 3, 4, 50])
 def test_at_most_one_chunk_is_computed_again_after_a_crash(
-    data: ev.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: ev.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
     """What is begun and not on the disk is lost if the power goes: it is never more than a chunk."""
     begun, begin, worst = [0], run._begin, [0]
 
-    def counting(*arguments: Any) -> Any:
-        begun[0] += 1
+    def counting(work: Any, cases: Any, pool: Any) -> Any:
+        begun[0] += len(cases)
         worst[0] = max(worst[0], begun[0] - len(found_in(tmp_path / "out")))
-        return begin(*arguments)
+        return begin(work, cases, pool)
 
     monkeypatch.setattr(run, "_begin", counting)
-    measure(data, out=tmp_path / "out", chunk=6, workers=1)
+    measure(data, out=tmp_path / "out", chunk=6, workers=1, batch=batch)
     assert begun == [13]
-    assert worst[0] == 6
+    assert worst[0] == 6 if batch < 4 else worst[0] <= 6
 
 
 def test_another_number_of_processes_goes_on_with_the_same_results(
@@ -173,7 +190,9 @@ def test_another_number_of_processes_goes_on_with_the_same_results(
     begun: list[str] = []
     begin = run._begin
     monkeypatch.setattr(
-        run, "_begin", lambda work, case, pool: begun.append(case.example.name) or begin(work, case, pool)
+        run,
+        "_begin",
+        lambda work, cases, pool: begun.extend(each.example.name for each in cases) or begin(work, cases, pool),
     )
     assert measure(data, out=tmp_path) == expected
     assert begun == ["val_0011"]
@@ -365,9 +384,11 @@ def test_an_error_of_the_network_names_the_image(data: ev.Dataset, monkeypatch: 
     def broken(*_: object) -> None:
         raise ValueError("scores are not finite")
 
-    monkeypatch.setattr(run, "saliency_maps", broken)
+    monkeypatch.setattr(run, "saliency_maps_of_batch", broken)
     with pytest.raises(ValueError, match="val_0000: scores are not finite"):
         measure(data, problems="miss")
+    with pytest.raises(ValueError, match="val_0000, val_0001, val_0002: scores are not finite"):
+        measure(data, problems="miss", batch=3)
 
 
 # Processes

@@ -25,7 +25,7 @@ from deepinside_edu import (
     saliency_map,
     saliency_maps,
 )
-from deepinside_edu.saliency import forward_pass, linearise_classes
+from deepinside_edu.saliency import forward_pass, linearise_classes, saliency_maps_of_batch
 
 
 def normal(*shape: int, seed: int = 1) -> Tensor:
@@ -258,6 +258,21 @@ def test_maps_of_several_classes_equal_one_by_one(crops: int) -> None:
     classifier, x = kinked_network(), normal(1, 3, 6, 8)
     for c, found in zip((2, 0, 1), saliency_maps(classifier, x, [2, 0, 1], crops), strict=True):
         np.testing.assert_allclose(found, saliency_map(classifier, x, c, crops), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("crops", [1, 10])
+def test_maps_of_several_images_equal_one_by_one_each_of_its_own_classes(classifier: Classifier, crops: int) -> None:
+    names, classes = ("duck", "panda", "koala"), ([97, 388], [388], [])
+    x = torch.cat([classifier.prepare(photo(name)) for name in names])
+    found = saliency_maps_of_batch(classifier, x, classes, crops)
+    assert [len(maps) for maps in found] == [2, 1, 0]
+    for name, some, maps in zip(names, classes, found, strict=True):
+        for c, m in zip(some, maps, strict=True):
+            expected = saliency_map(classifier, photo(name), c, crops)
+            np.testing.assert_allclose(m, expected, rtol=1e-3, atol=1e-5 * expected.max())
+    assert saliency_maps_of_batch(classifier, x, [[], [], []], crops) == ((), (), ())
+    with pytest.raises(ValueError, match="classes of 3 images, got 1"):
+        saliency_maps_of_batch(classifier, x, [[1]], crops)
 
 
 def test_the_score_is_meant_and_not_its_softmax() -> None:
