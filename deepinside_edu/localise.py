@@ -272,11 +272,11 @@ def segment(
     costs = models.costs(picture)
     cut = graph_cut(picture, costs, smoothness, chosen if hard_seeds else None)
     mask = largest_component(cut.mask)
-    box = _in_pixels_of(photo, bounding_box(mask), width, height)
+    box = in_pixels_of(photo, bounding_box(mask), width, height)
     return Localisation(photo, picture, prediction, saliency, chosen, models, costs, cut, mask, box)
 
 
-def _in_pixels_of(photo: Image.Image, box: Box, width: int, height: int) -> Box:
+def in_pixels_of(photo: Image.Image, box: Box, width: int, height: int) -> Box:
     """Stretch a box from the W×H grid of the map to the photo's own pixels, never to nothing."""
     left, top = round(box[0] * photo.width / width), round(box[1] * photo.height / height)
     right, bottom = round(box[2] * photo.width / width), round(box[3] * photo.height / height)

@@ -19,7 +19,7 @@ from ..classifier import Classifier
 from ..colour_models import ColourModels, Mixture, colour_models
 from ..graph_cut import SMOOTHNESS, RepeatedCut
 from ..images import Box, Photo, open_image
-from ..localise import BLUR, Localisation, _in_pixels_of, bounding_box, box_iou, largest_component
+from ..localise import BLUR, Localisation, bounding_box, box_iou, in_pixels_of, largest_component
 from ..saliency import saliency_map
 from ..seeds import Seeds, seeds
 from .explorer import YOURS, ClassExplorer, Source, browser_half, side_by_side
@@ -239,7 +239,7 @@ class LocalisationExplorer(ClassExplorer):
         cut = self._cutter_of(wish, _binding(self._seeds if wish.hard_seeds else None, wish.strokes.sides)).result
         mask = largest_component(cut.mask)
         height, width = mask.shape
-        box = _in_pixels_of(scene.image, bounding_box(mask), width, height)
+        box = in_pixels_of(scene.image, bounding_box(mask), width, height)
         self._result = result = Localisation(
             scene.image, scene.picture, self._predicted, self._saliency, self._seeds, self._models, self._costs, cut,
             mask, box,

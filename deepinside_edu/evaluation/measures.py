@@ -1,0 +1,231 @@
+"""Over a data set: pointing game, grid, insertion and deletion, for methods and baselines side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from tqdm.auto import tqdm  # type: ignore[import-untyped]  # it ships no types
+
+from ..classifier import Classifier
+from ..images import open_image
+from .bootstrap import Interval, bootstrap_mean
+from .datasets import Dataset, Example, class_indices
+from .deletion import STEPS, deletion_curve, insertion_curve
+from .maps import BASELINES, METHODS, check_methods, compute_maps
+from .pointing import TOLERANCE, grid_share, in_map_pixels, photo_grid, pointing_game
+
+MEASURES = ("pointing", "grid", "insertion", "deletion")
+"""Of deletion less is better, of the others more."""
+
+GRID = 2
+"""Photos a row of a grid."""
+
+
+@dataclass(frozen=True, eq=False)
+class Measures:
+    """What was measured of each image, and the table of it.
+
+    Attributes:
+        images: their names, in the order of the data set.
+        values: for each measure and each method one number for each image, 0 to 1, `(images,)` float64.
+    """
+
+    images: tuple[str, ...]
+    values: Mapping[str, Mapping[str, NDArray[np.float64]]]
+
+    def estimate(self, measure: str, method: str) -> Interval:
+        """Give one cell of the table, the mean over the images with its interval; see `bootstrap_mean`."""
+        return bootstrap_mean(self.values[measure][method])
+
+    def difference(self, measure: str, method: str, beside: str) -> Interval:
+        """Compare two methods image by image: mean(method − beside).
+
+        It tells more than two intervals that overlap, since what is hard for one is mostly hard for the other.
+        """
+        return bootstrap_mean(self.values[measure][method] - self.values[measure][beside])
+
+    def __str__(self) -> str:
+        """Give the table: a line for each method."""
+        methods = next(iter(self.values.values()))
+        lines = [f"{'':<10}" + "".join(f"{measure:<24}" for measure in self.values)]
+        lines += [
+            f"{method:<10}" + "".join(f"{self.estimate(measure, method)!s:<24}" for measure in self.values)
+            for method in methods
+        ]
+        lines.append(f"means over {len(self.images)} images with 95 % bootstrap intervals; of deletion less is better")
+        return "\n".join(line.rstrip() for line in lines)
+
+
+def measure(
+    classifier: Classifier,
+    dataset: Dataset,
+    methods: Sequence[str] = METHODS + BASELINES,
+    measures: Sequence[str] = MEASURES,
+    *,
+    tolerance: float = TOLERANCE,
+    steps: int = STEPS,
+    blur: float = 0,
+    random_state: int = 0,
+    progress: bool = True,
+) -> Measures:
+    """Measure the maps of several methods over a data set; the true classes are told.
+
+    pointing: 1 if the maximum is in a box of the class or near one, else 0 (`pointing_game`).
+    grid: the image lies in one cell of 2×2, which one is drawn, among three others of the data set, drawn too, of
+    other classes than its own and one another's; the share of the map in its cell (`grid_share`). The network sees
+    the grid twice as high and wide as an image.
+    insertion, deletion: the areas under the two curves (`insertion_curve`, `deletion_curve`).
+
+    An image of several classes has the mean over them, so that each image counts once.
+
+    Args:
+        classifier: the network; nothing of it is changed.
+        dataset: its classes are WordNet ids or labels of the network. "grid" and the curves do not need its boxes.
+        methods: out of `METHODS` and `BASELINES`.
+        measures: out of `MEASURES`.
+        tolerance: of the pointing game, in pixels of the map.
+        steps: of the curves.
+        blur: σ in pixels of a Gaussian that each map is evened out with first; 0 leaves it as it is.
+        random_state: of the random maps and of the grids.
+        progress: a bar with rate and time left.
+
+    Returns:
+        `Measures`; print it.
+
+    Raises:
+        ValueError: images that cannot be used, all by name where it can be seen before anything is computed; none is
+            passed over. An unknown method or measure, or fewer images of different classes than a grid needs.
+        OSError: an image's file that cannot be opened.
+    """
+    check_methods(methods)
+    if isinstance(measures, str) or not measures or set(measures) - set(MEASURES):
+        raise ValueError(f"expected some of {', '.join(MEASURES)}, got {measures!r}. Pass a list.")
+    if not blur >= 0:
+        raise ValueError(f"expected a blur of at least 0 pixels, got {blur}.")
+    truth = _truth(classifier, dataset, "pointing" in measures)
+    rng = np.random.default_rng(random_state)
+    draws = [_draw(dataset, truth, n, rng) if "grid" in measures else None for n in range(len(truth))]
+    work = Work(classifier, tuple(methods), tuple(measures), tolerance, steps, blur, random_state)
+    values = {each: {method: np.zeros(len(truth)) for method in methods} for each in measures}
+    for n, example in enumerate(tqdm(dataset.examples, unit="image", desc="measure", disable=not progress)):
+        try:
+            for each, method, value in _measure_image(work, dataset.examples, n, truth[n], draws[n]):
+                values[each][method][n] += value / len(truth[n])
+        except ValueError as error:
+            raise ValueError(f"{example.name}: {error}") from error
+    return Measures(tuple(each.name for each in dataset.examples), values)
+
+
+@dataclass(frozen=True)
+class Work:
+    """How the images are measured; see `measure`."""
+
+    classifier: Classifier
+    methods: tuple[str, ...]
+    measures: tuple[str, ...]
+    tolerance: float
+    steps: int
+    blur: float
+    random_state: int
+
+
+class Draw(NamedTuple):
+    """The images of a grid in reading order, by their places in the data set, and the cell of the one that is told."""
+
+    images: tuple[int, ...]
+    cell: int
+
+
+def _truth(classifier: Classifier, dataset: Dataset, with_boxes: bool) -> list[tuple[int, ...]]:
+    """The network's classes of each image, or an error that names every image that can be seen to be unusable."""
+    truth, bad = [], []
+    for example in dataset.examples:
+        problem = example.problem
+        classes: tuple[int, ...] = ()
+        try:
+            # Without a translation each name means one class.
+            classes = tuple(
+                class_indices(classifier.labels, classifier.wordnet_ids, {}, name)[0] for name in example.classes
+            )
+        except ValueError as error:
+            problem = problem or str(error)
+        if not problem and (example.path is None or not classes):
+            problem = "no image or no class"
+        if not problem and with_boxes and not (len(example.boxes) == len(classes) and all(example.boxes)):
+            problem = "a class without a box, which the pointing game needs"
+        if problem:
+            bad.append(f"{example.name} ({problem})")
+        truth.append(classes)
+    if bad or not truth:
+        some = "; ".join(bad[:20]) + ("; …" if len(bad) > 20 else "")
+        raise ValueError(
+            f"{len(bad)} of {len(truth)} images of {dataset!r} cannot be used{': ' * bool(bad)}{some}. Mend them, or "
+            "leave them out of the data set: none is passed over."
+        )
+    return truth
+
+
+def _draw(dataset: Dataset, truth: Sequence[tuple[int, ...]], told: int, rng: np.random.Generator) -> Draw:
+    """Draw the others of one image's grid, no class twice, and its place among them."""
+    others: list[int] = []
+    seen = set(truth[told])
+    for n in rng.permutation(len(truth)):
+        if seen.isdisjoint(truth[n]):
+            others.append(int(n))
+            seen.update(truth[n])
+        if len(others) == GRID**2 - 1:
+            break
+    else:
+        raise ValueError(
+            f"{dataset!r} has no {GRID**2 - 1} images of other classes to lay beside {dataset.examples[told].name}. "
+            'Leave "grid" out of the measures.'
+        )
+    cell = int(rng.integers(GRID**2))
+    return Draw((*others[:cell], told, *others[cell:]), cell)
+
+
+def _measure_image(
+    work: Work, examples: Sequence[Example], n: int, classes: Sequence[int], draw: Draw | None
+) -> Iterator[tuple[str, str, float]]:
+    """Each measure's value of each method for each true class of one image."""
+    classifier, example = work.classifier, examples[n]
+    photo = _open(example)
+    x = classifier.prepare(photo)
+    alone = [each for each in MEASURES if each in work.measures and each != "grid"]
+    for place, c in enumerate(classes):
+        for method, m in _maps(work, x, c, n).items() if alone else ():
+            if "pointing" in alone:
+                boxes = [in_map_pixels(box, photo.size, m.shape) for box in example.boxes[place]]
+                yield "pointing", method, float(pointing_game(m, boxes, work.tolerance))
+            if "insertion" in alone:
+                yield "insertion", method, insertion_curve(classifier, x, c, m, work.steps).area
+            if "deletion" in alone:
+                yield "deletion", method, deletion_curve(classifier, x, c, m, work.steps).area
+    if draw:
+        height, width = classifier.size
+        picture, cells = photo_grid([_open(examples[each]) for each in draw.images], max(height, width))
+        grid = classifier.prepare(picture, (GRID * height, GRID * width))
+        for c in classes:
+            for method, m in _maps(work, grid, c, n).items():
+                yield "grid", method, grid_share(m, in_map_pixels(cells[draw.cell], picture.size, m.shape))
+
+
+def _maps(work: Work, x: Tensor, class_index: int, n: int) -> dict[str, NDArray[np.float32]]:
+    """The maps of one image; those that are random differ from the next image's."""
+    from scipy import ndimage
+
+    maps = compute_maps(work.classifier, x, class_index, work.methods, work.random_state + n)
+    return {method: ndimage.gaussian_filter(m, work.blur) if work.blur else m for method, m in maps.items()}
+
+
+def _open(example: Example) -> Image.Image:
+    photo = open_image(example.path)
+    if example.size not in (None, photo.size):
+        raise ValueError(f"annotated for {example.size} pixels, the image {example.name} has {photo.size}.")
+    return photo
