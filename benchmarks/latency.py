@@ -31,6 +31,8 @@ class Control(NamedTuple):
     asks: str
     move: str
     seen: str
+    before: str = ""
+    """What a cell does before the first move."""
 
 
 def drag(label: str) -> str:
@@ -64,6 +66,10 @@ def press(selector: str) -> str:
 
 
 RESULT = "figure.box canvas, .summary"
+NOW = ".columns figure:not(:first-child) canvas:nth-of-type(2)"
+NO_MEMORY = "look = it._look; it._look = lambda wish: (setattr(it, '_drawn', None), look(wish))[1]"
+"""The sanity explorer with every place of its slider new at each visit."""
+
 
 
 def stroke() -> str:
@@ -88,6 +94,10 @@ CONTROLS = [
     Control("saliency", "class", NETWORK, press(".classes button"), ".pictures figure:nth-child(2) canvas"),
     Control("saliency", "photo", NETWORK, choose("photo"), ".pictures canvas"),
     Control("saliency", "one or ten crops", NETWORK, choose("crops"), ".pictures figure:nth-child(2) canvas"),
+    Control("sanity", "random layers, a new place", NETWORK, drag("random layers"), NOW, NO_MEMORY),
+    Control("sanity", "random layers, a place visited before", KERNEL, drag("random layers"), NOW, "it._look = look"),
+    Control("sanity", "class", NETWORK, press(".classes button"), ".columns canvas"),
+    Control("sanity", "photo", NETWORK, choose("photo"), ".columns canvas"),
     Control("taylor", "s", ALONE, drag("s, how far"), "canvas, .chart"),
     Control("taylor", "the chart shows", ALONE, choose("the chart"), ".chart"),
     Control("taylor", "class", NETWORK, press(".classes button"), ".chart"),
@@ -233,7 +243,9 @@ def main() -> None:
                 continue
             page.run(f"it = di.explore.{explorer}(); {SET_UP.get(explorer, '')}\nit")
             page.until(DONE, f".{explorer.replace('_', '-')}")
-            rows += [row(page, control) for control in CONTROLS if control.explorer == explorer]
+            for control in (each for each in CONTROLS if each.explorer == explorer):
+                page.python(control.before, print_it=False)
+                rows.append(row(page, control))
         bursts = burst(page) if not wanted or "localisation" in wanted else []
         page.check_quiet()
         browser.close()

@@ -1,0 +1,216 @@
+"""Explore whether a map notices that the network forgets, layer by layer, from the last one down, what it learnt."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import traitlets
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from .. import figures
+from ..classifier import Classifier, Prediction
+from ..evaluation.maps import METHODS, compute_maps
+from ..evaluation.sanity import Cascade, Similarity, compare
+from .explorer import ClassExplorer, Source, browser_half, side_by_side
+
+ZEROS = "The {} all zeros: with these random weights a ReLU holds this class's score at 0. Take another draw or class."
+
+Maps = dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, eq=False)
+class SanityResult:
+    """What the explorer shows, to go on with in a cell.
+
+    Attributes:
+        prediction: the class of the maps, with its score and probability in the trained network.
+        down_to: how many layers are random, counted from the last; 0 is the trained network.
+        layer: the name of the last of these; empty if there is none.
+        now: the same class, with its score and probability in this network, random as it is.
+        top: the class that this network puts first.
+        maps: for "gradient", "deconvnet" and "guided" the map in this network, `(H, W)` float32.
+        trained: likewise in the trained one.
+        similarities: likewise the `Similarity` (rank_correlation, ssim) of the two.
+    """
+
+    prediction: Prediction
+    down_to: int
+    layer: str
+    now: Prediction
+    top: Prediction
+    maps: Maps
+    trained: Maps
+    similarities: dict[str, Similarity]
+
+    def __repr__(self) -> str:
+        """Name the class, how many layers are random, and each method's rank correlation."""
+        ranks = ", ".join(f"{method} {each.rank_correlation:.2f}" for method, each in self.similarities.items())
+        return f"SanityResult({self.prediction.label!r}, {self.down_to} layers random, rank correlation: {ranks})"
+
+
+class _Wish(NamedTuple):
+    source: Source
+    class_index: int | None
+    cascade: Cascade
+    down_to: int
+
+
+class SanityExplorer(ClassExplorer):
+    """Three maps of one class while the network forgets; the traits are what the controls show.
+
+    Attributes:
+        photo: the name of a shipped photo, or "your photo" where there is one; `show` takes any other.
+        class_index: c, an int.
+        down_to: how many layers have random weights, counted from the last one.
+        random_state: of these weights; another number is another draw.
+        layers: the layers with weights, from the last one to the first.
+    """
+
+    _esm, _css = browser_half("sanity")
+    stages: ClassVar = {"rank": 1, "train": 2, "look": 4, "compare": 4}
+
+    down_to = traitlets.Int(0).tag(sync=True)
+    random_state = traitlets.Int(0).tag(sync=True)
+    layers = traitlets.List(traitlets.Unicode(), read_only=True).tag(sync=True)
+
+    def __init__(self, image: object = None, classifier: Classifier | None = None) -> None:
+        """Compute the first maps, so that what cannot be shown at all is an ordinary error of this call."""
+        super().__init__(image, classifier)
+        self._cascade = Cascade(self.classifier)
+        self.set_trait("layers", list(self._cascade.layers))
+        self._told: Source | None = None
+        wish = self._wanted = self._wish()
+        self._train(wish)
+        self._done["train"] = wish[:2]
+        self._begin()
+
+    def _wish(self) -> _Wish:
+        return _Wish(self._source, self._chosen, self._cascade, self.down_to)
+
+    @traitlets.validate("down_to")
+    def _possible_depth(self, proposal: dict[str, Any]) -> int:
+        if not 0 <= proposal["value"] <= len(self.layers):
+            raise traitlets.TraitError(f"expected 0 to {len(self.layers)} random layers, got {proposal['value']}.")
+        return int(proposal["value"])
+
+    @traitlets.validate("random_state")
+    def _possible_state(self, proposal: dict[str, Any]) -> int:
+        if not 0 <= proposal["value"] < 2**32:
+            raise traitlets.TraitError(f"expected a random state from 0 to 2³² − 1, got {proposal['value']}.")
+        return int(proposal["value"])
+
+    @traitlets.observe("down_to")
+    def _on_depth(self, _: object) -> None:
+        self._ask()
+
+    @traitlets.observe("random_state")
+    def _on_draw(self, change: dict[str, Any]) -> None:
+        """Draw here and not in the explorer's own thread, where it would meddle with the random numbers of a cell."""
+        with self._changed:
+            self._cascade = Cascade(self.classifier, change["new"])
+            self._ask()
+
+    # --- the work -----------------------------------------------------------------------------------------------------
+
+    def _train(self, wish: _Wish) -> None:
+        """The maps in the trained network; with another photo or class every place of the slider is new."""
+        prediction = self._prediction(wish)
+        self._settle(wish, class_index=prediction.class_index)
+        self._run = None  # three rules need a recording of their own
+        x = self._x(wish.source)
+        maps = compute_maps(self.classifier, x, prediction.class_index)
+        if wish.source is not self._told:
+            self._picture = self.classifier.picture(x)
+            self._tell("photo", np.asarray(self._picture), size=self._picture.size)
+            self._told = wish.source
+        self._tell("trained", *map(_levels, maps.values()), size=self._picture.size, prediction=prediction._asdict())
+        self._class, self._trained, self._of = prediction, maps, wish[:2]
+        self._drawn: Cascade | None = None
+
+    def _look(self, wish: _Wish) -> None:
+        """The maps in this network; a place that was visited before needs no pass."""
+        if self._of != wish[:2]:  # the trained network could not be looked at
+            return
+        if self._drawn is not wish.cascade:
+            self._drawn = wish.cascade
+            self._maps: dict[int, Maps] = {0: self._trained}
+            self._results: dict[int, SanityResult] = {}
+        k = wish.down_to
+        if k not in self._maps:
+            self._maps[k] = compute_maps(wish.cascade(k), self._x(wish.source), self._class.class_index)
+        self._tell("maps", *map(_levels, self._maps[k].values()), size=self._picture.size, down_to=k)
+
+    def _compare(self, wish: _Wish) -> str:
+        """How alike these maps and the trained network's are, and what this network takes the photo for."""
+        k = wish.down_to
+        if self._of != wish[:2] or k not in self._maps:  # there is nothing to compare
+            return ""
+        maps = self._maps[k]
+        if k not in self._results:
+            ranking = wish.cascade(k).top(self._x(wish.source), len(self.classifier.labels))
+            now = next(each for each in ranking if each.class_index == self._class.class_index)
+            similarities = {method: compare(self._trained[method], maps[method]) for method in METHODS}
+            layer = self.layers[k - 1] if k else ""
+            self._results[k] = SanityResult(self._class, k, layer, now, ranking[0], maps, self._trained, similarities)
+        self._result = result = self._results[k]
+        known = [(at, [_for_json(each.similarities[m]) for m in METHODS]) for at, each in sorted(self._results.items())]
+        self._tell("likeness", down_to=k, now=result.now._asdict(), top=result.top._asdict(), known=known)
+        flat = [method for method, m in maps.items() if not m.any()]
+        return ZEROS.format(f"{' and '.join(flat)} map{'s are' if len(flat) > 1 else ' is'}") if flat else ""
+
+    # --- where there is no kernel -------------------------------------------------------------------------------------
+
+    def still(self) -> Image.Image:
+        """Draw the photo and, beside it, the trained network's maps over this network's."""
+        result: SanityResult = self.result
+        photo = self._picture
+        words = Image.new("RGB", photo.size, "white")
+        ranks = (f"  {method} {each.rank_correlation:.2f}" for method, each in result.similarities.items())
+        lines = (f"last {result.down_to} of {len(self.layers)} layers random", f"says: {result.top.label}",
+                 "rank correlation with the row above:", *ranks)  # fmt: skip
+        ImageDraw.Draw(words).multiline_text((8, 8), "\n".join(lines), fill="black")
+        rows = [side_by_side([first, *map(figures.heat_map, maps.values())])
+                for first, maps in ((photo, result.trained), (words, result.maps))]  # fmt: skip
+        page = Image.new("RGB", (rows[0].width, 2 * photo.height + 4), "white")
+        for row, top in zip(rows, (0, photo.height + 4), strict=True):
+            page.paste(row, (0, top))
+        return page
+
+    def __repr__(self) -> str:
+        """Say what is shown, in one line that is the same on every machine."""
+        label = self.classifier.labels[self.class_index]
+        return f"SanityExplorer({self.photo!r}, {label!r}, {self.down_to} of {len(self.layers)} layers random)"
+
+
+def _levels(m: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """A map as `figures.heat_map` draws it, before the colours."""
+    brightest = float(np.quantile(m, figures.PEAK)) or float(m.max()) or 1.0
+    return (m / brightest * 255).clip(max=255).astype(np.uint8)
+
+
+def _for_json(similarity: Similarity) -> list[float | None]:
+    return [None if math.isnan(value) else value for value in similarity]
+
+
+def sanity(image: object = None, classifier: Classifier | None = None) -> SanityExplorer:
+    """Explore what maps are about: random weights in the last k layers, and how far each of three maps stays the same.
+
+    Args:
+        image: whatever `open_image` takes, or a prepared tensor; without it the first of the shipped photos.
+        classifier: the network, of convolutions and ReLUs; without one the network that ships with the package.
+
+    Returns:
+        A widget that shows itself as a cell's last line; its `result` holds maps, similarities and the class that the
+        half-random network puts first.
+
+    Raises:
+        ValueError: a bad image, or a network in which "deconvnet" and "guided" have no meaning.
+        TypeError: no image, or no `Classifier`.
+
+    Source: Adebayo et al. 2018, Section 4.1; paper, Section 4.
+    """
+    return SanityExplorer(image, classifier)
