@@ -460,10 +460,10 @@ def test_the_stages_depend_on_what_a_wish_begins_with():
 
 
 def test_a_newer_wish_does_not_wait_for_the_page_to_draw(scope, monkeypatch):
-    monkeypatch.setattr(MODULE, "PAUSE", 2 * PATIENCE)  # longer than anybody waits
+    monkeypatch.setattr("deepinside_edu.explorers.explorer.PAUSE", 2 * PATIENCE)  # longer than anybody waits
     scope.photo = "duck"
     assert not scope.wait(0.2)
-    monkeypatch.setattr(MODULE, "PAUSE", 0)
+    monkeypatch.setattr("deepinside_edu.explorers.explorer.PAUSE", 0)
     scope.photo = "hens"
     assert scope.wait(PATIENCE)
     torch.testing.assert_close(scope.recording.x("image"), scope.classifier.prepare(di.photo("hens")))

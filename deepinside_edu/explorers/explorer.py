@@ -31,6 +31,9 @@ FIRST, YOURS = "red_panda", "your photo"
 LISTED = 10
 """So many classes are offered, best first; any other one is found by the search."""
 
+PAUSE = 0.05
+"""In seconds: as long as a page takes to draw what it was told."""
+
 HERE = Path(__file__).parent
 
 _open: weakref.WeakSet[Explorer] = weakref.WeakSet()
@@ -250,6 +253,11 @@ class Explorer(anywidget.AnyWidget):
         """Between two parts of long work: leave it if something newer is wanted."""
         if self._wanted is not wish:
             raise Dropped
+
+    def _pause(self, wish: tuple[Any, ...]) -> None:
+        """A stage: the page draws what it was told before work that takes every core begins; a newer wish ends it."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._wanted is not wish, PAUSE)
 
     def _settle(self, wish: tuple[Any, ...], **values: Any) -> None:
         """Let controls follow what was found out for this wish, if it is still the newest; that wants nothing."""

@@ -200,6 +200,10 @@ class LocalisationExplorer(ClassExplorer):
         digest = hashlib.sha256(f"{opened.size}".encode() + opened.tobytes()).digest()
         return _Scene(source, name, opened, opened.resize((width, height), Image.Resampling.BICUBIC), boxes, digest)
 
+    def _rank(self, wish: tuple[Any, ...]) -> None:
+        super()._rank(wish)
+        self._run = None  # its maps are of crops, which have runs of their own
+
     def _map(self, wish: _Wish) -> None:
         """M of this photo, class and number of crops: the one slow step, so it is never done twice."""
         if self._stopped("map"):

@@ -26,9 +26,6 @@ TILE, THUMBNAIL = 28, 64
 
 AUTO, ALL = "auto", "all"
 
-PAUSE = 0.05
-"""In seconds: as long as a page takes to draw what it was told."""
-
 
 class _Wish(NamedTuple):
     """What the controls said at one moment. The thread works towards the newest one and knows no others."""
@@ -194,11 +191,6 @@ class MicroscopeExplorer(Explorer):
     def _send_map(self, wish: _Wish) -> None:
         plane = _planes(self._recording.x(wish.layer))[wish.channel]
         self._tell("map", plane, layer=wish.layer, channel=wish.channel, size=_size(plane))
-
-    def _pause(self, wish: _Wish) -> None:
-        """The page draws the new maps before the way down, which takes every core, begins; a newer wish ends it."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._wanted is not wish, PAUSE)
 
     def _descend(self, wish: _Wish) -> None:
         neuron = wish.channel if wish.layer == SCORES else Neuron(wish.layer, wish.channel, wish.position)

@@ -71,7 +71,7 @@ class SanityExplorer(ClassExplorer):
     """
 
     _esm, _css = browser_half("sanity")
-    stages: ClassVar = {"rank": 1, "train": 2, "look": 4, "compare": 4}
+    stages: ClassVar = {"rank": 1, "train": 2, "look": 4, "pause": 4, "compare": 4}
 
     down_to = traitlets.Int(0).tag(sync=True)
     random_state = traitlets.Int(0).tag(sync=True)

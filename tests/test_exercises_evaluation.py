@@ -1,0 +1,239 @@
+"""The checks of lesson 6 accept right answers however they are written, and name each known mistake."""
+
+import itertools
+
+import numpy as np
+import pytest
+from lesson_solutions import solution
+from scipy.stats import bootstrap
+
+import deepinside_edu as di
+from deepinside_edu.exercises import evaluation as exercises
+from deepinside_edu.exercises.evaluation import check_paired_interval, check_rule
+
+
+def rule(guesses, name, boxes, right=lambda guess, true: di.box_iou(guess, true) >= 0.5, instances=any, count=5):
+    return any(each == name and instances(right(box, true) for true in boxes) for each, box in guesses[:count])
+
+
+def rule_in_loops(guesses, name, boxes):
+    for each, box in guesses[:5]:
+        for true in boxes:
+            if each == name and di.box_iou(box, true) >= 0.5:
+                return 1
+    return 0
+
+
+def rule_of_the_package(guesses, name, boxes):
+    guessed = [di.evaluation.Guess(int(each == name), box) for each, box in guesses]
+    return di.evaluation.judge(guessed, [di.evaluation.TrueClass((1,), tuple(boxes))], [None]).top_5
+
+
+@pytest.mark.parametrize("function", [rule, rule_in_loops, rule_of_the_package, lambda *a: np.bool_(rule(*a))])
+def test_right_rules_are_accepted(function):
+    assert check_rule(function)
+
+
+def shared(one, other):
+    width = max(0, min(one[2], other[2]) - max(one[0], other[0]))
+    return width * max(0, min(one[3], other[3]) - max(one[1], other[1]))
+
+
+def area(box):
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def inclusive_iou(one, other):
+    return di.box_iou((*one[:2], one[2] + 1, one[3] + 1), (*other[:2], other[2] + 1, other[3] + 1))
+
+
+def overwritten(guesses, name, boxes):
+    """The flag is set anew for each instance."""
+    right = False
+    for each, box in guesses[:5]:
+        if each == name:
+            for true in boxes:
+                right = di.box_iou(box, true) >= 0.5
+    return right
+
+
+def apart(guesses, name, boxes):
+    best = guesses[:5]
+    return any(n == name for n, _ in best) and any(di.box_iou(b, t) >= 0.5 for _, b in best for t in boxes)
+
+
+RULE_MISTAKES = [
+    (lambda *a: rule(*a, count=1), "first guess alone"),
+    (lambda *a: rule(*a, count=None), "more than five guesses"),
+    (apart, "one guess bring the class and another the box"),
+    (lambda g, name, boxes: any(n == name for n, _ in g[:5]), "never look at the box"),
+    (lambda g, name, boxes: any(di.box_iou(b, t) >= 0.5 for _, b in g[:5] for t in boxes), "never look at the class"),
+    (lambda g, name, boxes: all(rule([each], name, boxes) for each in g[:5]), "every guess be right"),
+    (lambda g, name, boxes: rule(g, name, boxes[:1]), "first instance alone"),
+    (lambda g, name, boxes: rule(g, name, boxes[-1:]), "last instance alone"),
+    (overwritten, "last instance alone"),
+    (lambda *a: rule(*a, instances=all), "with every instance"),
+    (lambda *a: rule(*a, right=lambda guess, true: di.box_iou(guess, true) > 0.5), "exactly 0.5 is a hit"),
+    (lambda *a: rule(*a, right=lambda guess, true: inclusive_iou(guess, true) >= 0.5), "you added 1"),
+    (lambda *a: rule(*a, right=lambda guess, true: shared(guess, true) / area(true) >= 0.5), "the true box's area"),
+    (lambda *a: rule(*a, right=lambda guess, true: shared(guess, true) / area(guess) >= 0.5), "the guessed box's area"),
+    (lambda *a: rule(*a, right=lambda guess, true: shared(guess, true) > 0), "any overlap is enough"),
+    (lambda *a: not rule(*a), "turned round"),
+    (lambda g, *_: [True for _ in g], "for the image as a whole"),
+    (lambda *a: "yes", "You returned 'yes'"),
+    (lambda *a: 0.7, "You returned 0.7"),
+    (lambda g, name, boxes: len(g) == 2, "for the guesses [('cock'"),
+]
+
+
+@pytest.mark.parametrize(("function", "words"), RULE_MISTAKES, ids=lambda each: each if isinstance(each, str) else "")
+def test_wrong_rules_are_named(function, words):
+    verdict = check_rule(function)
+    assert not verdict
+    assert words in verdict.message
+    assert " And " not in verdict.message, "one mistake is told as several"
+
+
+def test_two_mistakes_at_once_are_both_named():
+    message = check_rule(lambda *a: rule(*a, count=1, right=lambda guess, true: di.box_iou(guess, true) > 0.5)).message
+    assert "first guess alone" in message
+    assert "exactly 0.5" in message
+
+
+def test_no_two_single_mistakes_give_the_same_answers():
+    """A mistake is named by what it gives: two that give the same on every case could not be told apart."""
+    tables = (exercises._GUESSES, exercises._JOIN, exercises._INSTANCES, exercises._RIGHT_BOX)
+    single = [said for said in itertools.product(*tables) if sum(map(bool, said)) <= 1]
+    given = {tuple(exercises._rule(case, *said) for case in exercises._CASES) for said in single}
+    assert len(given) == len(single)
+
+
+def interval(ours, theirs, draws, ends=(0.025, 0.975), of=lambda drawn: drawn.mean(1), seed=3):
+    chosen = np.random.default_rng(seed).integers(0, len(ours), (draws, len(ours)))
+    return np.quantile(of((ours - theirs)[chosen]), ends)
+
+
+def interval_in_a_loop(ours, theirs, draws):
+    rng, means = np.random.default_rng(), []
+    for _ in range(draws):
+        chosen = rng.choice(len(ours), len(ours))
+        means.append(ours[chosen].mean() - theirs[chosen].mean())
+    return tuple(np.percentile(means, [2.5, 97.5]))
+
+
+def interval_by_scipy(ours, theirs, draws):
+    ends = bootstrap((ours - theirs,), np.mean, n_resamples=draws, method="percentile").confidence_interval
+    return [ends.low, ends.high]
+
+
+@pytest.mark.parametrize("function", [interval, interval_in_a_loop, interval_by_scipy])
+def test_right_intervals_are_accepted(function):
+    assert check_paired_interval(function)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_luck_of_the_draws_makes_no_answer_wrong(seed):
+    assert check_paired_interval(lambda *a: interval(*a, seed=seed))
+
+
+def unpaired(ours, theirs, draws):
+    rng = np.random.default_rng(0)
+    first, second = rng.integers(0, len(ours), (2, draws, len(ours)))
+    return np.quantile(ours[first].mean(1) - theirs[second].mean(1), (0.025, 0.975))
+
+
+def shuffled(ours, theirs, draws):
+    rng = np.random.default_rng(0)
+    return np.quantile([rng.permutation(ours - theirs).mean() for _ in range(draws)], (0.025, 0.975))
+
+
+def one_standard_error(ours, theirs, draws):
+    mean, error = (ours - theirs).mean(), (ours - theirs).std() / len(ours) ** 0.5
+    return mean - error, mean + error
+
+
+def normal(ours, theirs, draws):
+    mean, error = (ours - theirs).mean(), (ours - theirs).std() / len(ours) ** 0.5
+    return mean - 1.96 * error, mean + 1.96 * error
+
+
+INTERVAL_MISTAKES = [
+    (lambda o, t, n: interval(t, o, n), "sign is turned round"),
+    (unpaired, "other images for theirs"),
+    (shuffled, "draw with replacement"),
+    (lambda o, t, n: np.quantile(o - t, (0.025, 0.975)), "quantiles of the differences themselves"),
+    (lambda *a: interval(*a, of=np.ravel), "quantiles of the differences themselves"),
+    (lambda *a: interval(*a, of=lambda drawn: np.median(drawn, 1)), "median"),
+    (lambda *a: interval(*a, of=lambda drawn: drawn.sum(1)), "sum"),
+    (lambda *a: interval(*a, ends=(0.05, 0.95)), "90 % interval"),
+    (lambda *a: interval(*a, ends=(0.025, 0.95)), "only one end"),
+    (lambda *a: interval(*a)[::-1], "exchanged"),
+    (lambda *a: interval(*a, ends=(0.00025, 0.00975)), "np.percentile counts from 0 to 100"),
+    (one_standard_error, "one standard error"),
+    (normal, "1.96 standard errors"),
+    (lambda o, t, n: (o - t).mean(), "You returned float"),
+    (lambda o, t, n: interval(o, t, n)[:1], "of shape (1,)"),
+    (lambda *_: "wide", "You returned str"),
+    (lambda *_: (0.0, np.nan), "two finite numbers"),
+    (lambda *_: (0.0, 9.0), "95 % have a mean in (0.003, 0.253)"),
+]
+
+
+@pytest.mark.parametrize(
+    ("function", "words"), INTERVAL_MISTAKES, ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_wrong_intervals_are_named(function, words):
+    verdict = check_paired_interval(function)
+    assert not verdict
+    assert words in verdict.message
+    assert " And " not in verdict.message, "one mistake is told as several"
+
+
+def test_two_mistakes_of_an_interval_are_both_named():
+    message = check_paired_interval(lambda o, t, n: interval(t, o, n, ends=(0.05, 0.95))).message
+    assert "sign is turned round" in message
+    assert "90 % interval" in message
+
+
+def unanswered(*_): ...
+
+
+def crashing(*_):
+    raise KeyError("left")
+
+
+@pytest.mark.parametrize("check", [check_rule, check_paired_interval])
+def test_unanswered_and_crashing_functions_are_told_so(check):
+    assert "Nothing to check yet" in check(unanswered).message
+    assert "Nothing to check yet" in check(lambda *_: ...).message
+    assert "stopped with KeyError" in check(crashing).message
+    assert not check(lambda: 1)
+    assert not check(lambda *_: object())
+    assert not check(lambda *_: [None])
+    assert not check(lambda *_: float("nan"))
+
+
+def test_what_a_rule_was_given_is_told_where_it_stops():
+    assert "It was given [('hen', (0, 0, 10, 9))" in check_rule(crashing).message
+
+
+def test_the_learners_function_may_write_into_what_it_is_given():
+    def careless(ours, theirs, draws):
+        ours -= theirs
+        return interval(ours, 0, draws)
+
+    def emptying(guesses, name, boxes):
+        answer = rule(guesses, name, boxes)
+        guesses.clear()
+        boxes.clear()
+        return answer
+
+    assert check_paired_interval(careless)
+    assert check_rule(emptying)
+
+
+@pytest.mark.parametrize(("name", "check"), [("is_right", check_rule), ("paired_interval", check_paired_interval)])
+def test_the_solution_behind_the_details_is_right(name, check):
+    names = {}
+    exec("import numpy as np\nimport deepinside_edu as di\n" + solution("06_evaluation.ipynb", name), names)
+    assert check(names[name])
