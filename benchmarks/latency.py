@@ -71,7 +71,6 @@ NO_MEMORY = "look = it._look; it._look = lambda wish: (setattr(it, '_drawn', Non
 """The sanity explorer with every place of its slider new at each visit."""
 
 
-
 def stroke() -> str:
     """A dab of a broad brush in one place after another, for the foreground and the background in turn."""
     return (
