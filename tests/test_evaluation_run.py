@@ -442,6 +442,28 @@ def torchrun(folder: Path, out: str, workers: int, slow: float) -> subprocess.Po
     )  # fmt: skip
 
 
+AGAIN = """
+import torch
+from deepinside_edu.evaluation.ranks import ranks
+for k in range(100):
+    with ranks(torch.device("cpu")) as group:
+        assert group.total([k, group.rank]) == (2 * k, 1)
+print("ended", group.rank)
+"""
+
+
+def test_one_run_after_another_in_the_same_processes(tmp_path: Path) -> None:
+    """Torch fails, or waits for ever, in one of some thirty groups that are built where another was."""
+    (tmp_path / "again.py").write_text(AGAIN)
+    program = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*program, str(tmp_path / "again.py")], env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True,
+        text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.split()) == ["0", "1", "ended", "ended"]
+
+
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in Linux's /proc")
 def test_two_processes_equal_one_though_one_of_them_was_killed(
     folder: Path, data: ev.Dataset, expected: ev.LocalisationError, tmp_path: Path

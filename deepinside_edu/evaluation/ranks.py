@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -80,6 +82,8 @@ class Ranks:
 def ranks(device: torch.device) -> Iterator[Ranks]:
     """Join the other processes that torchrun has started, if it has: gloo on the CPU, NCCL on CUDA.
 
+    The group stays for a second run until this process ends: torch does not reliably build one where another was.
+
     Args:
         device: where this process's network is.
 
@@ -89,21 +93,31 @@ def ranks(device: torch.device) -> Iterator[Ranks]:
     Raises:
         ValueError: WORLD_SIZE without RANK.
     """
-    if distributed.is_available() and distributed.is_initialized():  # the caller's own group
-        yield Ranks(distributed.get_rank(), distributed.get_world_size(), _meeting_place(device))
-        return
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1:
-        yield Ranks()
-        return
-    if "RANK" not in os.environ:
-        raise ValueError(f"WORLD_SIZE is {size} but there is no RANK; expected both. Start it with torchrun.")
-    place = _meeting_place(device)
-    if place.type == "cuda":
-        torch.cuda.set_device(place)
-    distributed.init_process_group("nccl" if place.type == "cuda" else "gloo", timeout=PATIENCE)
-    yield Ranks(distributed.get_rank(), size, place)
-    distributed.destroy_process_group()  # not after an error: it would wait for ranks that are gone
+    if not (distributed.is_available() and distributed.is_initialized()):  # else the caller's own, or an earlier run's
+        size = int(os.environ.get("WORLD_SIZE", "1"))
+        if size == 1:
+            yield Ranks()
+            return
+        if "RANK" not in os.environ:
+            raise ValueError(f"WORLD_SIZE is {size} but there is no RANK; expected both. Start it with torchrun.")
+        if device.type == "cuda":
+            torch.cuda.set_device(device)
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+        atexit.register(_leave)
+    place = torch.device("cuda" if distributed.get_backend() == "nccl" else "cpu")
+    _unfinished.set()
+    yield Ranks(distributed.get_rank(), distributed.get_world_size(), place)
+    _unfinished.clear()
+
+
+_unfinished = threading.Event()
+"""Set from a run's beginning until it has ended well."""
+
+
+def _leave() -> None:
+    # After an error it would wait for ranks that are gone.
+    if distributed.is_initialized() and not _unfinished.is_set():
+        distributed.destroy_process_group()
 
 
 def local_device() -> str | None:
@@ -115,10 +129,6 @@ def local_device() -> str | None:
     if "LOCAL_RANK" in os.environ and torch.cuda.is_available():
         return f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
     return None
-
-
-def _meeting_place(device: torch.device) -> torch.device:
-    return device if device.type == "cuda" else torch.device("cpu")
 
 
 @contextmanager
