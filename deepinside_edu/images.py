@@ -154,9 +154,7 @@ def _from_array(levels: np.ndarray[Any, Any]) -> Image.Image:
     return _upright_rgb(Image.fromarray(np.ascontiguousarray(levels)), "the array")
 
 
-def normalise(
-    picture: Image.Image, size: tuple[int, int], mean: Sequence[float], std: Sequence[float]
-) -> torch.Tensor:
+def normalise(picture: Image.Image, size: tuple[int, int], mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
     """Turn a picture into a network's input: x_c = (p_c / 255 − mean_c) / std_c.
 
     Args:

@@ -224,7 +224,7 @@ def saliency_maps(
         ValueError: as in `saliency_map`.
     """
     x = classifier.prepare(image)
-    return saliency_maps_of_batch(classifier, x, [[classifier.find(c) for c in class_indices]], crops)[0]
+    return saliency_maps_of_batch(classifier, x, [class_indices], crops)[0]
 
 
 def saliency_maps_of_batch(
@@ -253,13 +253,14 @@ def saliency_maps_of_batch(
     if most == 0:
         return ((),) * len(class_indices)
     # Rows of one length: what is filled in is computed for nobody, and costs nothing beside the others.
-    rows = torch.tensor([[*classes, *[0] * (most - len(classes))] for classes in class_indices], dtype=torch.int64)
+    found = [[classifier.find(c) for c in classes] for classes in class_indices]
+    rows = torch.tensor([[*classes, *[0] * (most - len(classes))] for classes in found], dtype=torch.int64)
     if crops == 1:
         maps = torch.stack([max_abs(w) for w in _gradients(classifier, x, rows)])
     else:
         maps = _ten_crop_maps(classifier, x, rows)
-    found = _to_array(maps)
-    return tuple(tuple(found[k, n] for k in range(len(classes))) for n, classes in enumerate(class_indices))
+    arrays = _to_array(maps)
+    return tuple(tuple(arrays[k, n] for k in range(len(classes))) for n, classes in enumerate(found))
 
 
 def _gradients(classifier: Classifier, x: Tensor, classes: Tensor) -> list[Tensor]:
@@ -303,4 +304,4 @@ def _enlargement(small: int, large: int, like: Tensor) -> Tensor:
 
 
 def _to_array(values: Tensor) -> NDArray[Any]:
-    return values.cpu().numpy().astype(np.float32, copy=False)
+    return values.float().cpu().numpy()

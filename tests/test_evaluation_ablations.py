@@ -382,3 +382,20 @@ def test_the_figure_has_a_dot_and_a_bar_for_each_difference() -> None:
     assert [label.get_text() for label in axes.get_yticklabels()] == ["row 1", "row 2"]
     worse, unclear = axes.lines[1].get_color(), axes.lines[3].get_color()
     assert worse != unclear
+
+
+@pytest.mark.parametrize("mask", [None, np.ones((24, 24)), np.ones((3, 3), bool), np.ones((24, 24, 1), bool)])
+def test_a_row_that_gives_no_mask_is_an_error_and_no_missing_object(
+    tiny: di.Classifier, examples: tuple[Photo, ...], mask: object
+) -> None:
+    with pytest.raises(TypeError, match=r"ablation 'mine': expected a boolean mask \(\d+, \d+\) like the map, got"):
+        ablate(tiny, examples, {"mine": lambda _: mask}, crops=1, progress=False)
+
+
+def test_wrong_rows_and_examples_are_named(tiny: di.Classifier, examples: tuple[Photo, ...]) -> None:
+    with pytest.raises(ValueError, match="'full method' is what the others are compared with"):
+        ablate(tiny, examples, {FULL: {"blur": 0.0}}, crops=1, progress=False)
+    with pytest.raises(TypeError, match=r"ablation 'x': expected options or a function of Steps, got 3"):
+        ablate(tiny, examples, {"x": 3}, crops=1, progress=False)
+    with pytest.raises(TypeError, match=r"expected photos\(\) or composites, got str"):
+        ablate(tiny, ["dog.jpg"], {}, crops=1, progress=False)

@@ -176,3 +176,8 @@ def test_bad_input(curve: Any, options: dict[str, Any], message: str) -> None:
 def test_without_a_blur_nothing_can_be_inserted(blur: float) -> None:
     with pytest.raises(ValueError, match="blur of more than 0"):
         insertion_curve(linear(), image(X), 0, ORDER, blur=blur)
+
+
+def test_steps_are_whole_numbers() -> None:
+    with pytest.raises(TypeError, match="float"):
+        deletion_curve(linear(), image(X), 0, ORDER, steps=2.5)

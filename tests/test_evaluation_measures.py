@@ -217,3 +217,10 @@ def test_the_table() -> None:
         "centre    0.500 [0.000, 1.000]    0.200 [0.100, 0.300]",
         "means over 4 images with 95 % bootstrap intervals; of deletion less is better",
     ]
+
+
+def test_a_network_of_one_size_is_told_before_anything_is_computed(dataset: Dataset) -> None:
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * SIDE * SIDE, 4)).eval()
+    fixed = Classifier(network, tuple(COLOURS), size=(SIDE, SIDE))
+    with pytest.raises(ValueError, match=r'cannot take a grid of 64×64 pixels.*Leave "grid" out'):
+        measure(fixed, dataset, ["edges"], progress=False)

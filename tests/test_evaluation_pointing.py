@@ -165,3 +165,12 @@ def test_shares_of_all_cells_are_the_whole() -> None:
 def test_no_share(m: Any, cell: Any) -> None:
     with pytest.raises(ValueError, match="a map of at least 0 and a cell inside"):
         grid_share(m, cell)
+
+
+def test_large_values_do_not_overflow() -> None:
+    assert grid_share(np.full((4, 4), 1e308), (0, 0, 2, 2)) == 0.25
+
+
+def test_one_box_alone_is_no_list_of_boxes() -> None:
+    with pytest.raises(TypeError, match="Put the box into a list"):
+        pointing_game(np.eye(4), (0, 0, 1, 1))

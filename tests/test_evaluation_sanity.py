@@ -3,6 +3,7 @@
 import copy
 import math
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -459,3 +460,17 @@ def test_gradient_forgets_and_edges_do_not_on_the_network_on_board(classifier):
     assert likeness["edges"] == pytest.approx((1, 1))
     assert likeness["gradient"].rank_correlation < likeness["guided"].rank_correlation < 0.9
     assert cascade(last).top(x, 1)[0].probability < 0.01 < classifier.top(x, 1)[0].probability
+
+
+@pytest.mark.parametrize("images", ["dog.jpg", b"bytes", di.photo("duck"), Path("dog.jpg")])
+def test_one_image_is_no_list_of_images(small, images):
+    with pytest.raises(TypeError, match="Put one into a list"):
+        sanity_table(small, images)
+
+
+def test_random_states_are_named_if_they_cannot_be(small, image):
+    with pytest.raises(TypeError, match=r"several random states, got list and 3"):
+        sanity_table(small, [image], random_states=3)
+    for state in (-1, 2**64):
+        with pytest.raises(ValueError, match=f"from 0 to 2⁶⁴ − 1, got {state}"):
+            randomise(small, 1, state)

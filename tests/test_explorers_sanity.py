@@ -465,3 +465,22 @@ def test_nothing_is_loaded_from_another_host():
         assert len(text) > 500
         assert "http" not in text
         assert "import " not in text
+
+
+def test_a_network_whose_maps_cannot_be_compared_is_an_error_of_the_call(tiny):
+    small = di.Classifier(tiny.network, tiny.labels, size=(8, 8))
+    with pytest.raises(ValueError, match="at least 11×11 pixels"):
+        SanityExplorer(classifier=small)
+
+
+def test_before_anything_was_compared_the_still_picture_is_the_photo(tiny, monkeypatch):
+    monkeypatch.setattr(SanityExplorer, "_compare", lambda *_: "")
+    explorer = SanityExplorer(classifier=tiny)
+    assert explorer.still().size == (tiny.size[1], tiny.size[0])
+    explorer.close()
+
+
+def test_a_class_of_another_kind_is_refused(explorer):
+    for wrong in (True, "no such class"):
+        with pytest.raises(traitlets.TraitError):
+            explorer.class_index = wrong

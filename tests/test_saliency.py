@@ -273,6 +273,17 @@ def test_maps_of_several_images_equal_one_by_one_each_of_its_own_classes(classif
     assert saliency_maps_of_batch(classifier, x, [[], [], []], crops) == ((), (), ())
     with pytest.raises(ValueError, match="classes of 3 images, got 1"):
         saliency_maps_of_batch(classifier, x, [[1]], crops)
+    with pytest.raises(ValueError, match="class index 1000 is out of range"):
+        saliency_maps_of_batch(classifier, x, [[1000], [], []], crops)
+    with pytest.raises(TypeError, match="float"):
+        saliency_maps_of_batch(classifier, x, [[2.7], [], []], crops)  # type: ignore[list-item]
+
+
+def test_a_network_in_half_precision_gives_maps_of_single_precision(double: Classifier) -> None:
+    half = Classifier(copy.deepcopy(double.network).to(torch.bfloat16), double.labels)
+    found = saliency_map(half, photo("duck"), 97)
+    assert found.dtype == np.float32
+    assert np.corrcoef(found.ravel(), saliency_map(double, photo("duck"), 97).ravel())[0, 1] > 0.9
 
 
 def test_the_score_is_meant_and_not_its_softmax() -> None:

@@ -1,6 +1,7 @@
 """How well the method finds objects in a data set with true boxes, and what else can be measured of a map."""
 
 from .ablations import ABLATIONS, AblationTable, ablate
+from .bootstrap import Interval, bootstrap_mean
 from .composites import Composite, Cutout, composite, composites, read_cutouts
 from .datasets import Dataset, Example, read_csv, read_ilsvrc, read_translation, read_voc, shipped_photos
 from .deletion import Curve, deletion_curve, insertion_curve
@@ -17,7 +18,7 @@ from .localisation_error import (
 )
 from .maps import BASELINES, METHODS, compute_map, compute_maps
 from .measures import Measures, measure
-from .pointing import grid_share, photo_grid, pointing_game
+from .pointing import grid_share, in_map_pixels, photo_grid, pointing_game
 from .run import localisation_error
 from .sanity import SanityCheck, SanityTable, Similarity, compare, layer_names, randomise, sanity_check, sanity_table
 
@@ -33,6 +34,7 @@ __all__ = [
     "Dataset",
     "Example",
     "Guess",
+    "Interval",
     "LocalisationError",
     "Measures",
     "SanityCheck",
@@ -42,6 +44,7 @@ __all__ = [
     "Verdict",
     "ablate",
     "accumulate",
+    "bootstrap_mean",
     "compare",
     "composite",
     "composites",
@@ -50,6 +53,7 @@ __all__ = [
     "compute_maps",
     "deletion_curve",
     "grid_share",
+    "in_map_pixels",
     "insertion_curve",
     "judge",
     "layer_names",

@@ -349,6 +349,7 @@ def try_ablations(
         for row, ablation in enumerate(rows.values()):
             try:
                 mask = ablation(steps) if callable(ablation) else largest_component(steps.cut(**ablation))
+                _check_mask(list(rows)[row], mask, steps.saliency().shape)
                 box = in_pixels_of(photo, bounding_box(mask), *steps.picture.size)
             except ValueError:  # the options are good: it is this image in which the method finds no object
                 continue
@@ -362,14 +363,24 @@ def try_ablations(
     return Outcomes(changed, tuple(each.name for each in examples), crops, boxes, masks, found > 0)
 
 
+def _check_mask(name: str, mask: object, shape: tuple[int, ...]) -> None:
+    if not (isinstance(mask, np.ndarray) and mask.dtype == bool and mask.shape == shape):
+        got = f"{mask.dtype} {mask.shape}" if isinstance(mask, np.ndarray) else type(mask).__name__
+        raise TypeError(f"ablation {name!r}: expected a boolean mask {shape} like the map, got {got}.")
+
+
 def _rows(ablations: Mapping[str, Ablation], crops: int) -> dict[str, Ablation]:
     """The full method and what differs from it; options that cannot be are an error here, not in each image."""
     full = {"crops": crops, **DEFAULTS}
     rows: dict[str, Ablation] = {FULL: {}}
+    if FULL in ablations:
+        raise ValueError(f"the row {FULL!r} is what the others are compared with. Give yours another name.")
     for name, ablation in {FULL: {}, **ablations}.items():
         if callable(ablation):
             rows[name] = ablation
             continue
+        if not isinstance(ablation, Mapping):
+            raise TypeError(f"ablation {name!r}: expected options or a function of Steps, got {ablation!r}.")
         if unknown := ablation.keys() - full.keys():
             raise TypeError(
                 f"ablation {name!r} has no option {', '.join(sorted(unknown))}; expected some of {', '.join(full)}."
@@ -393,6 +404,8 @@ def _changed(ablation: Ablation) -> str:
 
 
 def _truth(example: Photo | Composite) -> tuple[Image.Image, tuple[Box, ...], Mask | None]:
+    if not isinstance(example, Photo | Composite):
+        raise TypeError(f"expected photos() or composites, got {type(example).__name__}.")
     if isinstance(example, Composite):
         return example.picture, (example.box,), example.mask
     return example.image, example.boxes, None

@@ -85,6 +85,7 @@ def read_cutouts(folder: Path, csv_file: Path) -> tuple[Cutout, ...]:
         ValueError: no such folder or file, a missing column, a picture that is not there, is listed twice, cannot be
             read or has no transparent ground. None is skipped.
     """
+    folder, csv_file = Path(folder), Path(csv_file)
     if not folder.is_dir():
         raise ValueError(
             f"there is no folder {folder}; expected one of pictures with transparent grounds. On Debian and Ubuntu "
@@ -287,7 +288,8 @@ def composites(
         size: (width, height) of the pictures; that of the network's input keeps the masks exact.
 
     Returns:
-        A composite for each cut-out and kind, cut-out by cut-out.
+        A composite for each cut-out and kind, cut-out by cut-out. What is drawn for one depends on its place among the
+        cut-outs and on its kind's among the kinds, not on how many there are.
 
     Raises:
         ValueError: no cut-out or no ground.

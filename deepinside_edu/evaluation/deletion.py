@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 
 import numpy as np
@@ -106,7 +107,7 @@ def insertion_curve(
     if not blur > 0:
         raise ValueError(f"expected a blur of more than 0 pixels, got {blur}. Without one there is nothing to insert.")
     x = classifier.prepare(image)
-    blurred = ndimage.gaussian_filter(x.cpu().numpy(), (0, 0, blur, blur))
+    blurred = ndimage.gaussian_filter(x.float().cpu().numpy(), (0, 0, blur, blur))
     c = _chosen(classifier, x, class_index)
     return _curve(classifier, torch.from_numpy(blurred).to(x), x, c, saliency, steps, batch_size)
 
@@ -132,6 +133,7 @@ def _curve(
             f"expected a map of {height}×{width} like the prepared image, got {m.shape[0]}×{m.shape[1]}. "
             "Compute it from the same image: compute_map(classifier, image)."
         )
+    steps = operator.index(steps)
     if not 1 <= steps <= m.size or batch_size < 1:
         raise ValueError(
             f"expected 1 to {m.size} steps (there are so many pixels) and a batch of at least 1, got {steps} and "

@@ -83,7 +83,7 @@ def compute_maps(
     height, width = x.shape[-2:]
     rules = [method for method in methods if method in METHODS]
     down = backward_ladder(classifier, x, c, rules, layers="image")[-1].r if rules else {}
-    maps = {rule: np.asarray(max_abs(r)[0].cpu().numpy(), np.float32) for rule, r in down.items()}
+    maps = {rule: max_abs(r)[0].float().cpu().numpy() for rule, r in down.items()}
     if "centre" in methods:
         maps["centre"] = _centre(height, width)
     if "edges" in methods:

@@ -110,6 +110,8 @@ def measure(
         raise ValueError(f"expected a blur of at least 0 pixels, got {blur}.")
     truth = _truth(classifier, dataset, "pointing" in measures)
     rng = np.random.default_rng(random_state)
+    if "grid" in measures:
+        _check_grid(classifier)
     draws = [_draw(dataset, truth, n, rng) if "grid" in measures else None for n in range(len(truth))]
     work = Work(classifier, tuple(methods), tuple(measures), tolerance, steps, blur, random_state)
     values = {each: {method: np.zeros(len(truth)) for method in methods} for each in measures}
@@ -169,6 +171,19 @@ def _truth(classifier: Classifier, dataset: Dataset, with_boxes: bool) -> list[t
             "leave them out of the data set: none is passed over."
         )
     return truth
+
+
+def _check_grid(classifier: Classifier) -> None:
+    """Try a blank grid, so that a network made for one size is told before anything is computed."""
+    height, width = classifier.size
+    blank = Image.new("RGB", (GRID * width, GRID * height))
+    try:
+        classifier.top(classifier.prepare(blank, (GRID * height, GRID * width)), 1)
+    except ValueError as error:
+        raise ValueError(
+            f"the network cannot take a grid of {GRID * height}×{GRID * width} pixels: {error} "
+            'Leave "grid" out of the measures.'
+        ) from error
 
 
 def _draw(dataset: Dataset, truth: Sequence[tuple[int, ...]], told: int, rng: np.random.Generator) -> Draw:

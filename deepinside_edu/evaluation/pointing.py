@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
@@ -38,6 +39,8 @@ def pointing_game(saliency: ArrayLike, boxes: Sequence[Box], tolerance: float = 
     ``eval_coco.py``, which enlarges the map to the photo's own pixels first.
     """
     m = check_map(saliency)
+    if any(np.isscalar(box) for box in boxes):
+        raise TypeError(f"expected a list of boxes, got {boxes}. Put the box into a list.")
     if not boxes or not tolerance >= 0:
         raise ValueError(
             f"expected at least one box and a tolerance of at least 0, got {len(boxes)} boxes and {tolerance}. "
@@ -138,5 +141,8 @@ def grid_share(saliency: ArrayLike, cell: Box) -> float:
             f"expected a map of at least 0 and a cell inside its {m.shape[1]}×{m.shape[0]} pixels, got a minimum of "
             f"{m.min():.3g} and the cell {tuple(cell)}. Take the map's positive part, and the cell in its own pixels."
         )
-    total = float(m.sum())
-    return min(1.0, float(m[top:bottom, left:right].sum()) / total) if total else 0.0
+    largest = float(m.max())
+    if largest == 0:
+        return 0.0
+    m = m / largest  # so that no sum overflows
+    return min(1.0, float(m[top:bottom, left:right].sum()) / float(m.sum()))

@@ -50,7 +50,7 @@ from .ranks import Ranks, ranks
 from .results import Outcome, ResultsFile, read_folder
 
 BATCH = 8
-"""Images at once on an accelerator: with ten crops 40 pictures, enough to keep it busy."""
+"""Images at once on an accelerator: with ten crops 40 pictures. A guess: no accelerator could be tried."""
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -85,7 +85,7 @@ def localisation_error(
     of the first guess alone, the error if the true class is told, and the class error without boxes.
 
     Under torchrun each process takes every world-size-th image, and the whole numbers are summed once; each gets the
-    same result. The results do not depend on the number of processes or workers.
+    same result. The results do not depend on the number of workers, nor, as long as `batch` is 1, on that of processes.
 
     Args:
         classifier: the network; nothing of it is changed.

@@ -7,16 +7,19 @@ import math
 import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image
 from torch import Tensor, nn
 from tqdm.auto import tqdm  # type: ignore[import-untyped]  # it ships no types
 
 from ..classifier import Classifier
 from ..figures import PEAK
+from ..images import Photo
 from .maps import METHODS, compute_maps
 
 WINDOW, SIGMA = 11, 1.5
@@ -101,7 +104,7 @@ class Cascade:
 
     Args:
         classifier: the trained network; nothing of it is changed.
-        random_state: any whole number: of the weights. They are drawn on the CPU, so that a GPU gets the same ones,
+        random_state: of the weights, from 0 to 2⁶⁴ − 1. They are drawn on the CPU, so that a GPU gets the same ones,
             and torch's own random numbers go on as if nothing had been drawn.
 
     Attributes:
@@ -120,6 +123,8 @@ class Cascade:
     def __post_init__(self) -> None:
         """Draw the weights."""
         state = operator.index(self.random_state)
+        if not 0 <= state < 2**64:
+            raise ValueError(f"expected a random state from 0 to 2⁶⁴ − 1, got {state}.")
         modules = _modules_of_layers(self.classifier)
         fresh = copy.deepcopy(self.classifier.network).cpu()
         with torch.random.fork_rng(devices=[]), torch.no_grad():
@@ -175,7 +180,7 @@ def randomise(classifier: Classifier, down_to: int, random_state: int = 0) -> Cl
     Args:
         classifier: the trained network; nothing of it is changed, and the new one shares what stays trained.
         down_to: how many layers, counted from the last: 0 to `len(layer_names(classifier))`.
-        random_state: any whole number; the same one draws the same weights for a layer, however many are asked for.
+        random_state: from 0 to 2⁶⁴ − 1; the same one draws the same weights for a layer, however many are asked for.
 
     Returns:
         A new `Classifier`.
@@ -353,6 +358,11 @@ def sanity_table(
         ValueError: no image, no random state, or as in `sanity_check`.
         TypeError: no `Classifier`.
     """
+    if isinstance(images, str | bytes | Path | Photo | Image.Image) or not isinstance(random_states, Sequence):
+        raise TypeError(
+            f"expected several images and several random states, got {type(images).__name__} and {random_states!r}. "
+            "Put one into a list."
+        )
     every, states = list(images), tuple(random_states)
     if not every or not states:
         raise ValueError(f"expected at least one image and one random state, got {len(every)} and {len(states)}.")

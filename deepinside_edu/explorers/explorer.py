@@ -356,7 +356,7 @@ class ClassExplorer(Explorer):
     def _known_class(self, proposal: dict[str, Any]) -> int:
         try:
             return self.classifier.find(proposal["value"])
-        except ValueError as error:
+        except (ValueError, TypeError) as error:
             raise traitlets.TraitError(str(error)) from error
 
     @traitlets.observe("class_index")

@@ -85,6 +85,7 @@ class SanityExplorer(ClassExplorer):
         self._told: Source | None = None
         wish = self._wanted = self._wish()
         self._train(wish)
+        compare(*2 * [next(iter(self._trained.values()))])  # maps that are too small for it are told here
         self._done["train"] = wish[:2]
         self._begin()
 
@@ -166,8 +167,10 @@ class SanityExplorer(ClassExplorer):
 
     def still(self) -> Image.Image:
         """Draw the photo and, beside it, the trained network's maps over this network's."""
-        result: SanityResult = self.result
+        result: SanityResult | None = self.result
         photo = self._picture
+        if result is None:  # nothing could be compared yet
+            return photo
         words = Image.new("RGB", photo.size, "white")
         ranks = (f"  {method} {each.rank_correlation:.2f}" for method, each in result.similarities.items())
         lines = (f"last {result.down_to} of {len(self.layers)} layers random", f"says: {result.top.label}",

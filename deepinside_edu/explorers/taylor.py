@@ -79,7 +79,7 @@ class TaylorExplorer(ClassExplorer):
 
     Attributes:
         photo: the name of a shipped photo, or "your photo" where there is one; `show` takes any other.
-        class_index: c, an int; can be set to what `classifier.find` understands.
+        class_index: c, an int.
         direction: "gradient" (w itself), "noise", "grey" (towards the mean colour), or "another photo".
         s: how far along it the photo is, in root-mean-square levels of 255, −64 to 64: the nearest of `places`.
         places: every s at which a score is computed.
