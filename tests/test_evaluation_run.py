@@ -448,7 +448,7 @@ from deepinside_edu.evaluation.ranks import ranks
 for k in range(100):
     with ranks(torch.device("cpu")) as group:
         assert group.total([k, group.rank]) == (2 * k, 1)
-print("ended", group.rank)
+print("ended")
 """
 
 
@@ -461,7 +461,7 @@ def test_one_run_after_another_in_the_same_processes(tmp_path: Path) -> None:
         text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert sorted(done.stdout.split()) == ["0", "1", "ended", "ended"]
+    assert done.stdout.count("ended") == 2  # the two may write into one line
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in Linux's /proc")
