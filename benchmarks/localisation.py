@@ -24,7 +24,7 @@ ALTERNATIVES = {
     "hard seeds": (Settings(hard_seeds=True),),
     "components": tuple(Settings(components=k) for k in (1, 3, 5, 8)),
     "neighbours": tuple(Settings(neighbours=n) for n in (4, 8)),
-    "smoothness": tuple(Settings(smoothness=s) for s in (20, 40, 60, 80, 120)),
+    "smoothness": tuple(Settings(smoothness=s) for s in (20, 40, 60, 80, 100, 120, 160)),
     "contrast": tuple(Settings(contrast=c) for c in (0.5, 1.0, 2.5, 5.0)),
 }
 

@@ -13,11 +13,11 @@ from numpy.typing import ArrayLike, NDArray
 from .colour_models import Costs, rgb_levels
 from .seeds import Seeds
 
-SMOOTHNESS = 60.0
-"""λ, in nats: what it costs to part two neighbours of the same colour. Chosen on the photos' boxes."""
+SMOOTHNESS = 100.0
+"""λ, in nats: what it costs to part two neighbours of the same colour. Chosen on photos' boxes and on composites."""
 
 CONTRAST = 2.5
-"""β⟨‖I_p − I_q‖²⟩: a step in colour of mean square counts e^−2.5 = 8 % of a flat border. Chosen likewise."""
+"""β⟨‖I_p − I_q‖²⟩: a step in colour of mean square counts e^−2.5 = 8 % of a flat border. Chosen on the boxes."""
 
 NEIGHBOURS = {4: ((0, 1), (1, 0)), 8: ((0, 1), (1, 0), (1, 1), (1, -1))}
 """Steps (down, right) to half of a pixel's neighbours; the other half are theirs."""

@@ -542,12 +542,12 @@ def test_the_latest_class_wins_and_those_between_are_never_computed(lab, monkeyp
 
 def test_two_explorers_do_not_disturb_each_other(lab, classifier):
     other = Lab(di.photo("panda"), classifier)
-    kept = other.result
+    kept, usual = other.result, other.smoothness
     lab.smoothness, lab.class_index = 0.0, 4
     lab.stroke([[10, 10]])
     lab.photo = "hens"
     assert lab.wait(PATIENCE)
-    assert (other.result, other.smoothness, other.class_index) == (kept, 60.0, 388)
+    assert (other.result, other.smoothness, other.class_index) == (kept, usual, 388)
     assert not other.strokes.any()
     other.close()
 
@@ -583,7 +583,7 @@ def test_a_network_of_another_size_and_a_prepared_tensor(monkeypatch):
     assert explorer.last("scene")[0]["size"] == [56, 40]
     assert explorer.result.box == di.localise(tiny, di.photo("macaw").image).box
     x = tiny.prepare(di.photo("duck"))
-    explorer.crops = 1
+    explorer.crops, explorer.smoothness = 1, 20.0  # in so small a picture a longer border does not pay
     explorer.show(x)
     assert (explorer.result.image.size, explorer.photo) == ((56, 40), "your photo")
     np.testing.assert_array_equal(explorer.result.saliency, di.saliency_map(tiny, x, explorer.class_index, 1))

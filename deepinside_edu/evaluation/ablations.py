@@ -151,7 +151,7 @@ ABLATIONS: Mapping[str, Ablation] = MappingProxyType(
         "one crop": {"crops": 1},
         "no blur": {"blur": 0.0},
         **{f"components {k}": {"components": k} for k in (1, 2, 3, 8)},
-        **{f"smoothness {s}": {"smoothness": float(s)} for s in (0, 15, 30, 120, 240)},
+        **{f"smoothness {s}": {"smoothness": float(s)} for s in (0, 15, 30, 60, 150, 240)},
         **{f"foreground {q} %": {"foreground": q / 100} for q in (80, 90, 98)},
         **{f"background {q} %": {"background": q / 100} for q in (10, 50, 70)},
     }
