@@ -25,6 +25,7 @@ from ..seeds import Seeds, seeds
 from .bootstrap import Interval, bootstrap_mean
 from .composites import Composite
 from .localisation_error import OVERLAP
+from .precision import full_precision
 from .run import check_options
 
 if TYPE_CHECKING:
@@ -314,6 +315,7 @@ def ablate(
     return tabulate(try_ablations(classifier, examples, ablations, crops, progress), confidence, random_state)
 
 
+@full_precision()
 def try_ablations(
     classifier: Classifier,
     examples: Sequence[Photo | Composite],

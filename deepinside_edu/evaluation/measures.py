@@ -19,6 +19,7 @@ from .datasets import Dataset, Example, class_indices
 from .deletion import STEPS, deletion_curve, insertion_curve
 from .maps import BASELINES, METHODS, check_methods, compute_maps
 from .pointing import TOLERANCE, grid_share, in_map_pixels, photo_grid, pointing_game
+from .precision import full_precision
 
 MEASURES = ("pointing", "grid", "insertion", "deletion")
 """Of deletion less is better, of the others more."""
@@ -62,6 +63,7 @@ class Measures:
         return "\n".join(line.rstrip() for line in lines)
 
 
+@full_precision()
 def measure(
     classifier: Classifier,
     dataset: Dataset,

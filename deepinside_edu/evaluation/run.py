@@ -46,6 +46,7 @@ from .localisation_error import (
     judge,
     miss,
 )
+from .precision import full_precision
 from .ranks import Ranks, ranks
 from .results import Outcome, ResultsFile, read_folder
 
@@ -309,6 +310,7 @@ def _begin(work: Work, cases: Sequence[Case], pool: Executor) -> list[Future[Out
     return futures
 
 
+@full_precision()
 def _tasks(work: Work, usable: Sequence[tuple[Case, Image.Image]]) -> list[Task]:
     """Scores and maps of some images at once."""
     classifier = work.classifier

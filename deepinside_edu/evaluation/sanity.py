@@ -21,6 +21,7 @@ from ..classifier import Classifier
 from ..figures import PEAK
 from ..images import Photo
 from .maps import METHODS, compute_maps
+from .precision import full_precision
 
 WINDOW, SIGMA = 11, 1.5
 """SSIM's Gaussian window, as in Wang et al. 2004: pixels of a side, and its standard deviation."""
@@ -263,6 +264,7 @@ class SanityCheck:
     similarities: tuple[dict[str, Similarity], ...] = field(repr=False)
 
 
+@full_precision()
 def sanity_check(
     classifier: Classifier,
     image: object,
@@ -336,6 +338,7 @@ class SanityTable:
         return "\n".join(lines)
 
 
+@full_precision()
 def sanity_table(
     classifier: Classifier,
     images: Iterable[object],
