@@ -271,6 +271,8 @@ def class_model(
         raise ValueError("expected at least one class, got none. Pass an index, a name, or a list of them.")
     if not isinstance(random_state, Integral):
         raise TypeError(f"expected a whole number as random_state, got {random_state!r}.")
+    if not -(2**63) <= int(random_state) < 2**64:
+        raise ValueError(f"expected a random_state from −2⁶³ to 2⁶⁴ − 1, got {random_state}.")
     random = torch.Generator().manual_seed(int(random_state))
     with torch.inference_mode(False):
         x = _start(classifier, start, len(classes), random)

@@ -1008,6 +1008,12 @@ def test_numbers_may_be_numpys() -> None:
     assert bits(found) == bits(climb(kinked_network(), 1, start="noise", regularisation=0.25, **UNIT | options))
 
 
+@pytest.mark.parametrize("state", [2**64, -(2**63) - 1])
+def test_a_random_state_beyond_64_bits(state: int) -> None:
+    with pytest.raises(ValueError, match=f"from −2⁶³ to 2⁶⁴ − 1, got {state}"):
+        climb(kinked_network(), 1, start="noise", steps=1, random_state=state)
+
+
 def test_random_state_may_be_numpys() -> None:
     found = climb(kinked_network(), 1, start="noise", steps=2, random_state=np.int64(7))
     assert bits(found) == bits(climb(kinked_network(), 1, start="noise", steps=2, random_state=7))

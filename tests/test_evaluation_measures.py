@@ -105,6 +105,33 @@ def test_an_image_of_two_classes_counts_once(tmp_path: Path, dataset: Dataset) -
     np.testing.assert_array_equal(found.values["pointing"]["edges"], [0.5, 1])
 
 
+def test_a_translation_says_which_classes_are_meant(tmp_path: Path, dataset: Dataset) -> None:
+    """Of red and white the network's favourite is told; what it has no class for does not count."""
+    red, green, blue, white = dataset.examples
+    both = write(tmp_path, "both", {"red": (2, 2, 8, 8), "white": (24, 24, 31, 31)})
+    theirs = Dataset("theirs", (
+        dataclasses.replace(red, classes=("warm or pale",)), dataclasses.replace(green, classes=("unseen",)), blue,
+        dataclasses.replace(white, classes=("warm or pale",)), dataclasses.replace(both, classes=("unseen", "white")),
+    ))  # fmt: skip
+    second = dataclasses.replace(both, classes=("white",), boxes=both.boxes[1:])
+    ours = Dataset("ours", (red, blue, white, second))
+    translation = {"warm or pale": ("red", "white"), "unseen": ()}
+    methods, measures = ["gradient", "edges"], ["pointing", "deletion"]
+    found = measure(classifier(), theirs, methods, measures, translation=translation, tolerance=2)
+    expected = measure(classifier(), ours, methods, measures, tolerance=2)
+    assert found.images == expected.images == ("0 red", "2 blue", "3 white", "both")
+    for each in measures:
+        for method in methods:
+            np.testing.assert_array_equal(found.values[each][method], expected.values[each][method])
+    np.testing.assert_array_equal(found.values["pointing"]["gradient"], 1)
+    with pytest.raises(ValueError, match=r"0 red \(class 'warm or pale' .*; 3 white"):
+        measure(classifier(), theirs, methods, measures, translation={"unseen": ()})
+    with pytest.raises(ValueError, match="class 'purple'"):
+        measure(classifier(), ours, translation={"warm or pale": ("purple",)})
+    with pytest.raises(ValueError, match=r"0 of 1 images of .* cannot be used"):
+        measure(classifier(), Dataset("none", theirs.examples[1:2]), translation=translation)
+
+
 def test_a_grid_has_no_class_twice(tmp_path: Path, dataset: Dataset) -> None:
     """Many reds beside each other would share the map of red."""
     reds = [write(tmp_path, f"red {n}", {"red": (4, 4, 20, 20)}) for n in range(6)]

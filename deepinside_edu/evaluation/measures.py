@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 from tqdm.auto import tqdm  # type: ignore[import-untyped]  # it ships no types
 
 from ..classifier import Classifier
-from ..images import open_image
+from ..images import Box, open_image
 from .bootstrap import Interval, bootstrap_mean
 from .datasets import Dataset, Example, class_indices
 from .deletion import STEPS, deletion_curve, insertion_curve
@@ -70,6 +71,7 @@ def measure(
     methods: Sequence[str] = METHODS + BASELINES,
     measures: Sequence[str] = MEASURES,
     *,
+    translation: Mapping[str, Collection[str]] | None = None,
     tolerance: float = TOLERANCE,
     steps: int = STEPS,
     blur: float = 0,
@@ -88,9 +90,12 @@ def measure(
 
     Args:
         classifier: the network; nothing of it is changed.
-        dataset: its classes are WordNet ids or labels of the network. "grid" and the curves do not need its boxes.
+        dataset: its classes are WordNet ids or labels of the network, or stand in the translation. "grid" and the
+            curves do not need its boxes.
         methods: out of `METHODS` and `BASELINES`.
         measures: out of `MEASURES`.
+        translation: as in `localisation_error`. Of several classes that mean the true one the network's favourite is
+            told; an image of none but classes that the network lacks is left out.
         tolerance: of the pointing game, in pixels of the map.
         steps: of the curves.
         blur: σ in pixels of a Gaussian that each map is evened out with first; 0 leaves it as it is.
@@ -110,20 +115,20 @@ def measure(
         raise ValueError(f"expected some of {', '.join(MEASURES)}, got {measures!r}. Pass a list.")
     if not blur >= 0:
         raise ValueError(f"expected a blur of at least 0 pixels, got {blur}.")
-    truth = _truth(classifier, dataset, "pointing" in measures)
+    truth = _truth(classifier, dataset, translation or {}, "pointing" in measures)
     rng = np.random.default_rng(random_state)
     if "grid" in measures:
         _check_grid(classifier)
     draws = [_draw(dataset, truth, n, rng) if "grid" in measures else None for n in range(len(truth))]
     work = Work(classifier, tuple(methods), tuple(measures), tolerance, steps, blur, random_state)
     values = {each: {method: np.zeros(len(truth)) for method in methods} for each in measures}
-    for n, example in enumerate(tqdm(dataset.examples, unit="image", desc="measure", disable=not progress)):
+    for n, told in enumerate(tqdm(truth, unit="image", desc="measure", disable=not progress)):
         try:
-            for each, method, value in _measure_image(work, dataset.examples, n, truth[n], draws[n]):
-                values[each][method][n] += value / len(truth[n])
+            for each, method, value in _measure_image(work, truth, n, draws[n]):
+                values[each][method][n] += value / len(told.classes)
         except ValueError as error:
-            raise ValueError(f"{example.name}: {error}") from error
-    return Measures(tuple(each.name for each in dataset.examples), values)
+            raise ValueError(f"{told.example.name}: {error}") from error
+    return Measures(tuple(told.example.name for told in truth), values)
 
 
 @dataclass(frozen=True)
@@ -139,38 +144,53 @@ class Work:
     random_state: int
 
 
+class Truth(NamedTuple):
+    """An image; for each of its classes those of the network that mean it, and, where it is known, its boxes."""
+
+    example: Example
+    classes: tuple[tuple[int, ...], ...]
+    boxes: tuple[tuple[Box, ...], ...]
+
+
 class Draw(NamedTuple):
-    """The images of a grid in reading order, by their places in the data set, and the cell of the one that is told."""
+    """The images of a grid in reading order, by their places in the truth, and the cell of the one that is told."""
 
     images: tuple[int, ...]
     cell: int
 
 
-def _truth(classifier: Classifier, dataset: Dataset, with_boxes: bool) -> list[tuple[int, ...]]:
+def _truth(
+    classifier: Classifier, dataset: Dataset, translation: Mapping[str, Collection[str]], with_boxes: bool
+) -> list[Truth]:
     """The network's classes of each image, or an error that names every image that can be seen to be unusable."""
+    labels, ids = classifier.labels, classifier.wordnet_ids
+    for targets in translation.values():  # whoever wrote it mends it: no image is to blame
+        for each in targets:
+            class_indices(labels, ids, {}, each)
     truth, bad = [], []
     for example in dataset.examples:
         problem = example.problem
-        classes: tuple[int, ...] = ()
+        meant: tuple[tuple[int, ...], ...] = ()
         try:
-            # Without a translation each name means one class.
-            classes = tuple(
-                class_indices(classifier.labels, classifier.wordnet_ids, {}, name)[0] for name in example.classes
-            )
+            meant = tuple(class_indices(labels, ids, translation, name) for name in example.classes)
         except ValueError as error:
             problem = problem or str(error)
-        if not problem and (example.path is None or not classes):
+        if not problem and (example.path is None or not meant):
             problem = "no image or no class"
-        if not problem and with_boxes and not (len(example.boxes) == len(classes) and all(example.boxes)):
+        boxed = len(example.boxes) == len(meant) and all(example.boxes)
+        if not problem and with_boxes and not boxed:
             problem = "a class without a box, which the pointing game needs"
         if problem:
             bad.append(f"{example.name} ({problem})")
-        truth.append(classes)
+        known = [place for place, indices in enumerate(meant) if indices]
+        if known:
+            boxes = tuple(example.boxes[place] for place in known) if boxed else ()
+            truth.append(Truth(example, tuple(meant[place] for place in known), boxes))
     if bad or not truth:
         some = "; ".join(bad[:20]) + ("; …" if len(bad) > 20 else "")
         raise ValueError(
-            f"{len(bad)} of {len(truth)} images of {dataset!r} cannot be used{': ' * bool(bad)}{some}. Mend them, or "
-            "leave them out of the data set: none is passed over."
+            f"{len(bad)} of {len(dataset.examples)} images of {dataset!r} cannot be used{': ' * bool(bad)}{some}. Mend "
+            "them, or leave them out of the data set: none is passed over."
         )
     return truth
 
@@ -188,37 +208,38 @@ def _check_grid(classifier: Classifier) -> None:
         ) from error
 
 
-def _draw(dataset: Dataset, truth: Sequence[tuple[int, ...]], told: int, rng: np.random.Generator) -> Draw:
+def _draw(dataset: Dataset, truth: Sequence[Truth], told: int, rng: np.random.Generator) -> Draw:
     """Draw the others of one image's grid, no class twice, and its place among them."""
     others: list[int] = []
-    seen = set(truth[told])
+    seen = set(chain(*truth[told].classes))
     for n in rng.permutation(len(truth)):
-        if seen.isdisjoint(truth[n]):
+        classes = set(chain(*truth[n].classes))
+        if seen.isdisjoint(classes):
             others.append(int(n))
-            seen.update(truth[n])
+            seen |= classes
         if len(others) == GRID**2 - 1:
             break
     else:
         raise ValueError(
-            f"{dataset!r} has no {GRID**2 - 1} images of other classes to lay beside {dataset.examples[told].name}. "
+            f"{dataset!r} has no {GRID**2 - 1} images of other classes to lay beside {truth[told].example.name}. "
             'Leave "grid" out of the measures.'
         )
     cell = int(rng.integers(GRID**2))
     return Draw((*others[:cell], told, *others[cell:]), cell)
 
 
-def _measure_image(
-    work: Work, examples: Sequence[Example], n: int, classes: Sequence[int], draw: Draw | None
-) -> Iterator[tuple[str, str, float]]:
+def _measure_image(work: Work, truth: Sequence[Truth], n: int, draw: Draw | None) -> Iterator[tuple[str, str, float]]:
     """Each measure's value of each method for each true class of one image."""
-    classifier, example = work.classifier, examples[n]
-    photo = _open(example)
+    classifier = work.classifier
+    photo = _open(truth[n].example)
     x = classifier.prepare(photo)
+    ranking = [each.class_index for each in classifier.top(x, len(classifier.labels))]
+    classes = [min(meant, key=ranking.index) for meant in truth[n].classes]
     alone = [each for each in MEASURES if each in work.measures and each != "grid"]
     for place, c in enumerate(classes):
         for method, m in _maps(work, x, c, n).items() if alone else ():
             if "pointing" in alone:
-                boxes = [in_map_pixels(box, photo.size, m.shape) for box in example.boxes[place]]
+                boxes = [in_map_pixels(box, photo.size, m.shape) for box in truth[n].boxes[place]]
                 yield "pointing", method, float(pointing_game(m, boxes, work.tolerance))
             if "insertion" in alone:
                 yield "insertion", method, insertion_curve(classifier, x, c, m, work.steps).area
@@ -226,7 +247,7 @@ def _measure_image(
                 yield "deletion", method, deletion_curve(classifier, x, c, m, work.steps).area
     if draw:
         height, width = classifier.size
-        picture, cells = photo_grid([_open(examples[each]) for each in draw.images], max(height, width))
+        picture, cells = photo_grid([_open(truth[each].example) for each in draw.images], max(height, width))
         grid = classifier.prepare(picture, (GRID * height, GRID * width))
         for c in classes:
             for method, m in _maps(work, grid, c, n).items():
