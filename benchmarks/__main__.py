@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 SECTIONS = (
-    "speed", "start-up", "lessons", "localisation", "ablations", "processes", "devices",
+    "speed", "start-up", "lessons", "localisation", "ablations", "maps", "processes", "devices",
     "ladders", "class-images", "outside", "studio", "latency",
 )  # fmt: skip
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
