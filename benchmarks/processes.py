@@ -27,6 +27,7 @@ COPIES = 2
 
 def torchrun(processes: int, *program: str, **environment: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone"]
+    environment |= {"OMP_NUM_THREADS": "1"}  # which torchrun sets for several processes and not for one
     return subprocess.Popen(
         [*command, "--nproc-per-node", str(processes), *program], env=os.environ | environment,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
