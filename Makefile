@@ -13,7 +13,8 @@ lab: set-up ## open JupyterLab on lesson 1 (ARGS=--no-browser only serves it); y
 # Threads that wait sleep instead of spinning: a lesson on a busy machine takes 10 seconds instead of 56.
 export OMP_WAIT_POLICY ?= PASSIVE
 test: set-up lint types ## lint, types, unit tests, every lesson executed and compared
-	$(PYTHON_HERE) -m pytest $(ARGS)
+	$(PYTHON_HERE) -m pytest --ignore tests/browser --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
+	$(PYTHON_HERE) -m pytest tests/browser
 	@if [ -n "$$(find notebooks -name '*.ipynb' 2>/dev/null)" ]; then set -x; \
 	$(PYTHON_HERE) -m pytest --nbval --nbval-current-env notebooks; fi
 
