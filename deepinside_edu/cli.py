@@ -143,7 +143,8 @@ def _evaluate_parser() -> argparse.ArgumentParser:
     data.add_argument("--csv", type=Path, metavar="FILE", help="image, wordnet_id (or class), left, top, right, bottom")
     parser.add_argument("--split", default="", metavar="NAME", help="of VOC, such as val (default: all images)")
     parser.add_argument("--images", type=Path, metavar="FOLDER", help="of the CSV (default: the CSV's own)")
-    parser.add_argument("--leave-out", type=Path, metavar="FILE", help="names or numbers of images that do not count")
+    parser.add_argument("--leave-out", type=Path, metavar="FILE", help="images that do not count, one a line, by name "
+                        "or by the number at its end")  # fmt: skip
     parser.add_argument("--classes", type=Path, metavar="FILE", help="lines such as bird,n01530575 for other classes")
     parser.add_argument("--network", default="squeezenet1_1", help="a classifier of torchvision (default: %(default)s)")
     parser.add_argument("--device", help="such as cpu or cuda:1 (default: a GPU if there is one)")
@@ -154,8 +155,8 @@ def _evaluate_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="for the results (default: evaluated/ and the data)")
     parser.add_argument("--workers", type=int, metavar="N", help="processes for the cuts beside each that runs the "
                         "network (default: one, and with a GPU one for each core but one)")  # fmt: skip
-    parser.add_argument("--chunk", type=int, default=32, metavar="N", help="at most so many images are computed again "
-                        "after a crash (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--chunk", type=int, default=0, metavar="N", help="at most so many images are computed again "
+                        "after a crash (default: 32, more if there are more than a few workers)")  # fmt: skip
     parser.add_argument("--batch", type=int, default=0, metavar="N", help="images that the network takes at once "
                         "(default: one on a CPU, eight on a GPU)")  # fmt: skip
     return parser
@@ -163,13 +164,13 @@ def _evaluate_parser() -> argparse.ArgumentParser:
 
 def _evaluate(given: Sequence[str]) -> int:
     options = _evaluate_parser().parse_args(given)
-    rank, size = os.environ.get("RANK", "0"), int(os.environ.get("WORLD_SIZE", "1"))
-    who = f"deepinside evaluate, rank {rank} of {size}" if size > 1 else "deepinside evaluate"
+    rank, size = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
+    who = f"deepinside evaluate, rank {rank} of {size}" if size != "1" else "deepinside evaluate"
     before = signal.signal(signal.SIGTERM, _stop)  # what torchrun sends to the others when a rank dies
     try:
         data = _dataset(options)
         out = options.out or Path("evaluated") / "_".join(data.name.split())
-        return _measure(options, data, out, alone=size == 1 or rank == "0")
+        return _measure(options, data, out, alone=size == "1" or rank == "0")
     except FileNotFoundError as error:
         print(f"{who}: there is no {error.filename}; look for it, or leave the option out", file=sys.stderr)
         return 2
@@ -178,8 +179,8 @@ def _evaluate(given: Sequence[str]) -> int:
         return 2
     except KeyboardInterrupt:
         print(
-            f"{who}: stopped by a signal (under torchrun: because another rank ended). What was finished is kept: "
-            "start the same command again, and it goes on.",
+            f"{who}: stopped by a signal (Ctrl-C, a time limit, or torchrun, because another rank ended). What was "
+            "finished is kept: start the same command again, and it goes on.",
             file=sys.stderr,
         )
         return 130
@@ -193,12 +194,13 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 def _dataset(options: argparse.Namespace) -> Dataset:
     from .evaluation import read_csv, read_ilsvrc, read_voc, shipped_photos
+    from .evaluation.datasets import read_names
 
     if (options.split and not options.voc) or (options.images and not options.csv):
         raise ValueError("--split belongs to --voc, and --images to --csv; leave it out or name that data set.")
     if options.leave_out and not (options.ilsvrc or options.voc):
         raise ValueError("--leave-out belongs to --ilsvrc and --voc; of a CSV take the lines away.")
-    leave_out = options.leave_out.read_text("utf-8").split() if options.leave_out else ()
+    leave_out = read_names(options.leave_out) if options.leave_out else ()
     if options.ilsvrc:
         images, annotations = options.ilsvrc
         return read_ilsvrc(images, annotations, leave_out)
@@ -213,7 +215,8 @@ def _measure(options: argparse.Namespace, data: Dataset, out: Path, alone: bool)
     from .evaluation.ranks import local_device
 
     translation = read_translation(options.classes) if options.classes else None
-    classifier = load_classifier(options.network, options.device or local_device())
+    device = local_device() if options.device in (None, "cuda") else None  # each rank its own
+    classifier = load_classifier(options.network, device or options.device)
     workers = _share_cores(classifier.device.type == "cpu", options.workers)
     result = localisation_error(
         classifier, data, translation=translation, crops=options.crops, problems=options.problems, out=out,
@@ -232,9 +235,20 @@ def _list(path: Path, title: str, lines: Sequence[str]) -> None:
     if not lines:
         path.unlink(missing_ok=True)
         return
+    # A name may have a line break in it, or letters that are none.
+    lines = [each.encode("utf-8", "backslashreplace").decode().replace("\n", "\\n") for each in lines]
     more = len(lines) - PROBLEMS_SHOWN
     print(f"\n{title}:", *lines[:PROBLEMS_SHOWN], *([f"and {more} more"] if more > 0 else []), sep="\n  ")
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    whole = path.with_suffix(".part")  # half a list would look like a short one
+    try:
+        whole.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        whole.replace(path)
+    except OSError as error:
+        whole.unlink(missing_ok=True)
+        raise OSError(
+            f"{path} cannot be written ({error.strerror}). Everything was measured and is kept: make room, start the "
+            "same command again, and it tells the number and writes the list."
+        ) from error
     print(f"all of them: {path}")
 
 

@@ -26,7 +26,7 @@ Box: TypeAlias = tuple[int, int, int, int]
 """(left, top, right, bottom) in pixels, right and bottom exclusive."""
 
 
-def open_image(source: object) -> Image.Image:
+def open_image(source: object, upright: bool = True) -> Image.Image:
     """Open whatever holds a picture as an upright RGB picture.
 
     EXIF rotation is applied, transparency is laid over white, grey, palette, CMYK and 16-bit pictures
@@ -35,6 +35,7 @@ def open_image(source: object) -> Image.Image:
     Args:
         source: a path, bytes, a binary file object, a uint8 or uint16 array (H, W), (H, W, 1), (H, W, 3)
             or (H, W, 4), a PIL image, a `Photo`, or the value of an ipywidgets upload with one file in it.
+        upright: false leaves the pixels as they are stored, for boxes that were drawn on them.
 
     Returns:
         A new `PIL.Image.Image` of mode RGB. The source is not changed.
@@ -50,12 +51,12 @@ def open_image(source: object) -> Image.Image:
     if isinstance(source, np.ndarray):
         return _from_array(source)
     if isinstance(source, Image.Image):
-        return _upright_rgb(source, "the PIL image")
+        return _rgb(source, "the PIL image", upright)
     stream, name = _as_stream(source)
     with _damage_explained(name):
         picture = Image.open(stream)  # reads the header alone: the pixels are decoded after the size check
     with picture:
-        return _upright_rgb(picture, name)
+        return _rgb(picture, name, upright)
 
 
 @contextmanager
@@ -114,11 +115,11 @@ def _check_size(width: int, height: int, name: str) -> None:
         )
 
 
-def _upright_rgb(picture: Image.Image, name: str) -> Image.Image:
+def _rgb(picture: Image.Image, name: str, upright: bool = True) -> Image.Image:
     _check_size(*picture.size, name)
     with _damage_explained(name):
         picture.load()
-        picture = ImageOps.exif_transpose(picture)
+        picture = ImageOps.exif_transpose(picture) if upright else picture
     if picture.mode in ("I;16", "I;16B", "I;16L", "I"):
         levels = np.asarray(picture, dtype=np.int64)
         if levels.min() < 0 or levels.max() > 65535:
@@ -130,7 +131,8 @@ def _upright_rgb(picture: Image.Image, name: str) -> Image.Image:
         picture = picture.convert("RGBA")
         paper = Image.new("RGBA", picture.size, "white")
         picture = Image.alpha_composite(paper, picture)
-    return picture.convert("RGB")
+    picture = picture.convert("RGB")
+    return picture if upright else Image.fromarray(np.asarray(picture))  # without its tag: nobody turns it later
 
 
 def _from_array(levels: np.ndarray[Any, Any]) -> Image.Image:
@@ -151,7 +153,7 @@ def _from_array(levels: np.ndarray[Any, Any]) -> Image.Image:
     _check_size(levels.shape[1], levels.shape[0], "the array")
     if levels.dtype.itemsize == 2:
         levels = (levels // 257).astype(np.uint8)
-    return _upright_rgb(Image.fromarray(np.ascontiguousarray(levels)), "the array")
+    return _rgb(Image.fromarray(np.ascontiguousarray(levels)), "the array")
 
 
 def normalise(picture: Image.Image, size: tuple[int, int], mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:

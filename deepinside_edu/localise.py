@@ -272,13 +272,14 @@ def segment(
     costs = models.costs(picture)
     cut = graph_cut(picture, costs, smoothness, chosen if hard_seeds else None)
     mask = largest_component(cut.mask)
-    box = in_pixels_of(photo, bounding_box(mask), width, height)
+    box = in_pixels_of(photo.size, bounding_box(mask), width, height)
     return Localisation(photo, picture, prediction, saliency, chosen, models, costs, cut, mask, box)
 
 
-def in_pixels_of(photo: Image.Image, box: Box, width: int, height: int) -> Box:
-    """Stretch a box from the W×H grid of the map to the photo's own pixels, never to nothing."""
-    left, top = round(box[0] * photo.width / width), round(box[1] * photo.height / height)
-    right, bottom = round(box[2] * photo.width / width), round(box[3] * photo.height / height)
-    left, top = min(left, photo.width - 1), min(top, photo.height - 1)
+def in_pixels_of(size: tuple[int, int], box: Box, width: int, height: int) -> Box:
+    """Stretch a box from the W×H grid of the map to the pixels of a photo of this (width, height), never to nothing."""
+    wide, high = size
+    left, top = round(box[0] * wide / width), round(box[1] * high / height)
+    right, bottom = round(box[2] * wide / width), round(box[3] * high / height)
+    left, top = min(left, wide - 1), min(top, high - 1)
     return left, top, max(right, left + 1), max(bottom, top + 1)

@@ -1,6 +1,7 @@
 """The command line does the main job on a real photo, and says in one line what is wrong."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -139,7 +140,7 @@ def test_evaluate_prints_the_errors_and_lists_what_cannot_be_used(
         (["--csv", "BOXES", "--leave-out", "list"], "--leave-out belongs to --ilsvrc"),
         (["--images", "nowhere"], "--images to --csv"),
         (["--voc", "nowhere", "--leave-out", "list"], "there is no list; look for it"),
-        (["--chunk", "0"], "a chunk of at least 1"),
+        (["--chunk", "-1"], "workers, chunk and batch of at least 0"),
         (["--device", "cuda:99"], "no device 'cuda:99' here"),
     ],
 )
@@ -170,7 +171,7 @@ def test_evaluate_reads_every_layout_and_what_to_leave_out(monkeypatch: pytest.M
     ):  # fmt: skip
         cli._dataset(cli._evaluate_parser().parse_args(given))
     assert calls == [
-        ("read_ilsvrc", Path("val"), Path("xml"), ["3", "17"]), ("read_voc", Path("VOC2012"), "val", ()),
+        ("read_ilsvrc", Path("val"), Path("xml"), ("3", "17")), ("read_voc", Path("VOC2012"), "val", ()),
         ("read_csv", Path("b.csv"), Path("there")), ("shipped_photos",),
     ]  # fmt: skip
 
@@ -220,3 +221,47 @@ def test_evaluate_shares_the_cores_between_network_and_cuts(monkeypatch: pytest.
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     cli._share_cores(True, None)
     assert given == [7, 8, 5, 1, 1], "what the user sets is left alone"
+
+
+def test_a_list_is_whole_or_it_is_the_one_before(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from deepinside_edu import cli
+
+    path = tmp_path / "cannot_be_used.txt"
+    odd = ["a\nb.jpg: two lines", "lat\udcfc.jpg: no letter", "käfer: fine"]
+    cli._list(path, "cannot be used", odd)
+    assert path.read_text("utf-8").splitlines() == ["a\\nb.jpg: two lines", "lat\\udcfc.jpg: no letter", "käfer: fine"]
+    assert "lat\\udcfc.jpg" in capsys.readouterr().out
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"cannot_be_used.txt cannot be written \(.+\). Everything was measured"):
+            cli._list(path, "cannot be used", ["x" * 99])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_text("utf-8").count("\n") == 3
+    assert [each.name for each in tmp_path.iterdir()] == ["cannot_be_used.txt"]
+
+
+def test_under_torchrun_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from deepinside_edu import classifier, cli, evaluation
+
+    asked: list[object] = []
+
+    def load(network: str, device: object) -> object:
+        asked.append(device)
+        raise ValueError("enough")
+
+    monkeypatch.setattr(classifier, "load_classifier", load)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for rank in ("0", "3", None):
+        monkeypatch.setenv("LOCAL_RANK", rank) if rank else monkeypatch.delenv("LOCAL_RANK")
+        for given in ([], ["--device", "cuda"], ["--device", "cuda:0"], ["--device", "cpu"]):
+            options = cli._evaluate_parser().parse_args(given)
+            with pytest.raises(ValueError, match="enough"):
+                cli._measure(options, evaluation.shipped_photos(), Path("out"), alone=True)
+    assert asked[:4] == ["cuda:0", "cuda:0", "cuda:0", "cpu"]
+    assert asked[4:8] == ["cuda:1", "cuda:1", "cuda:0", "cpu"]
+    assert asked[8:] == [None, "cuda", "cuda:0", "cpu"]

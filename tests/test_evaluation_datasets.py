@@ -1,5 +1,8 @@
 """Each layout gives every image its boxes, pixel for pixel; whatever is wrong is named, and nothing is dropped."""
 
+import csv
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +12,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from tiny_evaluation import annotation
 
-from deepinside_edu import photos
+from deepinside_edu import open_image, photos
 from deepinside_edu.classifier import imagenet_labels, imagenet_wordnet_ids
-from deepinside_edu.evaluation import read_csv, read_ilsvrc, read_translation, read_voc, shipped_photos
-from deepinside_edu.evaluation.datasets import class_indices
+from deepinside_edu.evaluation import Dataset, read_csv, read_ilsvrc, read_translation, read_voc, shipped_photos
+from deepinside_edu.evaluation.datasets import class_indices, open_example, read_names
 from deepinside_edu.images import Annotation, read_annotation, read_boxes
 
 
@@ -136,13 +139,110 @@ def test_ilsvrcs_folders_pair_by_name_and_nothing_is_dropped(tmp_path: Path) -> 
     assert five.problem == "annotation without a box"
 
 
-def test_images_are_left_out_by_name_or_place_and_counted(tmp_path: Path) -> None:
+def test_images_are_left_out_by_name_or_number_and_counted(tmp_path: Path) -> None:
     data = read_ilsvrc(*ilsvrc(tmp_path), leave_out=["5", "val_3", "3"])
     assert [each.name for each in data.examples] == ["val_1", "val_2", "val_4"]
     assert data.left_out == ("val_3", "val_5")
-    for wrong in ("6", "0", "val_9"):
-        with pytest.raises(ValueError, match=f"{wrong}: no such image to leave out; .* from 1 to 5"):
+    for wrong in ("6", "0", "val_9", "-1", "²"):
+        with pytest.raises(ValueError, match=rf"1 of 2 images to leave out .*\('val', 5 images\): {wrong} is no"):
             read_ilsvrc(*ilsvrc_folders(tmp_path), leave_out=["1", wrong])
+
+
+def test_a_number_is_that_of_the_name_whatever_else_is_there(tmp_path: Path) -> None:
+    """The devkit's list has numbers: of places, one lost file would leave out the neighbours."""
+    images, boxes = ilsvrc(tmp_path)
+    (boxes / "val_3.xml").unlink()  # the image is not there either
+    image(images / "a_thumbnail.png")
+    image(images / "val_0000000012.png")
+    for _ in range(2):
+        assert read_ilsvrc(images, boxes, leave_out=["4", "12"]).left_out == ("val_0000000012", "val_4")
+        image(images / "more" / "9.png")
+    with pytest.raises(ValueError, match=r"1 of 1 .*: 3 is no image's name, nor the number at its end"):
+        read_ilsvrc(images, boxes, leave_out=["3"])
+    assert read_ilsvrc(images, boxes, leave_out=["9"]).left_out == ("9",)
+    image(images / "test_4.png")
+    with pytest.raises(ValueError, match=r"4 is the number of test_4, val_4. Name each by its whole name"):
+        read_ilsvrc(images, boxes, leave_out=["4"])
+
+
+def test_a_list_of_names_is_read_line_by_line(tmp_path: Path) -> None:
+    path = text(tmp_path / "list.txt", "\ufeff# doubtful\n17\r\n\na name with spaces \n#1\n#\n")
+    assert read_names(path) == ("17", "a name with spaces", "#1")
+
+
+def test_links_to_folders_are_followed_and_circles_are_not(tmp_path: Path) -> None:
+    images, boxes = tmp_path / "val", tmp_path / "bbox"
+    for name in ("1", "2"):
+        image(tmp_path / "disk" / "pictures" / f"{name}.png")
+        text(boxes / f"{name}.xml", annotation([("n01", (0, 0, 5, 5))]))
+    images.mkdir()
+    (images / "elsewhere").symlink_to(tmp_path / "disk" / "pictures")
+    (tmp_path / "disk" / "pictures" / "back").symlink_to(images)
+    (tmp_path / "disk" / "pictures" / "itself").symlink_to(tmp_path / "disk" / "pictures")
+    data = read_ilsvrc(images, boxes)
+    assert [(each.name, each.problem) for each in data.examples] == [("1", ""), ("2", "")]
+
+
+def test_a_folder_that_cannot_be_read_is_no_empty_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, boxes = ilsvrc(tmp_path)
+    scan = os.scandir
+
+    def locked(path: str) -> object:
+        if Path(path).name == "n01":
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", locked)
+    with pytest.raises(PermissionError):
+        read_ilsvrc(images, boxes)
+
+
+def test_a_folder_has_a_name_however_it_is_called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images, boxes = ilsvrc(tmp_path)
+    for here, called in ((images, "."), (images / "n01", ".."), (tmp_path, "val/")):
+        monkeypatch.chdir(here)
+        assert read_ilsvrc(Path(called), boxes).name == "val"
+
+
+def test_names_are_told_apart(tmp_path: Path) -> None:
+    one = read_ilsvrc(*ilsvrc(tmp_path)).examples[0]
+    with pytest.raises(ValueError, match="two images are called 'val_1'; expected each name once"):
+        Dataset("twice", (one, one))
+
+
+# Photos that a camera has turned
+
+
+def turned(path: Path, orientation: int) -> None:
+    """30×20 pixels as they are stored, white at the left."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    levels = np.zeros((20, 30, 3), np.uint8)
+    levels[:, :10] = 255
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(levels).save(path, exif=exif)
+
+
+def white(picture: Image.Image) -> tuple[int, int, int, int] | None:
+    return picture.convert("L").point(lambda level: 255 * (level > 128)).getbbox()
+
+
+@pytest.mark.parametrize(("orientation", "upright"), [(3, (20, 0, 30, 20)), (6, (0, 0, 20, 10))])
+def test_boxes_of_xml_files_are_in_the_pixels_as_stored(tmp_path: Path, orientation: int, upright: tuple) -> None:
+    images, boxes = tmp_path / "val", tmp_path / "bbox"
+    for name, size in (("a", None), ("b", (30, 20)), ("c", (20, 30))):
+        turned(images / f"{name}.png", orientation)
+        text(boxes / f"{name}.xml", annotation([("n01", (0, 0, 10, 20))], size))
+    a, b, c = read_ilsvrc(images, boxes).examples
+    for example in (a, b):
+        assert white(open_example(example)) == (0, 0, 10, 20)
+        assert white(open_image(open_example(example))) == (0, 0, 10, 20), "nobody turns it later"
+    content = {"name": "b", "content": b.path.read_bytes()}
+    assert white(open_example(b, content)) == (0, 0, 10, 20)
+    # An annotation of the turned photo's size was drawn on the turned photo, if there is such a one.
+    assert white(open_example(c)) == (upright if orientation == 6 else (0, 0, 10, 20))
+    table = text(tmp_path / "boxes.csv", "image,class,left,top,right,bottom\na.png,n01,0,0,5,5\n")
+    assert white(open_example(read_csv(table, images).examples[0])) == upright
 
 
 def ilsvrc_folders(tmp_path: Path) -> tuple[Path, Path]:
@@ -207,6 +307,7 @@ def test_a_csv_has_exclusive_edges_and_several_lines_an_image(tmp_path: Path) ->
     ("line", "said"),
     [
         ("a.png,dog,0,0,5", "line 3 of boxes.csv: box 0, 0, 5, ; expected four whole numbers"),
+        ("./a.png,dog,0,0,5,5,6,7", "line 3 of boxes.csv: 8 fields, and the first line has 6"),
         ("a.png,dog,0,0,5.5,5", "expected four whole numbers"),
         ("a.png,dog,5,0,5,5", "box 5, 0, 5, 5 is inside out or empty"),
         ("a.png,dog,0,6,5,5", "inside out or empty"),
@@ -230,13 +331,49 @@ def test_a_wrong_line_is_the_images_problem_whatever_its_other_lines_say(tmp_pat
         ("image,left,top,right,bottom\na,1,1,2,2\n", "no column class"),
         ("image,class,left,top,right,bottom\n", "no line but its header"),
         ("image,class,left,top,right,bottom\n,dog,1,1,2,2\n", "line 2 of .* names no image"),
+        ('image,class,left,top,right,bottom\n"a,dog,1,1,2,2\nb,dog,1,1,2,2\n', r"no CSV \(.* in line 3 or before\)"),
+        (f'image,class,left,top,right,bottom\n"{"a" * 140_000}",dog,1,1,2,2\n', r"no CSV \(.* in line 2 or before\)"),
     ],
 )
 def test_a_csv_that_is_none_stops_at_once(tmp_path: Path, content: str, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=said) as caught:
         read_csv(text(tmp_path / "boxes.csv", content))
+    assert "boxes.csv" in str(caught.value)
     with pytest.raises(ValueError, match="there is no file"):
         read_csv(tmp_path / "nothing.csv")
+    with pytest.raises(ValueError, match=r"there is no folder .*nowhere; expected the one that the CSV's"):
+        read_csv(tmp_path / "boxes.csv", tmp_path / "nowhere")
+
+
+def test_of_several_wrong_lines_the_first_is_told(tmp_path: Path) -> None:
+    image(tmp_path / "a.png")
+    lines = "image,class,left,top,right,bottom\na.png,dog,1,1,5,5\na.png,dog,5,0,5,5\na.png,,0,0,5,5\n"
+    (one,) = read_csv(text(tmp_path / "boxes.csv", lines)).examples
+    assert one.problem.startswith("line 3 of boxes.csv: box 5, 0, 5, 5 is inside out")
+
+
+def test_a_name_may_begin_with_a_hash_or_have_a_comma_or_a_line_break_in_it(tmp_path: Path) -> None:
+    names = ["#1.png", "a, b.png", "c\nd.png", "e.png"]
+    for name in names:
+        image(tmp_path / name)
+    with (tmp_path / "boxes.csv").open("w", newline="") as file:
+        file.write("# by hand\n#\n")
+        csv.writer(file).writerows([["image", "class", "left", "top", "right", "bottom"],
+                                    *([name, "dog", 0, 0, 5, 5] for name in [*names, "./e.png"]),
+                                    ["e.png", "dog", 5, 5, 5, 5]])  # fmt: skip
+    data = read_csv(tmp_path / "boxes.csv")
+    assert [each.name for each in data.examples] == names
+    assert data.examples[3].boxes == (((0, 0, 5, 5), (0, 0, 5, 5)),)
+    assert [each.problem for each in data.examples[:3]] == ["", "", ""]
+    assert data.examples[3].problem.startswith("line 10 of boxes.csv: box"), "lines are counted as an editor does"
+
+
+@pytest.mark.parametrize("read", [read_csv, read_names, read_translation])
+def test_another_encoding_is_said_with_file_and_line(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    path = tmp_path / "list.csv"
+    path.write_bytes("image,class\nkäfer.jpg,n1\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"line 2 of .*list.csv is not UTF-8"):
+        read(path)
 
 
 def test_the_shipped_photos_are_a_data_set() -> None:

@@ -120,6 +120,9 @@ def test_a_translation_says_which_classes_are_meant(tmp_path: Path, dataset: Dat
     found = measure(classifier(), theirs, methods, measures, translation=translation, tolerance=2)
     expected = measure(classifier(), ours, methods, measures, tolerance=2)
     assert found.images == expected.images == ("0 red", "2 blue", "3 white", "both")
+    assert (found.left_out, expected.left_out) == (1, 0)
+    asked = dataclasses.replace(theirs, left_out=("somebody", "else"))
+    assert measure(classifier(), asked, ["edges"], ["pointing"], translation=translation).left_out == 3
     for each in measures:
         for method in methods:
             np.testing.assert_array_equal(found.values[each][method], expected.values[each][method])
@@ -244,6 +247,8 @@ def test_the_table() -> None:
         "centre    0.500 [0.000, 1.000]    0.200 [0.100, 0.300]",
         "means over 4 images with 95 % bootstrap intervals; of deletion less is better",
     ]
+    less = dataclasses.replace(table, left_out=2)
+    assert str(less).endswith("; of deletion less is better; 2 left out on request")
 
 
 def test_a_network_of_one_size_is_told_before_anything_is_computed(dataset: Dataset) -> None:

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepinside_edu.evaluation import Guess
-from deepinside_edu.evaluation.results import Outcome, ResultsFile, read_folder
+from deepinside_edu.evaluation.results import Outcome, ResultsFile, fingerprint, read_folder
 
 SETTINGS = {"network": "tiny", "crops": 10, "blur": 1.5, "hard_seeds": False, "classes": {"bird": ["n1"]}}
 BOXES = st.none() | st.tuples(*[st.integers(-5, 9999)] * 4)
 GUESSES = st.lists(st.builds(Guess, st.integers(0, 999), BOXES), max_size=5).map(tuple)
 OUTCOMES = st.builds(
-    Outcome, st.text(max_size=9), st.integers(0, 10**9), st.tuples(st.integers(0, 9999), st.integers(0, 9999)), GUESSES,
+    Outcome, st.text(max_size=9), st.text(max_size=9), st.tuples(st.integers(0, 9999), st.integers(0, 9999)), GUESSES,
     GUESSES, st.text(max_size=9),
 )  # fmt: skip
 
@@ -24,7 +24,7 @@ OUTCOMES = st.builds(
 def some(first: int, count: int) -> list[Outcome]:
     guesses = (Guess(3, (1, 2, 30, 40)), Guess(5, None))
     return [
-        Outcome(f"é\u2028{n}", n, (50, 60), guesses, guesses[1:], "no\nbox" * (n % 2))
+        Outcome(f"é\u2028{n}", f"{n} 0a", (50, 60), guesses, guesses[1:], "no\nbox" * (n % 2))
         for n in range(first, first + count)
     ]
 
@@ -42,9 +42,11 @@ def write(path: Path, *chunks: list[Outcome]) -> dict[str, Outcome]:
 def test_what_is_written_is_read_again(tmp_path_factory: pytest.TempPathFactory, outcomes: list[Outcome]) -> None:
     path = tmp_path_factory.mktemp("results") / "deep" / "results-0-of-1.jsonl"
     assert write(path, outcomes) == {}
-    expected = {each.name: each for each in outcomes}  # of two of one name the later
-    assert write(path) == expected
-    assert read_folder(path.parent, SETTINGS) == expected
+    assert write(path) == {each.name: each for each in outcomes}, "of two of one name the later"
+    names = {each.name for each in outcomes}
+    assert read_folder(path.parent, SETTINGS) == {
+        name: tuple(each for each in outcomes if each.name == name) for name in names
+    }
     assert path.read_text("utf-8").count("\n") == len(outcomes) + 1
 
 
@@ -90,13 +92,14 @@ def test_damage_in_the_middle_is_no_torn_line(tmp_path: Path) -> None:
         ("blur", 1.25, "blur 1.5 there, 1.25 now"),
         ("classes", {}, "there, {} now"),
         ("more", 1, "more None there, 1 now"),
+        ("blur", None, "blur 1.5 there, None now"),
     ],
 )
 def test_results_of_other_settings_are_refused_by_name(tmp_path: Path, name: str, value: object, said: str) -> None:
     path = tmp_path / "results-0-of-1.jsonl"
     write(path, some(0, 1))
     before = path.read_bytes()
-    other = {**SETTINGS, name: value}
+    other = {key: each for key, each in {**SETTINGS, name: value}.items() if each is not None}
     for read in (lambda: ResultsFile(path, other), lambda: read_folder(tmp_path, other)):
         with pytest.raises(ValueError, match="other settings") as caught:
             read()
@@ -117,7 +120,7 @@ def test_results_of_several_processes_come_together(tmp_path: Path) -> None:
         write(tmp_path / f"results-{rank}-of-3.jsonl", some(2 * rank, 2))
     (tmp_path / "cannot_be_used.txt").write_text("nothing to do with it")
     (tmp_path / "results-3-of-4.jsonl").touch()  # somebody is about to write the first line
-    assert read_folder(tmp_path, SETTINGS) == {each.name: each for each in some(0, 6)}
+    assert read_folder(tmp_path, SETTINGS) == {each.name: (each,) for each in some(0, 6)}
     assert read_folder(tmp_path / "nowhere", SETTINGS) == {}
 
 
@@ -153,3 +156,39 @@ def test_a_full_disk_is_said_and_costs_nothing_that_was_there(tmp_path: Path) ->
     file.append(some(2, 2))  # there is room again
     file.close()
     assert list(write(path)) == [each.name for each in some(0, 4)]
+
+
+def test_two_runs_do_not_write_into_one_file(tmp_path: Path) -> None:
+    path = tmp_path / "results-0-of-1.jsonl"
+    first = ResultsFile(path, SETTINGS)
+    first.append(some(0, 2))
+    with pytest.raises(OSError, match=r"another run is writing to .*results-0-of-1.jsonl. .* another folder"):
+        ResultsFile(path, SETTINGS)
+    assert list(read_folder(tmp_path, SETTINGS)) == [each.name for each in some(0, 2)], "reading is no writing"
+    first.append(some(2, 1))
+    first.close()
+    assert list(write(path)) == [each.name for each in some(0, 3)]
+
+
+def test_a_file_that_is_refused_is_let_go_of(tmp_path: Path) -> None:
+    path = tmp_path / "results-0-of-1.jsonl"
+    write(path, some(0, 1))
+    with pytest.raises(ValueError, match="other settings"):
+        ResultsFile(path, {**SETTINGS, "crops": 1})
+    assert list(write(path)) == [each.name for each in some(0, 1)]
+
+
+def test_a_folder_that_cannot_be_is_said(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(OSError, match=r"no results can be kept in .*out \(.*\). Name another folder"):
+        ResultsFile(tmp_path / "out" / "results-0-of-1.jsonl", SETTINGS)
+    assert (tmp_path / "out").read_text() == "a file"
+
+
+@given(st.binary(max_size=40), st.integers(0, 39), st.integers(1, 255))
+def test_a_fingerprint_tells_files_of_one_size_apart(content: bytes, place: int, change: int) -> None:
+    assert fingerprint(content) == fingerprint(bytes(content))
+    if place < len(content):
+        other = bytearray(content)
+        other[place] ^= change
+        assert fingerprint(bytes(other)) != fingerprint(content)

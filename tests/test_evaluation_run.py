@@ -1,8 +1,10 @@
 """A run equals a plain loop over the images, whatever the workers, chunks, interruptions, deaths and processes."""
 
 import dataclasses
+import functools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import tiny_evaluation
 from no_trace import no_trace
@@ -20,6 +23,7 @@ from tiny_evaluation import IDS, annotation, picture, tiny_classifier, write_ils
 
 from deepinside_edu import Classifier, box_iou, localise, open_image
 from deepinside_edu import evaluation as ev
+from deepinside_edu.evaluation.datasets import open_example
 from deepinside_edu.evaluation.ranks import local_device, ranks
 
 run = import_module("deepinside_edu.evaluation.run")
@@ -140,13 +144,13 @@ def test_a_run_that_is_stopped_goes_on_where_it_was(
     for stop in (3, 1, 6, 0, 100):  # stopped with the third, then with the first that is left, ...
         before = len(opened)
 
-        def opening(path: Path, last: int = before + stop) -> Image.Image:
+        def opening(example: ev.Example, content: object, last: int = before + stop) -> Image.Image:
             if len(opened) == last:
                 raise KeyboardInterrupt
-            opened.append(path.stem)
-            return open_image(path)
+            opened.append(example.name)
+            return open_example(example, content)
 
-        monkeypatch.setattr(run, "open_image", opening)
+        monkeypatch.setattr(run, "open_example", opening)
         if stop == 100:
             assert measure(data, out=tmp_path, chunk=chunk) == expected
         else:
@@ -304,17 +308,71 @@ def test_an_unusable_image_stops_the_run_or_is_a_miss_by_name(kind: str, tmp_pat
 def test_an_image_that_could_not_be_read_for_a_while_is_looked_at_again(
     data: ev.Dataset, expected: ev.LocalisationError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def offline(path: Path) -> Image.Image:
+    read_bytes = Path.read_bytes
+
+    def offline(path: Path) -> bytes:
         if path.stem == "val_0007":
             raise PermissionError(13, "Permission denied", str(path))
-        return open_image(path)
+        return read_bytes(path)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(run, "open_image", offline)
-        error = measure(data, out=tmp_path, problems="miss")
-    assert error.counts.unusable == 1
-    assert "Permission denied" in error.problems[0]
-    assert measure(data, out=tmp_path) == expected
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "read_bytes", offline)
+            error = measure(data, out=tmp_path, problems="miss")
+        assert error.counts.unusable == 1
+        assert "Permission denied" in error.problems[0]
+        assert len(found_in(tmp_path)) == 13, "the same problem is kept once"
+    # What is there from other processes may be older or newer: the one that fits counts, and nothing is computed again.
+    (tmp_path / "results-0-of-1.jsonl").rename(tmp_path / "results-9-of-10.jsonl")
+    for _ in range(2):
+        assert measure(data, out=tmp_path) == expected
+        assert [entry["name"] for entry in found_in(tmp_path)].count("val_0007") == 2
+        assert len(found_in(tmp_path)) == 14
+
+
+def test_an_image_that_is_another_of_the_same_size_is_computed_again(tmp_path: Path) -> None:
+    images, boxes = write_ilsvrc(tmp_path, 2)
+    for path in images.iterdir():
+        Image.open(path).save(path.with_suffix(".bmp"))
+        path.unlink()
+    data = ev.read_ilsvrc(images, boxes)
+    measure(data, out=tmp_path / "out")
+    before = (images / "val_0001.bmp").stat().st_size
+    Image.open(images / "val_0001.bmp").transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(images / "val_0001.bmp")
+    assert (images / "val_0001.bmp").stat().st_size == before
+    assert measure(data, out=tmp_path / "out") == measure(data)
+    assert [entry["name"] for entry in found_in(tmp_path / "out")] == ["val_0000", "val_0001", "val_0001"]
+
+
+def test_an_annotation_that_has_changed_counts_as_it_is_now(tmp_path: Path) -> None:
+    """The image is the same and so is what was found in it; the class that was told, or the box, is not."""
+    images, boxes = write_ilsvrc(tmp_path, 1)
+    xml, out = boxes / "val_0000.xml", tmp_path / "out"
+    before = measure(ev.read_ilsvrc(images, boxes), out=out)
+    good = xml.read_text()
+    changes = {
+        "another class": annotation([(IDS["green"], (0, 0, 9, 9))]),
+        "malformed": "<annotation>",
+        "another size": good.replace("<width>112", "<width>111"),
+        "a box outside": annotation([(IDS["red"], (112, 0, 130, 84))]),
+    }
+    for kind, content in changes.items():
+        xml.write_text(content)
+        data = ev.read_ilsvrc(images, boxes)
+        assert measure(data, out=out, problems="miss") == measure(data, problems="miss"), kind
+        xml.write_text(good)
+        assert measure(ev.read_ilsvrc(images, boxes), out=out) == before, kind
+
+
+def test_a_photo_that_a_camera_has_turned_is_judged_in_the_pixels_as_stored(tmp_path: Path) -> None:
+    images, boxes = write_ilsvrc(tmp_path, 2)
+    plain = measure(ev.read_ilsvrc(images, boxes))
+    for orientation in (3, 6):
+        for path in images.iterdir():
+            exif = Image.Exif()
+            exif[0x0112] = orientation
+            Image.fromarray(np.asarray(open_image(path, upright=False))).save(path, exif=exif)
+        assert measure(ev.read_ilsvrc(images, boxes)) == plain
 
 
 def test_a_box_that_reaches_outside_counts_as_it_stands_and_is_noted(tmp_path: Path) -> None:
@@ -357,6 +415,53 @@ def test_a_class_without_an_object_is_a_guess_without_a_box(tmp_path: Path) -> N
     assert (error.counts.without_box, error.counts.unusable, error.top_5) == (3, 0, 1)
 
 
+# Side by side
+
+
+def test_the_network_goes_on_while_a_worker_cuts(
+    data: ev.Dataset, expected: ev.LocalisationError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first cut does not end before the network has begun the third image, nor before another cut has begun."""
+    begun, begin = [0], run._begin
+
+    def beginning(*given: Any) -> Any:
+        begun[0] += 1
+        (tmp_path / f"network {begun[0]}").touch()
+        return begin(*given)
+
+    monkeypatch.setenv("MARKS", str(tmp_path))
+    monkeypatch.setattr(run, "_begin", beginning)
+    monkeypatch.setattr(run, "cut", tiny_evaluation.wait_for_the_others)
+    assert measure(data, workers=2) == expected
+
+
+def test_the_bar_counts_every_image_with_rate_and_time_left(
+    data: ev.Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    measure(ev.Dataset(data.name, data.examples[:4]), out=tmp_path)
+    capsys.readouterr()
+    for workers, first in ((0, 4), (1, 13)):
+        measure(data, out=tmp_path, workers=workers, progress=True)
+        said = capsys.readouterr().err.replace("\r", "\n").splitlines()
+        bars = [line for line in said if line.startswith("evaluate:")]
+        assert f" {first}/13 [" in bars[0], "what is there already counts"
+        assert " 13/13 [" in bars[-1]
+        assert re.search(r"\[\d\d:\d\d<.*image", bars[-1])
+    assert measure(data, progress=False) is not None
+    assert capsys.readouterr().err == ""
+
+
+def test_many_workers_have_more_in_hand_and_the_disk_is_not_asked_for_each_image(
+    data: ev.Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works: list[Any] = []
+    monkeypatch.setattr(run, "_run", lambda work, *_: works.append(work) or {})
+    for options in ({}, {"workers": 1}, {"workers": 15, "batch": 8}, {"workers": 15, "chunk": 20, "batch": 64}):
+        with pytest.raises(KeyError):  # nothing was measured
+            measure(data, **options)
+    assert [(each.chunk, each.batch) for each in works] == [(32, 1), (32, 1), (76, 8), (20, 20)]
+
+
 # Bad arguments
 
 
@@ -365,8 +470,9 @@ def test_a_class_without_an_object_is_a_guess_without_a_box(tmp_path: Path) -> N
     [
         ({"crops": 5}, "1 or 10 crops, got 5"),
         ({"problems": "ignore"}, 'problems="stop" or "miss"'),
-        ({"workers": -1}, "at least 0 workers"),
-        ({"chunk": 0}, "a chunk of at least 1"),
+        ({"workers": -1}, "workers, chunk and batch of at least 0, got -1, 0 and 0"),
+        ({"chunk": -1}, "of at least 0, got 0, -1 and 0"),
+        ({"batch": -1}, "of at least 0, got 0, 0 and -1"),
         ({"sharpness": 3}, "there is no option sharpness; expected some of foreground, background"),
         ({"foreground": 1.5}, "1.5"),
         ({"background": 0.99}, "0.99"),
@@ -389,6 +495,56 @@ def test_an_error_of_the_network_names_the_image(data: ev.Dataset, monkeypatch: 
         measure(data, problems="miss")
     with pytest.raises(ValueError, match="val_0000, val_0001, val_0002: scores are not finite"):
         measure(data, problems="miss", batch=3)
+
+
+def test_an_error_of_a_cut_names_the_image_and_costs_nothing_that_was_finished(
+    data: ev.Dataset, expected: ev.LocalisationError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, segment = [0], run.segment
+
+    @functools.wraps(segment)
+    def breaking(*given: Any, **options: Any) -> Any:
+        calls[0] += 1
+        if calls[0] > 3 * 5:
+            raise ZeroDivisionError("no such luck")
+        return segment(*given, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "segment", breaking)
+        with pytest.raises(RuntimeError, match=r"val_0005, '\w+': no such luck\. What was finished is kept"):
+            measure(data, out=tmp_path, problems="miss")
+    assert len(found_in(tmp_path)) == 5
+    assert measure(data, out=tmp_path) == expected
+
+
+def test_a_gpu_that_is_too_small_says_what_to_do(data: ev.Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(run, "saliency_maps_of_batch", full)
+    with pytest.raises(OSError, match=r"too small for 2 images at once \(val_0000, val_0001\).*\(--batch\)"):
+        measure(data, batch=2)
+
+
+def test_numbers_of_numpy_are_options_too(data: ev.Dataset, expected: ev.LocalisationError, tmp_path: Path) -> None:
+    for options in ({"components": np.int64(5), "hard_seeds": np.bool_(False)}, {}):
+        assert measure(data, out=tmp_path, **options) == expected
+    assert len(found_in(tmp_path)) == 13
+
+
+def test_a_network_with_the_same_weights_is_another_if_its_modules_are() -> None:
+    import torch
+    from torch import nn
+
+    def network(rule: nn.Module) -> Classifier:
+        torch.manual_seed(0)
+        layers = nn.Sequential(nn.Conv2d(3, 2, 3), rule, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        return Classifier(layers.eval(), ("a", "b"), (), (9, 9), (0.5,) * 3, (0.2,) * 3)
+
+    assert run._network_name(network(nn.ReLU())) == run._network_name(network(nn.ReLU()))
+    assert run._network_name(network(nn.ReLU())) != run._network_name(network(nn.Tanh()))
 
 
 # Processes
@@ -414,11 +570,24 @@ def test_alone_without_torchrun_and_half_an_environment_is_refused(monkeypatch: 
     assert local_device() is None or torch.cuda.is_available()
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.delenv("RANK", raising=False)
-    with (
-        pytest.raises(ValueError, match=r"WORLD_SIZE is 2 but there is no RANK; .* Start it with torchrun"),
-        ranks(torch.device("cpu")),
-    ):
-        pass  # pragma: no cover
+    for size in ("2", "two"):
+        monkeypatch.setenv("WORLD_SIZE", size)
+        with (
+            pytest.raises(ValueError, match=rf"WORLD_SIZE is {size} and RANK missing; .* Start it with torchrun"),
+            ranks(torch.device("cpu")),
+        ):
+            pass  # pragma: no cover
+
+
+def test_a_gpu_for_each_rank_means_nccl_and_a_shared_one_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    backend = import_module("deepinside_edu.evaluation.ranks")._backend
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    for local, expected in (("1", "nccl"), ("2", "nccl"), ("3", "gloo")):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", local)
+        assert backend(torch.device("cuda")) == expected
+        assert backend(torch.device("cpu")) == "gloo"
 
 
 def children(pid: int) -> list[int]:
@@ -442,6 +611,16 @@ def torchrun(folder: Path, out: str, workers: int, slow: float) -> subprocess.Po
     )  # fmt: skip
 
 
+def torchrun_of(program: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    (folder / "program.py").write_text(program)
+    command = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    tests = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    return subprocess.run(
+        [*command, str(folder / "program.py")], env=os.environ | {"PYTHONPATH": tests} | environment,
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+
+
 AGAIN = """
 import torch
 from deepinside_edu.evaluation.ranks import ranks
@@ -454,14 +633,69 @@ print("ended")
 
 def test_one_run_after_another_in_the_same_processes(tmp_path: Path) -> None:
     """Torch fails, or waits for ever, in one of some thirty groups that are built where another was."""
-    (tmp_path / "again.py").write_text(AGAIN)
-    program = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*program, str(tmp_path / "again.py")], env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True,
-        text=True, timeout=120, check=False,
-    )  # fmt: skip
+    done = torchrun_of(AGAIN, tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("ended") == 2  # the two may write into one line
+
+
+DIFFERENT = """
+import dataclasses, os, sys
+from pathlib import Path
+from deepinside_edu import evaluation as ev
+from tiny_evaluation import tiny_classifier
+data = ev.read_ilsvrc(Path(os.environ["FOLDER"], "images"), Path(os.environ["FOLDER"], "boxes"))
+lost, options = os.environ["LOST"], {"crops": 1, "progress": False}
+if os.environ["RANK"] == "1":
+    if lost == "images":
+        data = dataclasses.replace(data, examples=data.examples[:-4])
+    if lost == "box":
+        moved = dataclasses.replace(data.examples[5], boxes=(((0, 0, 3, 3),),))
+        data = dataclasses.replace(data, examples=(*data.examples[:5], moved, *data.examples[6:]))
+    if lost == "option":
+        options["smoothness"] = 7
+try:
+    ev.localisation_error(tiny_classifier(), data, **options)
+except ValueError as error:
+    print(error, flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("lost", "said"),
+    [
+        ("images", "images 13 on rank 0, 9 on rank 1"),
+        ("box", "names, classes and boxes"),
+        ("option", "smoothness 100.0 on rank 0, 7 on rank 1"),
+    ],
+)
+def test_ranks_that_were_given_other_images_or_options_stop(folder: Path, tmp_path: Path, lost: str, said: str) -> None:
+    """Each takes every second image of its own list: of two lists some would count twice and some never."""
+    done = torchrun_of(DIFFERENT, tmp_path, FOLDER=str(folder), LOST=lost)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("the ranks were not given the same: " + said) == 2, "each of the two says so"
+
+
+ALONE = """
+from datetime import timedelta
+import torch
+from deepinside_edu.evaluation import ranks
+ranks.JOIN = timedelta(seconds=1)
+try:
+    with ranks.ranks(torch.device("cpu")):
+        print("joined")
+except ConnectionError as error:
+    print(error)
+"""
+
+
+def test_a_rank_does_not_wait_for_days_for_one_that_never_comes() -> None:
+    alone = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", ALONE], env=os.environ | alone, capture_output=True, text=True,
+        timeout=300, check=False,
+    )  # fmt: skip
+    assert "the 2 ranks did not come together" in done.stdout, done.stderr
+    assert "GLOO_SOCKET_IFNAME" in done.stdout
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in Linux's /proc")
@@ -469,7 +703,7 @@ def test_two_processes_equal_one_though_one_of_them_was_killed(
     folder: Path, data: ev.Dataset, expected: ev.LocalisationError, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    agent = torchrun(folder, str(out), workers=1, slow=0.1)
+    agent = torchrun(folder, str(out), workers=1, slow=0.5)  # time enough to kill one
     try:
         eventually(lambda: len(found_in(out)) >= 2 and (out / "results-1-of-2.jsonl").exists())
         ranks_of = [

@@ -163,6 +163,18 @@ def test_exif_orientation_is_applied_once(orientation):
     assert pixels(open_image(encoded(upright, exif=upright.getexif()))) == noise().tolist()
 
 
+@pytest.mark.parametrize("orientation", STORED)
+def test_pixels_as_they_are_stored_are_turned_by_nobody(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = np.ascontiguousarray(STORED[orientation](noise()))
+    for source in (encoded(Image.fromarray(stored), exif=exif), encoded(Image.fromarray(stored[:, :, 0]), exif=exif)):
+        kept = open_image(source, upright=False)
+        expected = stored if kept.getpixel((0, 0)) == tuple(stored[0, 0]) else np.repeat(stored[:, :, :1], 3, 2)
+        assert pixels(kept) == expected.tolist()
+        assert pixels(open_image(kept)) == expected.tolist(), "not later either"
+
+
 def test_a_pil_image_with_exif_is_turned_as_well():
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import time
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from deepinside_edu import Classifier
+
+run = import_module("deepinside_edu.evaluation.run")
 
 COLOURS = {"red": (235, 20, 25), "green": (20, 230, 25), "blue": (15, 25, 240)}
 IDS = {"red": "n00000001", "green": "n00000002", "blue": "n00000003"}
@@ -82,6 +85,18 @@ def write_ilsvrc(folder: Path, count: int) -> tuple[Path, Path]:
 def die(task: object, options: object) -> None:
     """Takes the place of a cut."""
     os._exit(1)
+
+
+def wait_for_the_others(task: run.Task, options: dict) -> run.Outcome:
+    """Takes the place of a cut: the first image's waits until the network has begun the third and another cut began."""
+    marks = Path(os.environ["MARKS"])
+    (marks / f"cut {task.name}").touch()
+    end = time.monotonic() + 60
+    while task.name == "val_0000" and not all((marks / each).exists() for each in ("network 3", "cut val_0001")):
+        if time.monotonic() > end:
+            raise TimeoutError("one waits for the other")
+        time.sleep(0.01)
+    return run.cut(task, options)
 
 
 if __name__ == "__main__":

@@ -352,7 +352,7 @@ def try_ablations(
             try:
                 mask = ablation(steps) if callable(ablation) else largest_component(steps.cut(**ablation))
                 _check_mask(list(rows)[row], mask, steps.saliency().shape)
-                box = in_pixels_of(photo, bounding_box(mask), *steps.picture.size)
+                box = in_pixels_of(photo.size, bounding_box(mask), *steps.picture.size)
             except ValueError:  # the options are good: it is this image in which the method finds no object
                 continue
             found[row, column] = True

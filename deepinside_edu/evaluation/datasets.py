@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Collection, Mapping
+import io
+import os
+import re
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from ..images import Box, photos, read_annotation
+from PIL import Image
+
+from ..images import Box, open_image, photos, read_annotation
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 """Of files that count as images."""
@@ -27,6 +32,7 @@ class Example:
             and bottom exclusive.
         size: (width, height) of the image that the annotation was made for, if it says so.
         problem: why the image cannot be used; empty if it can.
+        as_stored: the boxes are in the pixels of the file, whatever its EXIF orientation says (`open_example`).
     """
 
     name: str
@@ -35,6 +41,35 @@ class Example:
     boxes: tuple[tuple[Box, ...], ...]
     size: tuple[int, int] | None = None
     problem: str = ""
+    as_stored: bool = False
+
+
+def open_example(example: Example, content: object = None) -> Image.Image:
+    """Open an image as whoever drew its boxes saw it.
+
+    The boxes of ILSVRC's and VOC's files are in the pixels as they are stored: the devkits do not turn a photo that a
+    camera has marked as turned (EXIF). An annotation whose size fits the turned photo alone was made by a program
+    that does. Everywhere else in this package, in a CSV too, photos are upright.
+
+    Args:
+        example: with a path.
+        content: of the file, where it has been read already.
+
+    Returns:
+        An RGB picture.
+
+    Raises:
+        ValueError: as in `open_image`.
+        OSError: likewise.
+    """
+    source = example.path if content is None else content
+    if not example.as_stored:
+        return open_image(source)
+    picture = open_image(source, upright=False)
+    if example.size in (None, picture.size):
+        return picture
+    turned = open_image(source)
+    return turned if turned.size == example.size else picture
 
 
 @dataclass(frozen=True, repr=False)
@@ -45,11 +80,22 @@ class Dataset:
         name: for people.
         examples: the images, in an order that is the same on every machine.
         left_out: names of the images that whoever reads the data asked to leave out.
+
+    Raises:
+        ValueError: two images of one name.
     """
 
     name: str
     examples: tuple[Example, ...]
     left_out: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what results could not be told apart of."""
+        seen: set[str] = set()
+        for each in self.examples:
+            if each.name in seen:
+                raise ValueError(f"two images are called {each.name!r}; expected each name once.")
+            seen.add(each.name)
 
     def __repr__(self) -> str:
         """Say how large it is, not all of it."""
@@ -59,14 +105,14 @@ class Dataset:
 def read_ilsvrc(images: Path, annotations: Path, leave_out: Collection[str] = ()) -> Dataset:
     """Read ILSVRC's layout: a folder of images, a folder of XML files of the same names, synset ids as classes.
 
-    Both folders may have folders in them. xmin, ymin, xmax and ymax are pixels counted from 0 and inside the box, so
-    that a box is xmax − xmin + 1 wide, as the devkit's overlap has it.
+    Both folders may have folders in them, links too. xmin, ymin, xmax and ymax are pixels counted from 0 and inside
+    the box, so that a box is xmax − xmin + 1 wide, as the devkit's overlap has it.
 
     Args:
         images: such as ``ILSVRC2012_img_val``.
         annotations: such as ``ILSVRC2012_bbox_val_v3``.
-        leave_out: images that shall not count, by name or by place in the list of names, from 1: the lines of
-            the devkit's ``ILSVRC2013_clsloc_validation_blacklist.txt``.
+        leave_out: images that shall not count, by name or by the number at its end, such as 3 for
+            ``ILSVRC2012_val_00000003``: the lines of the devkit's ``ILSVRC2013_clsloc_validation_blacklist.txt``.
 
     Returns:
         A `Dataset` in alphabetical order. An image without a usable annotation, and an annotation without an image,
@@ -75,10 +121,12 @@ def read_ilsvrc(images: Path, annotations: Path, leave_out: Collection[str] = ()
     Raises:
         ValueError: no such folder, a folder without images, two files of one name, or something to leave out that is
             not there.
+        OSError: a folder that cannot be read.
 
     Source: ILSVRC development kit, ``eval_localization_flat.m``.
     """
-    return _leave_out(_pair(images.name, _by_name(images, SUFFIXES), _by_name(annotations, {".xml"}), 0), leave_out)
+    title = _title(images)
+    return _leave_out(_pair(title, _by_name(images, SUFFIXES), _by_name(annotations, {".xml"}), 0), leave_out)
 
 
 def read_voc(folder: Path, split: str = "", leave_out: Collection[str] = ()) -> Dataset:
@@ -97,6 +145,7 @@ def read_voc(folder: Path, split: str = "", leave_out: Collection[str] = ()) -> 
 
     Raises:
         ValueError: as in `read_ilsvrc`, or no such split.
+        OSError: likewise.
     """
     pictures = _by_name(folder / "JPEGImages", SUFFIXES)
     annotations = _by_name(folder / "Annotations", {".xml"})
@@ -106,18 +155,19 @@ def read_voc(folder: Path, split: str = "", leave_out: Collection[str] = ()) -> 
         if not path.is_file():
             there = ", ".join(sorted(each.stem for each in path.parent.glob("*.txt"))[:9]) or "none"
             raise ValueError(f"there is no split {path}; expected one of those there are: {there}.")
-        listed = {line.split()[0] for line in path.read_text("utf-8").splitlines() if line.strip()}
+        listed = {line.split()[0] for line in read_text(path).splitlines() if line.strip()}
         pictures = {name: each for name, each in pictures.items() if name in listed}
         annotations = {name: each for name, each in annotations.items() if name in listed}
-    return _leave_out(_pair(folder.name, pictures, annotations, 1, listed), leave_out)
+    title = _title(folder)
+    return _leave_out(_pair(title, pictures, annotations, 1, listed), leave_out)
 
 
 def read_csv(path: Path, images: Path | None = None) -> Dataset:
     """Read a CSV with one box a line: columns ``image``, ``wordnet_id`` or ``class``, ``left, top, right, bottom``.
 
     Several lines may have one image and several classes. The box is (left, top, right, bottom) in whole pixels,
-    counted from 0, **right and bottom exclusive**, as everywhere in this package. The file is the list of images: what
-    else lies in their folder does not count. Lines that begin with ``#`` are comments.
+    counted from 0, **right and bottom exclusive**, of the upright photo, as everywhere in this package. The file is the
+    list of images: what else lies in their folder does not count. Lines that begin with ``#`` and a space are comments.
 
     Args:
         path: of the CSV file, UTF-8.
@@ -128,17 +178,19 @@ def read_csv(path: Path, images: Path | None = None) -> Dataset:
         its `problem`.
 
     Raises:
-        ValueError: no such file, a missing column, or no line at all.
+        ValueError: no such file or folder, no CSV, a missing column, or no line at all.
+        OSError: a file that cannot be opened.
     """
     if not path.is_file():
         raise ValueError(
             f"there is no file {path}; expected a CSV with the columns image, class, {', '.join(COLUMNS)}."
         )
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        numbered = [(n, line) for n, line in enumerate(file, 1) if line.strip() and not line.startswith("#")]
-    table = csv.DictReader((line for _, line in numbered), skipinitialspace=True)
-    header = [name.strip() for name in table.fieldnames or ()]
-    table.fieldnames = header
+    folder = images or path.parent
+    if not folder.is_dir():
+        raise ValueError(f"there is no folder {folder}; expected the one that the CSV's column image is relative to.")
+    rows = _rows(path)
+    _, first = next(rows, (0, []))
+    header = [name.strip() for name in first]
     label = next((name for name in ("wordnet_id", "class") if name in header), "class")
     missing = [name for name in ("image", label, *COLUMNS) if name not in header]
     if missing:
@@ -146,18 +198,81 @@ def read_csv(path: Path, images: Path | None = None) -> Dataset:
             f"{path} has no column {', '.join(missing)}; its first line is {', '.join(header) or 'empty'}."
         )
     examples: dict[str, Example] = {}
-    for (number, _), row in zip(numbered[1:], table, strict=True):
-        name = (row["image"] or "").strip()
-        if not name:
+    for number, fields in rows:
+        row = dict.fromkeys(header, "") | {name: text.strip() for name, text in zip(header, fields, strict=False)}
+        if not row["image"]:
             raise ValueError(f"line {number} of {path} names no image; expected a file's name in the column image.")
-        before = examples.get(name, Example(name, (images or path.parent) / name, (), ()))
+        name = str(PurePosixPath(row["image"]))  # ./a.jpg and a.jpg are one image
+        before = examples.get(name, Example(name, folder / name, (), ()))
         try:
-            examples[name] = _with_box(before, (row[label] or "").strip(), _csv_box(row))
+            if len(fields) > len(header):
+                raise ValueError(f"{len(fields)} fields, and the first line has {len(header)}")
+            examples[name] = _with_box(before, row[label], _csv_box(row))
         except ValueError as error:
             examples[name] = replace(before, problem=before.problem or f"line {number} of {path.name}: {error}")
     if not examples:
         raise ValueError(f"{path} has no line but its header; expected one for each box.")
     return Dataset(path.stem, tuple(_checked(each) for each in examples.values()))
+
+
+def read_text(path: Path) -> str:
+    """Read a text file, UTF-8 with or without a mark at its beginning.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        All of it.
+
+    Raises:
+        ValueError: another encoding.
+        OSError: a file that cannot be opened.
+    """
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ValueError(f"line {line} of {path} is not UTF-8; expected a text in UTF-8. Save it so.") from error
+
+
+def read_names(path: Path) -> tuple[str, ...]:
+    """Read names of images, or numbers, one a line; empty lines and lines that begin with ``#`` and a space are none.
+
+    Args:
+        path: of the file, UTF-8.
+
+    Returns:
+        The names, in the order of the lines.
+
+    Raises:
+        ValueError: another encoding.
+        OSError: a file that cannot be opened.
+    """
+    lines = read_text(path).splitlines()
+    return tuple(line.strip() for line in lines if line.strip() and not _is_comment(line))
+
+
+def _is_comment(line: str) -> bool:
+    return line.startswith("# ") or line.strip() == "#"  # a file may well be called #1.jpg
+
+
+def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a CSV, each with the number of its last line; comments and empty lines are passed over."""
+    number = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal number
+        for number, line in enumerate(io.StringIO(read_text(path), newline=""), 1):  # noqa: B007  # read below
+            if line.strip() and not _is_comment(line):
+                yield line
+
+    try:
+        for row in csv.reader(lines(), skipinitialspace=True, strict=True):
+            yield number, row
+    except csv.Error as error:
+        raise ValueError(
+            f"{path} is no CSV ({error}, in line {number} or before). Look for a quotation mark that is not closed."
+        ) from error
 
 
 def shipped_photos() -> Dataset:
@@ -181,14 +296,13 @@ def read_translation(path: Path) -> dict[str, tuple[str, ...]]:
         For each class of the data set the WordNet ids or labels of the network.
 
     Raises:
-        ValueError: no such file, or a line without a comma.
+        ValueError: no such file, no CSV, or a line without a comma.
+        OSError: a file that cannot be opened.
     """
     if not path.is_file():
         raise ValueError(f"there is no file {path}; expected lines such as bird,n01530575.")
     found: dict[str, tuple[str, ...]] = {}
-    for number, row in enumerate(csv.reader(path.read_text("utf-8-sig").splitlines(), skipinitialspace=True), 1):
-        if not row or row[0].startswith("#"):
-            continue
+    for number, row in _rows(path):
         if len(row) != 2 or not row[0].strip():
             raise ValueError(f"line {number} of {path} is {','.join(row)!r}; expected two columns: bird,n01530575.")
         name, target = row[0].strip(), row[1].strip()
@@ -231,7 +345,7 @@ def _by_name(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
     if not folder.is_dir():
         raise ValueError(f"there is no folder {folder}; expected one with {', '.join(sorted(suffixes))} files.")
     found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
+    for path in sorted(_files(folder)):
         if path.suffix.lower() in suffixes and path.is_file():
             if path.stem in found:
                 raise ValueError(f"{path} and {found[path.stem]} have one name; expected each once. Take one away.")
@@ -239,6 +353,22 @@ def _by_name(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
     if not found:
         raise ValueError(f"{folder} has no {', '.join(sorted(suffixes))} file in it. Is it the right folder?")
     return found
+
+
+def _title(folder: Path) -> str:
+    return os.path.basename(os.path.normpath(folder.absolute()))  # noqa: PTH119  # "." and ".." have names too
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """All that lies in a folder and below, links to folders followed; one that cannot be read is an error."""
+
+    def stop(error: OSError) -> None:
+        raise error
+
+    for here, below, files in os.walk(folder, onerror=stop, followlinks=True):
+        above = {each.resolve() for each in (Path(here), *Path(here).parents)}
+        below[:] = [each for each in below if Path(here, each).resolve() not in above]  # a link in a circle
+        yield from (Path(here, each) for each in files)
 
 
 def _pair(
@@ -251,7 +381,7 @@ def _pair(
     """Bring images and annotations together by name; what has no partner stays, with its problem."""
     examples = []
     for name in sorted({*images, *annotations, *listed}):
-        example = Example(name, images.get(name), (), ())
+        example = Example(name, images.get(name), (), (), as_stored=True)
         if name not in annotations:
             problem = "image without annotation" if name in images else "neither image nor annotation"
             examples.append(replace(example, problem=problem))
@@ -285,8 +415,8 @@ def _checked(example: Example) -> Example:
     return example if example.classes else replace(example, problem="annotation without a box")
 
 
-def _csv_box(row: Mapping[str, str | None]) -> Box:
-    texts = [(row[name] or "").strip() for name in COLUMNS]
+def _csv_box(row: Mapping[str, str]) -> Box:
+    texts = [row[name] for name in COLUMNS]
     try:
         left, top, right, bottom = (int(text) for text in texts)
     except ValueError as error:
@@ -297,12 +427,25 @@ def _csv_box(row: Mapping[str, str | None]) -> Box:
 
 
 def _leave_out(dataset: Dataset, wanted: Collection[str]) -> Dataset:
-    names = [each.name for each in dataset.examples]
-    places = {str(place): name for place, name in enumerate(names, 1)} | {name: name for name in names}
-    unknown = [each for each in wanted if each not in places]
-    if unknown:
-        some = ", ".join(unknown[:5])
-        raise ValueError(f"{some}: no such image to leave out; expected names or places from 1 to {len(names)}.")
-    gone = {places[each] for each in wanted}
+    """The data set without these images. A number is that at the end of a name: places would shift with a lost file."""
+    names = {each.name for each in dataset.examples}
+    numbered: dict[int, list[str]] = {}
+    for name in sorted(names):
+        if digits := re.search(r"[0-9]+$", name):
+            numbered.setdefault(int(digits[0]), []).append(name)
+    found = {each: [each] if each in names else numbered.get(_number(each), []) for each in wanted}
+    wrong = [each for each, meant in found.items() if len(meant) != 1]
+    if wrong:
+        first = found[wrong[0]]
+        why = f"is the number of {', '.join(first[:3])}" if first else "is no image's name, nor the number at its end"
+        raise ValueError(
+            f"{len(wrong)} of {len(found)} images to leave out are not to be found in {dataset!r}: {wrong[0]} {why}. "
+            "Name each by its whole name, or take it off the list."
+        )
+    gone = {name for meant in found.values() for name in meant}
     kept = tuple(each for each in dataset.examples if each.name not in gone)
     return Dataset(dataset.name, kept, tuple(sorted(gone)))
+
+
+def _number(text: str) -> int:
+    return int(text) if re.fullmatch("[0-9]+", text) else -1

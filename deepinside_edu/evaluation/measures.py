@@ -14,9 +14,9 @@ from torch import Tensor
 from tqdm.auto import tqdm  # type: ignore[import-untyped]  # it ships no types
 
 from ..classifier import Classifier
-from ..images import Box, open_image
+from ..images import Box
 from .bootstrap import Interval, bootstrap_mean
-from .datasets import Dataset, Example, class_indices
+from .datasets import Dataset, Example, class_indices, open_example
 from .deletion import STEPS, deletion_curve, insertion_curve
 from .maps import BASELINES, METHODS, check_methods, compute_maps
 from .pointing import TOLERANCE, grid_share, in_map_pixels, photo_grid, pointing_game
@@ -36,10 +36,13 @@ class Measures:
     Attributes:
         images: their names, in the order of the data set.
         values: for each measure and each method one number for each image, 0 to 1, `(images,)` float64.
+        left_out: how many images do not count because whoever measured asked for it: the data set's, and those of none
+            but classes that the network lacks, as the translation says.
     """
 
     images: tuple[str, ...]
     values: Mapping[str, Mapping[str, NDArray[np.float64]]]
+    left_out: int = 0
 
     def estimate(self, measure: str, method: str) -> Interval:
         """Give one cell of the table, the mean over the images with its interval; see `bootstrap_mean`."""
@@ -60,7 +63,10 @@ class Measures:
             f"{method:<10}" + "".join(f"{self.estimate(measure, method)!s:<24}" for measure in self.values)
             for method in methods
         ]
-        lines.append(f"means over {len(self.images)} images with 95 % bootstrap intervals; of deletion less is better")
+        out = f"; {self.left_out} left out on request" if self.left_out else ""
+        lines.append(
+            f"means over {len(self.images)} images with 95 % bootstrap intervals; of deletion less is better{out}"
+        )
         return "\n".join(line.rstrip() for line in lines)
 
 
@@ -128,7 +134,8 @@ def measure(
                 values[each][method][n] += value / len(told.classes)
         except ValueError as error:
             raise ValueError(f"{told.example.name}: {error}") from error
-    return Measures(tuple(told.example.name for told in truth), values)
+    left_out = len(dataset.left_out) + len(dataset.examples) - len(truth)
+    return Measures(tuple(told.example.name for told in truth), values, left_out)
 
 
 @dataclass(frozen=True)
@@ -263,7 +270,7 @@ def _maps(work: Work, x: Tensor, class_index: int, n: int) -> dict[str, NDArray[
 
 
 def _open(example: Example) -> Image.Image:
-    photo = open_image(example.path)
+    photo = open_example(example)
     if example.size not in (None, photo.size):
         raise ValueError(f"annotated for {example.size} pixels, the image {example.name} has {photo.size}.")
     return photo

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 import torch
 from torch import distributed
 
+JOIN = timedelta(minutes=10)
+"""How long a rank waits for the others to come: one whose start failed never does."""
+
 PATIENCE = timedelta(days=30)
-"""How long a rank that has finished waits for the others; one that dies is noticed at once."""
+"""How long a rank that has finished waits for the others; one that dies is noticed by its connection."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +30,13 @@ class Ranks:
         rank: its number, from 0.
         size: how many there are.
         device: where the numbers lie that are summed.
+        group: of torch.distributed.
     """
 
     rank: int = 0
     size: int = 1
     device: torch.device | None = None
+    group: Any = field(default=None, repr=False)
 
     def meet(self) -> None:
         """Wait until every rank has come here.
@@ -55,7 +62,7 @@ class Ranks:
             return tuple(counts)
         sums = torch.tensor(counts, dtype=torch.int64, device=self.device)
         with _death_explained():
-            distributed.all_reduce(sums)
+            distributed.all_reduce(sums, group=self.group)
         return tuple(sums.tolist())
 
     def gather(self, lines: Sequence[str]) -> tuple[str, ...]:
@@ -74,8 +81,30 @@ class Ranks:
             return tuple(lines)
         found: list[list[str]] = [[] for _ in range(self.size)]
         with _death_explained():
-            distributed.all_gather_object(found, list(lines))
+            distributed.all_gather_object(found, list(lines), group=self.group)
         return tuple(line for each in found for line in each)
+
+
+    def agree(self, facts: Mapping[str, object]) -> None:
+        """Hold that every rank was given the same: of other lists of images, some would count twice and some never.
+
+        Args:
+            facts: what has to be the same, by name, short enough to be told.
+
+        Raises:
+            ValueError: a fact that differs; on every rank.
+            ConnectionError: another rank has ended before.
+        """
+        given = [json.loads(each) for each in self.gather([json.dumps(dict(facts))])]
+        for rank, other in enumerate(given):
+            if other != given[0]:
+                name = next(each for each in given[0] if given[0][each] != other[each])
+                _unfinished.clear()  # all ranks are here and say the same: nobody is left behind
+                raise ValueError(
+                    f"the ranks were not given the same: {name} {given[0][name]} on rank 0, {other[name]} on rank "
+                    f"{rank}. Give all of them the same images, annotations, network and options; copy the data anew "
+                    "to a host whose copy is not whole."
+                )
 
 
 @contextmanager
@@ -83,6 +112,7 @@ def ranks(device: torch.device) -> Iterator[Ranks]:
     """Join the other processes that torchrun has started, if it has: gloo on the CPU, NCCL on CUDA.
 
     The group stays for a second run until this process ends: torch does not reliably build one where another was.
+    Processes that share a GPU have gloo too: NCCL wants one for each.
 
     Args:
         device: where this process's network is.
@@ -91,27 +121,49 @@ def ranks(device: torch.device) -> Iterator[Ranks]:
         `Ranks`; one alone without torchrun, that is, if the environment's WORLD_SIZE is 1 or missing.
 
     Raises:
-        ValueError: WORLD_SIZE without RANK.
+        ValueError: WORLD_SIZE without RANK, or not a number.
+        ConnectionError: the others did not come.
     """
     if not (distributed.is_available() and distributed.is_initialized()):  # else the caller's own, or an earlier run's
-        size = int(os.environ.get("WORLD_SIZE", "1"))
-        if size == 1:
+        size = os.environ.get("WORLD_SIZE", "1")
+        if size == "1":
             yield Ranks()
             return
-        if "RANK" not in os.environ:
-            raise ValueError(f"WORLD_SIZE is {size} but there is no RANK; expected both. Start it with torchrun.")
+        if not (size.isdecimal() and os.environ.get("RANK", "").isdecimal()):
+            raise ValueError(
+                f"WORLD_SIZE is {size} and RANK {os.environ.get('RANK', 'missing')}; expected two numbers. Start it "
+                "with torchrun."
+            )
         if device.type == "cuda":
             torch.cuda.set_device(device)
-        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+        with _absence_explained(size):
+            distributed.init_process_group(_backend(device), timeout=JOIN)
         atexit.register(_leave)
-    place = torch.device("cuda" if distributed.get_backend() == "nccl" else "cpu")
+    with _absence_explained(str(distributed.get_world_size())):
+        group = _patient_group()
+    place = torch.device("cuda" if distributed.get_backend(group) == "nccl" else "cpu")
     _unfinished.set()
-    yield Ranks(distributed.get_rank(), distributed.get_world_size(), place)
+    yield Ranks(distributed.get_rank(), distributed.get_world_size(), place, group)
     _unfinished.clear()
 
 
 _unfinished = threading.Event()
 """Set from a run's beginning until it has ended well."""
+
+_patient: list[Any] = []
+"""The default group, and that of the same processes which waits longer."""
+
+
+def _backend(device: torch.device) -> str:
+    alone = device.type == "cuda" and int(os.environ.get("LOCAL_WORLD_SIZE", "1")) <= torch.cuda.device_count()
+    return "nccl" if alone else "gloo"
+
+
+def _patient_group() -> Any:
+    everyone = distributed.group.WORLD
+    if not _patient or _patient[0] is not everyone:
+        _patient[:] = everyone, distributed.new_group(timeout=PATIENCE)
+    return _patient[1]
 
 
 def _leave() -> None:
@@ -129,6 +181,19 @@ def local_device() -> str | None:
     if "LOCAL_RANK" in os.environ and torch.cuda.is_available():
         return f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
     return None
+
+
+@contextmanager
+def _absence_explained(size: str) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConnectionError(
+            f"the {size} ranks did not come together ({reason}). Look at what the others say. Between hosts each has "
+            "to reach the others by the address that its own name stands for; where that is 127.0.1.1, as Debian has "
+            "it, set GLOO_SOCKET_IFNAME (NCCL_SOCKET_IFNAME on GPUs) to the network's interface, such as eth0."
+        ) from error
 
 
 @contextmanager

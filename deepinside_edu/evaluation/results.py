@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ..images import Box
 from .localisation_error import Guess
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Outcome:
 
     Attributes:
         name: of the image in its data set.
-        file_size: of its file, in bytes; 0 without a file.
+        fingerprint: of its file's bytes (`fingerprint`); empty without a file.
         size: (width, height) in pixels; (0, 0) if it cannot be read.
         guesses: the network's first five classes and their boxes.
         told: the class that stands for each true class, and its box.
@@ -29,11 +30,16 @@ class Outcome:
     """
 
     name: str
-    file_size: int = 0
+    fingerprint: str = ""
     size: tuple[int, int] = (0, 0)
     guesses: tuple[Guess, ...] = ()
     told: tuple[Guess, ...] = ()
     problem: str = ""
+
+
+def fingerprint(content: bytes) -> str:
+    """Give what two files share only if they are alike, but for an accident: their size and CRC-32."""
+    return f"{len(content)} {zlib.crc32(content):08x}"
 
 
 class ResultsFile:
@@ -45,17 +51,28 @@ class ResultsFile:
 
     Raises:
         ValueError: a file of other settings, or one that is damaged in its middle.
-        OSError: a file that cannot be written.
+        OSError: a file that cannot be written, or that another run is writing to.
     """
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.kept, self._end = _read(path, settings) if path.exists() else ({}, 0)
-        self._file = path.open("ab", buffering=0)
-        self._file.truncate(self._end)  # a last line that was being written when the process was killed
-        if self._end == 0:
-            self._write({"format": FORMAT, **settings})
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("ab", buffering=0)
+        except OSError as error:
+            raise OSError(
+                f"no results can be kept in {path.parent} ({error.strerror}). Name another folder for them (--out)."
+            ) from error
+        try:
+            _lock(self._file, path)
+            outcomes, self._end = _read(path, settings)
+            self.kept = {each.name: each for each in outcomes}
+            self._file.truncate(self._end)  # a last line that was being written when the process was killed
+            if self._end == 0:
+                self._write({"format": FORMAT, **settings})
+        except BaseException:
+            self._file.close()
+            raise
 
     def append(self, outcomes: Sequence[Outcome]) -> None:
         """Write outcomes and wait until they are on the disk.
@@ -89,7 +106,28 @@ class ResultsFile:
         self._end += whole
 
 
-def read_folder(folder: Path, settings: Mapping[str, Any]) -> dict[str, Outcome]:
+def _lock(file: BinaryIO, path: Path) -> None:
+    """Hold the file for this process alone: two that write would cut each other's lines off.
+
+    The system lets go of it when the process ends, however it ends. Windows and some network file systems have no such
+    lock; there nothing is held.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise OSError(
+            f"another run is writing to {path}. Wait for it or stop it; for a second run name another folder (--out). "
+            "(Processes that share one run are started with torchrun.)"
+        ) from error
+    except OSError:
+        return
+
+
+def read_folder(folder: Path, settings: Mapping[str, Any]) -> dict[str, tuple[Outcome, ...]]:
     """Read every results file of a folder, whichever process wrote it; one may be about to be written to.
 
     Args:
@@ -97,22 +135,24 @@ def read_folder(folder: Path, settings: Mapping[str, Any]) -> dict[str, Outcome]
         settings: as in `ResultsFile`.
 
     Returns:
-        The outcomes by name.
+        By name all outcomes of an image: of a file that has changed, or of one that could not be read for a while,
+        there are several, and no file says which is the newest.
 
     Raises:
         ValueError: as in `ResultsFile`.
     """
-    found: dict[str, Outcome] = {}
+    found: dict[str, tuple[Outcome, ...]] = {}
     for path in sorted(folder.glob("results-*.jsonl")):
-        found |= _read(path, settings)[0]
+        for outcome in _read(path, settings)[0]:
+            found[outcome.name] = (*found.get(outcome.name, ()), outcome)
     return found
 
 
-def _read(path: Path, settings: Mapping[str, Any]) -> tuple[dict[str, Outcome], int]:
+def _read(path: Path, settings: Mapping[str, Any]) -> tuple[list[Outcome], int]:
     """The outcomes in a file, and where its last whole line ends."""
     data = path.read_bytes()
     lines = data[: data.rfind(b"\n") + 1].splitlines(keepends=True)
-    found: dict[str, Outcome] = {}
+    found: list[Outcome] = []
     end = 0
     for number, line in enumerate(lines, 1):
         try:
@@ -127,7 +167,7 @@ def _read(path: Path, settings: Mapping[str, Any]) -> tuple[dict[str, Outcome], 
         if outcome is None:
             _check_settings(path, entry, {"format": FORMAT, **settings})
         else:
-            found[outcome.name] = outcome
+            found.append(outcome)
         end += len(line)
     return found, end
 
@@ -151,7 +191,7 @@ def _as_json(outcome: Outcome) -> dict[str, Any]:
 def _from_json(entry: Mapping[str, Any]) -> Outcome:
     width, height = map(int, entry["size"])
     guesses, told = (tuple(Guess(int(c), _box(box)) for c, box in entry[key]) for key in ("guesses", "told"))
-    return Outcome(str(entry["name"]), int(entry["file_size"]), (width, height), guesses, told, str(entry["problem"]))
+    return Outcome(str(entry["name"]), str(entry["fingerprint"]), (width, height), guesses, told, str(entry["problem"]))
 
 
 def _box(corners: Sequence[int] | None) -> Box | None:

@@ -10,14 +10,14 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,11 +29,11 @@ from .. import __version__
 from ..classifier import Classifier, Prediction, ranked
 from ..colour_models import colour_models
 from ..graph_cut import graph_cut
-from ..images import Box, open_image
-from ..localise import segment
+from ..images import Box
+from ..localise import in_pixels_of, segment
 from ..saliency import saliency_maps_of_batch
 from ..seeds import seeds
-from .datasets import Dataset, Example, class_indices
+from .datasets import Dataset, Example, class_indices, open_example
 from .localisation_error import (
     GUESSES,
     Counts,
@@ -48,10 +48,13 @@ from .localisation_error import (
 )
 from .precision import full_precision
 from .ranks import Ranks, ranks
-from .results import Outcome, ResultsFile, read_folder
+from .results import Outcome, ResultsFile, fingerprint, read_folder
 
 BATCH = 8
 """Images at once on an accelerator: with ten crops 40 pictures. A guess: no accelerator could be tried."""
+
+CHUNK = 32
+"""Images that a crash may cost, as long as the workers can be kept busy with so few."""
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -75,7 +78,7 @@ def localisation_error(
     problems: str = "stop",
     out: Path | None = None,
     workers: int = 0,
-    chunk: int = 32,
+    chunk: int = 0,
     batch: int = 0,
     progress: bool = True,
     **options: Any,
@@ -87,6 +90,7 @@ def localisation_error(
 
     Under torchrun each process takes every world-size-th image, and the whole numbers are summed once; each gets the
     same result. The results do not depend on the number of workers, nor, as long as `batch` is 1, on that of processes.
+    Processes that were given other images or options than their fellows stop all of them.
 
     Args:
         classifier: the network; nothing of it is changed.
@@ -99,7 +103,8 @@ def localisation_error(
             every figure and is listed by name. It never leaves the denominator.
         out: a folder; results are kept in it, and a run that was stopped goes on where it was.
         workers: processes for the cuts beside this one, which does the network's part; 0: all of it in this one.
-        chunk: at most so many images are computed again after a crash.
+        chunk: at most so many images are computed again after a crash. So many are in hand at most, which keeps workers
+            waiting if it is less than two for each. 0: `CHUNK`, or with many workers twice what they have in hand.
         batch: images that the network takes at once, times five with ten crops; no more than a chunk. 0: one on a CPU,
             where more are no faster, `BATCH` on an accelerator. The maps depend on it by rounding alone.
         progress: a bar with rate and time left, on the first rank.
@@ -111,7 +116,9 @@ def localisation_error(
     Raises:
         ValueError: images that cannot be used, an option out of its range, or a folder with results of other settings.
         TypeError: an unknown option.
-        OSError: a disk that is full, workers that died, or another rank that ended. What was finished is kept.
+        OSError: a disk that is full, workers that died, another rank that ended, or another run that writes to the same
+            folder. What was finished is kept.
+        RuntimeError: a step that failed for another reason than the image's, with the image's name.
 
     Source: paper, Section 3.2; ILSVRC development kit.
     """
@@ -123,12 +130,10 @@ def localisation_error(
         raise ValueError(f"expected 1 or 10 crops, got {crops}; the paper averages 10.")
     if problems not in ("stop", "miss"):
         raise ValueError(f'expected problems="stop" or "miss", got {problems!r}.')
-    if workers < 0 or chunk < 1 or batch < 0:
-        raise ValueError(
-            "expected at least 0 workers, a chunk of at least 1 and a batch of at least 0, "
-            f"got {workers}, {chunk} and {batch}."
-        )
-    check_options(known | options)
+    if min(workers, chunk, batch) < 0:
+        raise ValueError(f"expected workers, chunk and batch of at least 0, got {workers}, {chunk} and {batch}.")
+    options = {k: v.item() if isinstance(v, np.generic) else v for k, v in (known | options).items()}
+    check_options(options)
     cases = _cases(classifier, dataset, translation or {})
     left_out = len(dataset.left_out) + len(dataset.examples) - len(cases)
     if not cases:
@@ -143,12 +148,14 @@ def localisation_error(
     settings = {
         "version": __version__, "network": _network_name(classifier), "data": dataset.name, "crops": crops,
         "classes": {name: sorted(meant) for name, meant in sorted((translation or {}).items())},
-    }  # fmt: skip
+    } | options  # fmt: skip
+    at_once = batch or (1 if classifier.device.type == "cpu" else BATCH)
+    chunk = chunk or max(CHUNK, 2 * (2 * workers + at_once))
+    work = Work(classifier, crops, options, workers, chunk, min(at_once, chunk), problems, progress)
     with ranks(classifier.device) as group:
+        group.agree(settings | {"images": len(cases), "names, classes and boxes": _digest(map(_truth_in_words, cases))})
         share = cases[group.rank :: group.size]
-        at_once = min(batch or (1 if classifier.device.type == "cpu" else BATCH), chunk)
-        work = Work(classifier, crops, known | options, workers, chunk, at_once, problems, progress)
-        outcomes = _run(work, share, group, out, settings | known | options)
+        outcomes = _run(work, share, group, out, settings)
         counts, problem_lines, notes = Counts(), [], []
         for case in share:
             outcome = outcomes[case.example.name]
@@ -222,7 +229,9 @@ def _run(
     """An outcome for each image of this rank's share: those that are on the disk, then the others."""
     before = read_folder(out, settings) if out else {}
     group.meet()  # nobody writes while somebody still reads
-    outcomes = {case.example.name: kept for case in share if (kept := _still_good(before, case))}
+    silent = not work.progress or group.rank > 0
+    look = tqdm(share if before else (), "look at what is there", unit="image", leave=False, disable=silent)
+    outcomes = {case.example.name: kept for case in look if (kept := _still_good(before, case))}
     file = ResultsFile(out / f"results-{group.rank}-of-{group.size}.jsonl", settings) if out else None
     fresh: list[Outcome] = []
 
@@ -231,7 +240,7 @@ def _run(
         fresh.clear()
         outcomes.update((each.name, each) for each in kept)
         if file:
-            file.append(kept)
+            file.append([each for each in kept if each not in before.get(each.name, ())])
 
     todo = deque(case for case in share if case.example.name not in outcomes)
     waiting: deque[Future[Outcome]] = deque()
@@ -239,8 +248,7 @@ def _run(
     room = min(2 * work.workers + work.batch, work.chunk)
     bar = tqdm(
         total=len(share), initial=len(outcomes), unit="image", smoothing=0.02,
-        desc="evaluate" if group.size == 1 else f"rank 0 of {group.size}",
-        disable=not work.progress or group.rank > 0,
+        desc="evaluate" if group.size == 1 else f"rank 0 of {group.size}", disable=silent,
     )  # fmt: skip
     try:
         with bar, _cutters(work.workers) as pool:
@@ -275,30 +283,45 @@ def _run(
     return outcomes
 
 
-def _still_good(before: Mapping[str, Outcome], case: Case) -> Outcome | None:
-    """The outcome of an earlier run, unless the image's file or its classes are others now, or it was unusable then.
+def _still_good(before: Mapping[str, Sequence[Outcome]], case: Case) -> Outcome | None:
+    """An outcome of an earlier run, unless the image's file or its classes are others now, or it was unusable then.
 
     An unusable image has no class that was told: it is looked at again.
     """
-    kept = before.get(case.example.name)
-    if kept is None or case.problem or kept.file_size != _file_size(case.example):
+    earlier = before.get(case.example.name, ())
+    if not earlier or case.problem:
         return None
-    fits = [guess.class_index in true.class_indices for guess, true in zip(kept.told, case.truth, strict=False)]
-    return kept if all(fits) and len(kept.told) == len(case.truth) and not _look(kept.size, case)[0] else None
+    now = fingerprint(_content(case.example))
+    for kept in earlier:
+        fits = [guess.class_index in true.class_indices for guess, true in zip(kept.told, case.truth, strict=False)]
+        same = kept.fingerprint == now and all(fits) and len(kept.told) == len(case.truth)
+        if same and not _look(kept.size, case)[0]:
+            return kept
+    return None
 
 
-def _file_size(example: Example) -> int:
-    return example.path.stat().st_size if example.path and example.path.is_file() else 0
+def _content(example: Example) -> bytes:
+    """The bytes of an image's file, none if it cannot be read now: then there is nothing to recognise it by."""
+    try:
+        return example.path.read_bytes() if example.path else b""
+    except OSError:
+        return b""
 
 
 def _begin(work: Work, cases: Sequence[Case], pool: Executor) -> list[Future[Outcome]]:
     """The network's part of some images; the cuts are handed on."""
     opened = [_open(case) for case in cases]
-    usable = [(case, photo) for case, photo in zip(cases, opened, strict=True) if isinstance(photo, Image.Image)]
+    usable = [(case, photo) for case, photo in zip(cases, opened, strict=True) if isinstance(photo, Opened)]
+    names = ", ".join(case.example.name for case, _ in usable)
     try:
         tasks = iter(_tasks(work, usable) if usable else ())
     except ValueError as error:
-        raise ValueError(f"{', '.join(case.example.name for case, _ in usable)}: {error}") from error
+        raise ValueError(f"{names}: {error}") from error
+    except torch.OutOfMemoryError as error:
+        raise OSError(
+            f"the GPU's memory is too small for {len(usable)} images at once ({names}). What was finished is kept: "
+            "start again with a smaller batch (--batch), which changes maps by rounding alone, and it goes on."
+        ) from error
     futures = []
     for photo in opened:
         if isinstance(photo, Outcome):
@@ -311,10 +334,10 @@ def _begin(work: Work, cases: Sequence[Case], pool: Executor) -> list[Future[Out
 
 
 @full_precision()
-def _tasks(work: Work, usable: Sequence[tuple[Case, Image.Image]]) -> list[Task]:
+def _tasks(work: Work, usable: Sequence[tuple[Case, Opened]]) -> list[Task]:
     """Scores and maps of some images at once."""
     classifier = work.classifier
-    x = torch.cat([classifier.prepare(photo) for _, photo in usable])
+    x = torch.cat([classifier.prepare(each.photo) for _, each in usable])
     with torch.no_grad():
         rankings = [ranked(row, classifier.labels, len(classifier.labels)) for row in classifier.scores(x)]
     told, wanted = [], []
@@ -323,23 +346,35 @@ def _tasks(work: Work, usable: Sequence[tuple[Case, Image.Image]]) -> list[Task]
         told.append([next(each for each in ranking if each.class_index in true.class_indices) for true in case.truth])
         wanted.append(tuple(dict.fromkeys([*ranking[:GUESSES], *told[-1]])))
     maps = saliency_maps_of_batch(classifier, x, [[each.class_index for each in row] for row in wanted], work.crops)
-    return [
-        Task(case.example.name, _file_size(case.example), photo, wanted[n], maps[n], rankings[n][:GUESSES], told[n])
-        for n, (case, photo) in enumerate(usable)
-    ]
+    tasks = []
+    for n, (case, each) in enumerate(usable):
+        height, width = maps[n][0].shape
+        picture = each.photo.resize((width, height), Image.Resampling.BICUBIC)
+        name, size = case.example.name, each.photo.size
+        tasks.append(Task(name, each.fingerprint, size, picture, wanted[n], maps[n], rankings[n][:GUESSES], told[n]))
+    return tasks
 
 
-def _open(case: Case) -> Image.Image | Outcome:
+class Opened(NamedTuple):
+    """A photo, and what its file is recognised by."""
+
+    photo: Image.Image
+    fingerprint: str
+
+
+def _open(case: Case) -> Opened | Outcome:
     """The photo, or the outcome of an image that cannot be used."""
-    name, file_size = case.example.name, _file_size(case.example)
-    if case.problem or case.example.path is None:
-        return Outcome(name, file_size, problem=case.problem)
+    example, seen = case.example, ""
+    if case.problem or example.path is None:
+        return Outcome(example.name, problem=case.problem)
     try:
-        photo = open_image(case.example.path)
+        content = example.path.read_bytes()  # read once: what is recognised later is what was seen
+        seen = fingerprint(content)
+        photo = open_example(example, {"name": str(example.path), "content": content})
     except (ValueError, OSError) as error:
-        return Outcome(name, file_size, problem=str(error))
+        return Outcome(example.name, seen, problem=str(error))
     problem, _ = _look(photo.size, case)
-    return Outcome(name, file_size, photo.size, problem=problem) if problem else photo
+    return Outcome(example.name, seen, photo.size, problem=problem) if problem else Opened(photo, seen)
 
 
 def _look(size: tuple[int, int], case: Case) -> tuple[str, str]:
@@ -360,11 +395,12 @@ def _look(size: tuple[int, int], case: Case) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Task:
-    """What a worker needs for the cuts of one image."""
+    """What a worker needs for the cuts of one image: the picture as small as its maps, whatever the photo's size."""
 
     name: str
-    file_size: int
-    photo: Image.Image
+    fingerprint: str
+    size: tuple[int, int]
+    picture: Image.Image
     predictions: Sequence[Prediction]
     maps: Sequence[NDArray[np.float32]]
     guessed: Sequence[Prediction]
@@ -383,13 +419,18 @@ def cut(task: Task, options: Mapping[str, Any]) -> Outcome:
     """
     found: dict[Prediction, Guess] = {}
     for prediction, saliency in zip(task.predictions, task.maps, strict=True):
-        box: Box | None = None
-        # A map of zeros, a cut that leaves nothing: the method has no answer, which is a miss.
-        with suppress(ValueError):
-            box = segment(task.photo, prediction, saliency, **options).box
+        box: Box | None
+        try:
+            box = in_pixels_of(
+                task.size, segment(task.picture, prediction, saliency, **options).box, *task.picture.size
+            )
+        except ValueError:  # a map of zeros, a cut that leaves nothing: the method has no answer, which is a miss
+            box = None
+        except Exception as error:
+            raise RuntimeError(f"{task.name}, {prediction.label!r}: {error}. What was finished is kept.") from error
         found[prediction] = Guess(prediction.class_index, box)
     guesses, told = (tuple(found[each] for each in group) for group in (task.guessed, task.told))
-    return Outcome(task.name, task.file_size, task.photo.size, guesses, told)
+    return Outcome(task.name, task.fingerprint, task.size, guesses, told)
 
 
 def _verdict(case: Case, outcome: Outcome) -> Verdict:
@@ -441,9 +482,22 @@ def _leave_with_parent() -> None:
         threading.Thread(target=watch, daemon=True).start()
 
 
+def _digest(lines: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def _truth_in_words(case: Case) -> str:
+    example = case.example
+    return repr((example.name, example.classes, example.boxes, example.size, case.truth, bool(case.problem)))
+
+
 def _network_name(classifier: Classifier) -> str:
-    """The network's kind and a digest of all that its scores depend on."""
+    """The network's kind, and a digest of its modules, its weights and how images are prepared for it.
+
+    What a network's own `forward` does is in none of these.
+    """
     digest = hashlib.sha256(json.dumps([classifier.size, classifier.mean, classifier.std]).encode())
+    digest.update(repr(classifier.network).encode())
     for name, tensor in classifier.network.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())

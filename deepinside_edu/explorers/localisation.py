@@ -243,7 +243,7 @@ class LocalisationExplorer(ClassExplorer):
         cut = self._cutter_of(wish, _binding(self._seeds if wish.hard_seeds else None, wish.strokes.sides)).result
         mask = largest_component(cut.mask)
         height, width = mask.shape
-        box = in_pixels_of(scene.image, bounding_box(mask), width, height)
+        box = in_pixels_of(scene.image.size, bounding_box(mask), width, height)
         self._result = result = Localisation(
             scene.image, scene.picture, self._predicted, self._saliency, self._seeds, self._models, self._costs, cut,
             mask, box,
