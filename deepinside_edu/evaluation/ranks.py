@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -30,13 +30,11 @@ class Ranks:
         rank: its number, from 0.
         size: how many there are.
         device: where the numbers lie that are summed.
-        group: of torch.distributed.
     """
 
     rank: int = 0
     size: int = 1
     device: torch.device | None = None
-    group: Any = field(default=None, repr=False)
 
     def meet(self) -> None:
         """Wait until every rank has come here.
@@ -62,7 +60,7 @@ class Ranks:
             return tuple(counts)
         sums = torch.tensor(counts, dtype=torch.int64, device=self.device)
         with _death_explained():
-            distributed.all_reduce(sums, group=self.group)
+            distributed.all_reduce(sums, group=_patient_group())
         return tuple(sums.tolist())
 
     def gather(self, lines: Sequence[str]) -> tuple[str, ...]:
@@ -81,7 +79,7 @@ class Ranks:
             return tuple(lines)
         found: list[list[str]] = [[] for _ in range(self.size)]
         with _death_explained():
-            distributed.all_gather_object(found, list(lines), group=self.group)
+            distributed.all_gather_object(found, list(lines), group=_patient_group())
         return tuple(line for each in found for line in each)
 
 
@@ -140,10 +138,10 @@ def ranks(device: torch.device) -> Iterator[Ranks]:
             distributed.init_process_group(_backend(device), timeout=JOIN)
         atexit.register(_leave)
     with _absence_explained(str(distributed.get_world_size())):
-        group = _patient_group()
-    place = torch.device("cuda" if distributed.get_backend(group) == "nccl" else "cpu")
+        _patient_group()
+    place = torch.device("cuda" if distributed.get_backend() == "nccl" else "cpu")
     _unfinished.set()
-    yield Ranks(distributed.get_rank(), distributed.get_world_size(), place, group)
+    yield Ranks(distributed.get_rank(), distributed.get_world_size(), place)
     _unfinished.clear()
 
 
@@ -151,7 +149,7 @@ _unfinished = threading.Event()
 """Set from a run's beginning until it has ended well."""
 
 _patient: list[Any] = []
-"""The default group, and that of the same processes which waits longer."""
+"""The default group, and one of the same processes that waits longer."""
 
 
 def _backend(device: torch.device) -> str:
@@ -163,6 +161,7 @@ def _patient_group() -> Any:
     everyone = distributed.group.WORLD
     if not _patient or _patient[0] is not everyone:
         _patient[:] = everyone, distributed.new_group(timeout=PATIENCE)
+        atexit.register(_patient.clear)  # a group that somebody still holds as Python ends aborts the process
     return _patient[1]
 
 
