@@ -28,6 +28,7 @@ from deepinside_edu.evaluation.ablations import (
     tabulate,
     try_ablations,
 )
+from deepinside_edu.evaluation.bootstrap import bootstrap_mean
 from deepinside_edu.evaluation.composites import Composite
 from deepinside_edu.images import Photo
 
@@ -129,12 +130,28 @@ def test_threshold_only_is_the_largest_part_of_the_blurred_map_above_its_quantil
     np.testing.assert_array_equal(found_by("threshold only", steps), above)
 
 
-def test_smooth_threshold_is_one_blob_within_a_quarter_of_the_image(steps: Steps) -> None:
-    mask = found_by("smooth threshold", steps)
+def test_smooth_threshold_is_the_largest_part_of_an_even_smoother_map(steps: Steps) -> None:
     blurred = ndimage.gaussian_filter(steps.saliency().astype(float), 6)
-    assert blurred[mask].min() > np.quantile(blurred, 0.75)
-    assert ndimage.label(mask, np.ones((3, 3)))[1] == 1
-    assert mask.mean() <= 0.25
+    above = di.largest_component(blurred > np.quantile(blurred, 0.75))
+    np.testing.assert_array_equal(found_by("smooth threshold", steps), above)
+
+
+@pytest.mark.parametrize(("name", "size"), [("threshold only", 6), ("smooth threshold", 30)])
+def test_of_a_map_with_two_spots_a_threshold_takes_the_larger(name: str, size: int) -> None:
+    m = np.random.default_rng(0).uniform(0, 0.01, (100, 100)).astype(np.float32)
+    m[10 : 10 + size, 10 : 10 + size] = m[80 : 80 + size // 2, 80 : 80 + size // 2] = 1
+    rows, columns = np.nonzero(found_by(name, Steps(Image.new("RGB", (100, 100)), {1: m}, 1)))
+    assert max(rows.max(), columns.max()) < 70
+
+
+def test_hard_seeds_bind_the_cut_and_soft_ones_do_not(steps: Steps) -> None:
+    anywhere = np.random.default_rng(0).random(steps.saliency().shape, np.float32)  # seeds that no cut would part
+    scattered = Steps(steps.picture, {1: anywhere}, 1)
+    chosen = scattered.seeds()
+    hard, soft = (scattered.cut(hard_seeds=bound) for bound in (True, False))
+    assert hard[chosen.foreground].all()
+    assert not hard[chosen.background].any()
+    assert not soft[chosen.foreground].all()
 
 
 def test_one_mixture_weighs_the_foreground_against_equally_likely_colours(steps: Steps) -> None:
@@ -329,6 +346,15 @@ def test_differences_are_paired() -> None:
     assert (worse.difference.mean, worse.difference.low, worse.difference.high) == pytest.approx((-0.125,) * 3)
     assert worse.iou.high - worse.iou.low > 0.1
     assert (same.difference, same.hit_difference) == (Interval(0, 0, 0), Interval(0, 0, 0))
+
+
+def test_composites_of_one_cut_out_are_drawn_together() -> None:
+    full, names = [0.9] * 4 + [0.1] * 4 + [0.6] * 4, ["a"] * 4 + ["b"] * 4 + ["c"] * 4
+    measured = tabulate(outcomes_of(full, [0.5] * 12, images=names))
+    assert measured[FULL].iou == bootstrap_mean(full, names)
+    assert measured["row 1"].difference == bootstrap_mean(0.5 - np.array(full), names)
+    assert measured[FULL].iou.high - measured[FULL].iou.low > 1.5 * np.ptp(bootstrap_mean(full)[1:])
+    assert (measured.images, measured.clusters) == (12, 3)
 
 
 def test_an_overlap_of_exactly_one_half_is_a_hit() -> None:

@@ -353,6 +353,7 @@ def test_an_annotation_that_has_changed_counts_as_it_is_now(tmp_path: Path) -> N
     changes = {
         "another class": annotation([(IDS["green"], (0, 0, 9, 9))]),
         "malformed": "<annotation>",
+        "an unknown class too": good.replace("</annotation>", annotation([("n04242424", (0, 0, 9, 9))])[12:]),
         "another size": good.replace("<width>112", "<width>111"),
         "a box outside": annotation([(IDS["red"], (112, 0, 130, 84))]),
     }
