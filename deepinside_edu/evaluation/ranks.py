@@ -82,7 +82,6 @@ class Ranks:
             distributed.all_gather_object(found, list(lines), group=_patient_group())
         return tuple(line for each in found for line in each)
 
-
     def agree(self, facts: Mapping[str, object]) -> None:
         """Hold that every rank was given the same: of other lists of images, some would count twice and some never.
 
