@@ -1,6 +1,7 @@
 """A network that sees four colours, and images of one each, so that what comes out is known; intervals by counting."""
 
 import dataclasses
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from deepinside_edu.evaluation.deletion import deletion_curve, insertion_curve
 from deepinside_edu.evaluation.maps import compute_map
 from deepinside_edu.evaluation.measures import Measures, measure
 from deepinside_edu.evaluation.pointing import pointing_game
+
+measures = import_module("deepinside_edu.evaluation.measures")
 
 COLOURS = {"red": (230, 20, 25), "green": (20, 230, 25), "blue": (15, 25, 240), "white": (250, 250, 250)}
 SIDE = 32
@@ -157,6 +160,17 @@ def test_a_seed_gives_the_same_grids_and_another_one_others(dataset: Dataset) ->
     )
     np.testing.assert_array_equal(one, same)
     assert (one != other).any()  # the same images, at other places, have other edges between them
+
+
+def test_the_cell_and_the_neighbours_are_drawn(dataset: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[measures.Draw] = []
+    draw = measures._draw
+    monkeypatch.setattr(measures, "_draw", lambda *given: drawn.append(draw(*given)) or drawn[-1])
+    for seed in range(10):
+        measure(classifier(), dataset, ["centre"], ["grid"], random_state=seed)
+    assert {each.cell for each in drawn} == {0, 1, 2, 3}
+    assert [each.images[each.cell] for each in drawn] == 10 * [0, 1, 2, 3], "the one that is told is in its cell"
+    assert len({each.images for each in drawn}) > 4
 
 
 def test_measuring_leaves_no_trace(dataset: Dataset) -> None:
