@@ -546,6 +546,9 @@ def test_a_network_with_the_same_weights_is_another_if_its_modules_are() -> None
 
     assert run._network_name(network(nn.ReLU())) == run._network_name(network(nn.ReLU()))
     assert run._network_name(network(nn.ReLU())) != run._network_name(network(nn.Tanh()))
+    for changed in ({"mean": (0.4,) * 3}, {"std": (0.3,) * 3}, {"size": (9, 8)}):
+        other = dataclasses.replace(network(nn.ReLU()), **changed)
+        assert run._network_name(other) != run._network_name(network(nn.ReLU())), changed
 
 
 # Processes
@@ -624,10 +627,12 @@ def torchrun_of(program: str, folder: Path, **environment: str) -> subprocess.Co
 
 AGAIN = """
 import torch
-from deepinside_edu.evaluation.ranks import ranks
+from deepinside_edu.evaluation import ranks
 for k in range(100):
-    with ranks(torch.device("cpu")) as group:
+    with ranks.ranks(torch.device("cpu")) as group:
         assert group.total([k, group.rank]) == (2 * k, 1)
+        assert ranks._unfinished.is_set()
+    assert not ranks._unfinished.is_set()  # the group may be left in peace
 print("ended")
 """
 
@@ -643,6 +648,7 @@ DIFFERENT = """
 import dataclasses, os, sys
 from pathlib import Path
 from deepinside_edu import evaluation as ev
+from deepinside_edu.evaluation import ranks
 from tiny_evaluation import tiny_classifier
 data = ev.read_ilsvrc(Path(os.environ["FOLDER"], "images"), Path(os.environ["FOLDER"], "boxes"))
 lost, options = os.environ["LOST"], {"crops": 1, "progress": False}
@@ -658,6 +664,7 @@ try:
     ev.localisation_error(tiny_classifier(), data, **options)
 except ValueError as error:
     print(error, flush=True)
+    assert not ranks._unfinished.is_set()
 """
 
 
@@ -674,6 +681,32 @@ def test_ranks_that_were_given_other_images_or_options_stop(folder: Path, tmp_pa
     done = torchrun_of(DIFFERENT, tmp_path, FOLDER=str(folder), LOST=lost)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("the ranks were not given the same: " + said) == 2, "each of the two says so"
+
+
+UNUSABLE = """
+import json, os
+from pathlib import Path
+from deepinside_edu import evaluation as ev
+from tiny_evaluation import tiny_classifier
+data = ev.read_ilsvrc(Path(os.environ["FOLDER"], "images"), Path(os.environ["FOLDER"], "boxes"))
+error = ev.localisation_error(tiny_classifier(), data, crops=1, progress=False, problems="miss")
+Path(os.environ["FOLDER"], os.environ["RANK"]).write_text(json.dumps([error.problems, error.notes, error.images]))
+"""
+
+
+def test_every_rank_tells_what_could_not_be_used_whosoever_share_it_was(tmp_path: Path) -> None:
+    images, boxes = write_ilsvrc(tmp_path, 4)
+    for n in (0, 3):  # the shares of rank 0 and of rank 1
+        (images / f"val_{n:04}.png").write_bytes(b"no picture")
+    for n in (1, 2):
+        (boxes / f"val_{n:04}.xml").write_text(annotation([(IDS["red"], (-1, 0, 113, 84))]))
+    done = torchrun_of(UNUSABLE, tmp_path, FOLDER=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    alone = measure(ev.read_ilsvrc(images, boxes), problems="miss")
+    assert [each[:8] for each in (*alone.problems, *alone.notes)] == ["val_0000", "val_0003", "val_0001", "val_0002"]
+    for rank in "01":
+        said = json.loads((tmp_path / rank).read_text())
+        assert said == [list(alone.problems), list(alone.notes), 4]
 
 
 ALONE = """
