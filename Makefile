@@ -12,11 +12,11 @@ lab: set-up ## open JupyterLab on lesson 1 (ARGS=--no-browser only serves it); y
 
 # Threads that wait sleep instead of spinning: a lesson on a busy machine takes 10 seconds instead of 56.
 export OMP_WAIT_POLICY ?= PASSIVE
+ON_ALL_CORES := $(PYTHON_HERE) -m pytest --numprocesses auto --maxprocesses 4 --dist
 test: set-up lint types ## lint, types, unit tests, every lesson executed and compared
-	$(PYTHON_HERE) -m pytest --ignore tests/browser --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
-	$(PYTHON_HERE) -m pytest tests/browser
-	@if [ -n "$$(find notebooks -name '*.ipynb' 2>/dev/null)" ]; then set -x; \
-	$(PYTHON_HERE) -m pytest --nbval --nbval-current-env notebooks; fi
+	$(ON_ALL_CORES) worksteal --ignore tests/browser $(ARGS)
+	$(ON_ALL_CORES) loadfile tests/browser
+	$(ON_ALL_CORES) loadfile --nbval --nbval-current-env notebooks
 
 demo: set-up ## localise a photo (PHOTO=…) without a browser: top-5, boxes, times, a picture of every stage
 	@$(PYTHON_HERE) -m deepinside_edu "$(PHOTO)" $(ARGS)

@@ -85,37 +85,35 @@ def test_the_lesson_has_pictures(path: Path) -> None:
     assert sum(kind.startswith("image/") for output in outputs for kind in output.get("data", {})) >= 3
 
 
-def run_nbval(notebook: nbformat.NotebookNode, path: Path) -> int:
-    """Its exit status, with the comparison of pictures that stands at the root."""
-    nbformat.write(notebook, path)
-    command = [sys.executable, "-m", "pytest", "-p", "conftest", "-p", "no:cacheprovider"]
+def grey(level: int) -> str:
+    stored = io.BytesIO()
+    Image.new("L", (90, 90), level).save(stored, "PNG")
+    return base64.b64encode(stored.getvalue()).decode()
+
+
+def test_planted_wrong_numbers_and_pictures_make_the_run_fail(tmp_path: Path) -> None:
+    """Proves that the comparison compares: cells that are as stored pass beside those with one thing changed."""
+    number, square = "6 * 7", "from PIL import Image\nImage.new('L', (90, 90), 100)"
+    shown = {"text/plain": "<PIL.Image.Image image mode=L size=90x90>"}
+    planted = [
+        (number, {"text/plain": "42"}, "PASSED"),
+        (number, {"text/plain": "43"}, "FAILED"),
+        (square, shown | {"image/png": grey(100)}, "PASSED"),
+        (square, shown | {"image/png": grey(103)}, "PASSED"),
+        (square, shown | {"image/png": grey(105)}, "FAILED"),
+        (square, shown, "FAILED"),
+    ]
+    cells = []
+    for n, (source, data, _) in enumerate(planted, 1):
+        outputs = [nbformat.v4.new_output("execute_result", data, execution_count=n)]
+        cells.append(nbformat.v4.new_code_cell(source, id=f"cell-{n}", execution_count=n, outputs=outputs))
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), tmp_path / "lesson.ipynb")
+    # With the comparison of pictures that stands at the root.
+    command = [sys.executable, "-m", "pytest", "-p", "conftest", "-p", "no:cacheprovider", "-rA", "--tb=no"]
     done = subprocess.run(
-        [*command, "--nbval", "--nbval-current-env", str(path)], cwd=path.parent,
+        [*command, "--nbval", "--nbval-current-env", "lesson.ipynb"], cwd=tmp_path, text=True,
         env=os.environ | {"PYTHONPATH": str(NOTEBOOKS.parent)}, capture_output=True, check=False,
     )  # fmt: skip
-    return done.returncode
-
-
-def one_cell(source: str, data: dict[str, str]) -> nbformat.NotebookNode:
-    cell = nbformat.v4.new_code_cell(source, id="answer", execution_count=1)
-    cell.outputs = [nbformat.v4.new_output("execute_result", data, execution_count=1)]
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    return nbformat.v4.new_notebook(cells=[cell], metadata=kernel)
-
-
-@pytest.mark.parametrize(("answer", "status"), [("42", 0), ("43", 1)])
-def test_a_planted_wrong_number_makes_the_run_fail(answer: str, status: int, tmp_path: Path) -> None:
-    """Proves that the comparison compares: the same small lesson passes as it is and fails with one digit changed."""
-    assert run_nbval(one_cell("6 * 7", {"text/plain": answer}), tmp_path / "lesson.ipynb") == status
-
-
-@pytest.mark.parametrize(("level", "status"), [(100, 0), (103, 0), (105, 1), (None, 1)])
-def test_a_planted_wrong_picture_does_too(level: int | None, status: int, tmp_path: Path) -> None:
-    """A grey square of level 100 is drawn; one that is stored as hardly different passes, another or none does not."""
-    stored = io.BytesIO()
-    Image.new("L", (90, 90), level or 0).save(stored, "PNG")
-    data = {"text/plain": "<PIL.Image.Image image mode=L size=90x90>"}
-    if level is not None:
-        data["image/png"] = base64.b64encode(stored.getvalue()).decode()
-    source = "from PIL import Image\nImage.new('L', (90, 90), 100)"
-    assert run_nbval(one_cell(source, data), tmp_path / "lesson.ipynb") == status
+    told = re.findall(r"^(PASSED|FAILED) lesson.ipynb::Cell (\d)", done.stdout, re.M)
+    assert sorted(told, key=lambda each: each[1]) == [(each[2], str(n)) for n, each in enumerate(planted)], done.stdout
