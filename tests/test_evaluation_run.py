@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from deepinside_edu.evaluation.ranks import local_device, ranks
 
 run = import_module("deepinside_edu.evaluation.run")
 ROOT = Path(__file__).parents[1]
+TORCHRUN = [sys.executable, *("-W", "ignore", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")]
 
 
 @pytest.fixture(scope="module")
@@ -177,6 +179,7 @@ def test_at_most_one_chunk_is_computed_again_after_a_crash(
         return begin(work, cases, pool)
 
     monkeypatch.setattr(run, "_begin", counting)
+    monkeypatch.setattr(run, "ProcessPoolExecutor", lambda workers, *_, **__: ThreadPoolExecutor(workers))  # at once
     measure(data, out=tmp_path / "out", chunk=6, workers=1, batch=batch)
     assert begun == [13]
     assert worst[0] == 6 if batch < 4 else worst[0] <= 6
@@ -607,49 +610,31 @@ def eventually(what: Callable[[], Any], seconds: float = 60) -> Any:
 
 
 def torchrun(folder: Path, out: str, workers: int, slow: float) -> subprocess.Popen[str]:
-    program = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     return subprocess.Popen(
-        [*program, tiny_evaluation.__file__, str(folder), out, str(workers)],
+        [*TORCHRUN, tiny_evaluation.__file__, str(folder), out, str(workers)],
         env=os.environ | {"SLOW": str(slow), "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
 
 
-def torchrun_of(program: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    (folder / "program.py").write_text(program)
-    command = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    tests = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
-    return subprocess.run(
-        [*command, str(folder / "program.py")], env=os.environ | {"PYTHONPATH": tests} | environment,
-        capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-
+# Three programs that two processes run one after the other: to start the processes takes longest.
 
 AGAIN = """
+import dataclasses, json, os
+from pathlib import Path
 import torch
+from deepinside_edu import evaluation as ev
 from deepinside_edu.evaluation import ranks
+from tiny_evaluation import tiny_classifier
 for k in range(100):
     with ranks.ranks(torch.device("cpu")) as group:
         assert group.total([k, group.rank]) == (2 * k, 1)
         assert ranks._unfinished.is_set()
     assert not ranks._unfinished.is_set()  # the group may be left in peace
-print("ended")
+print("ended", flush=True)
 """
 
-
-def test_one_run_after_another_in_the_same_processes(tmp_path: Path) -> None:
-    """Torch fails, or waits for ever, in one of some thirty groups that are built where another was."""
-    done = torchrun_of(AGAIN, tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("ended") == 2  # the two may write into one line
-
-
 DIFFERENT = """
-import dataclasses, os
-from pathlib import Path
-from deepinside_edu import evaluation as ev
-from deepinside_edu.evaluation import ranks
-from tiny_evaluation import tiny_classifier
 whole = ev.read_ilsvrc(Path(os.environ["FOLDER"], "images"), Path(os.environ["FOLDER"], "boxes"))
 moved = dataclasses.replace(whole.examples[5], boxes=(((0, 0, 3, 3),),))
 fewer = dataclasses.replace(whole, examples=whole.examples[:-4])
@@ -664,42 +649,58 @@ for data, option in ((fewer, {}), (other, {}), (whole, {"smoothness": 7})):
         assert not ranks._unfinished.is_set()
 """
 
-
-def test_ranks_that_were_given_other_images_or_options_stop(folder: Path, tmp_path: Path) -> None:
-    """Each takes every second image of its own list: of two lists some would count twice and some never."""
-    done = torchrun_of(DIFFERENT, tmp_path, FOLDER=str(folder))
-    assert done.returncode == 0, done.stderr
-    for differs in (
-        "images 13 on rank 0, 9 on rank 1",
-        "names, classes and boxes",
-        "smoothness 100.0 on rank 0, 7 on rank 1",
-    ):
-        assert done.stdout.count("the ranks were not given the same: " + differs) == 2, "each of the two says so"
-
-
 UNUSABLE = """
-import json, os
-from pathlib import Path
-from deepinside_edu import evaluation as ev
-from tiny_evaluation import tiny_classifier
-data = ev.read_ilsvrc(Path(os.environ["FOLDER"], "images"), Path(os.environ["FOLDER"], "boxes"))
+unusable = Path(os.environ["UNUSABLE"])
+data = ev.read_ilsvrc(unusable / "images", unusable / "boxes")
 error = ev.localisation_error(tiny_classifier(), data, crops=1, progress=False, problems="miss")
-Path(os.environ["FOLDER"], os.environ["RANK"]).write_text(json.dumps([error.problems, error.notes, error.images]))
+(unusable / os.environ["RANK"]).write_text(json.dumps([error.problems, error.notes, error.images]))
 """
 
 
-def test_every_rank_tells_what_could_not_be_used_whosoever_share_it_was(tmp_path: Path) -> None:
-    images, boxes = write_ilsvrc(tmp_path, 4)
-    for n in (0, 3):  # the shares of rank 0 and of rank 1
+@pytest.fixture(scope="module")
+def unusable(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of four images two are no pictures, one of the share of each rank, and two have boxes that reach outside."""
+    folder = tmp_path_factory.mktemp("unusable")
+    images, boxes = write_ilsvrc(folder, 4)
+    for n in (0, 3):
         (images / f"val_{n:04}.png").write_bytes(b"no picture")
     for n in (1, 2):
         (boxes / f"val_{n:04}.xml").write_text(annotation([(IDS["red"], (-1, 0, 113, 84))]))
-    done = torchrun_of(UNUSABLE, tmp_path, FOLDER=str(tmp_path))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def said_by_two(folder: Path, unusable: Path) -> str:
+    """What two processes of torchrun print as they run the three programs."""
+    (unusable / "program.py").write_text(AGAIN + DIFFERENT + UNUSABLE)
+    tests = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    done = subprocess.run(
+        [*TORCHRUN, str(unusable / "program.py")], capture_output=True, text=True, timeout=300, check=False,
+        env=os.environ | {"PYTHONPATH": tests, "FOLDER": str(folder), "UNUSABLE": str(unusable)},
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    alone = measure(ev.read_ilsvrc(images, boxes), problems="miss")
+    return done.stdout
+
+
+def test_one_run_after_another_in_the_same_processes(said_by_two: str) -> None:
+    """Torch fails, or waits for ever, in one of some thirty groups that are built where another was."""
+    assert said_by_two.count("ended") == 2  # the two may write into one line
+
+
+@pytest.mark.parametrize(
+    "differs",
+    ["images 13 on rank 0, 9 on rank 1", "names, classes and boxes", "smoothness 100.0 on rank 0, 7 on rank 1"],
+)
+def test_ranks_that_were_given_other_images_or_options_stop(said_by_two: str, differs: str) -> None:
+    """Each takes every second image of its own list: of two lists some would count twice and some never."""
+    assert said_by_two.count("the ranks were not given the same: " + differs) == 2, "each of the two says so"
+
+
+def test_every_rank_tells_what_could_not_be_used_whosoever_share_it_was(said_by_two: str, unusable: Path) -> None:
+    alone = measure(ev.read_ilsvrc(unusable / "images", unusable / "boxes"), problems="miss")
     assert [each[:8] for each in (*alone.problems, *alone.notes)] == ["val_0000", "val_0003", "val_0001", "val_0002"]
     for rank in "01":
-        said = json.loads((tmp_path / rank).read_text())
+        said = json.loads((unusable / rank).read_text())
         assert said == [list(alone.problems), list(alone.notes), 4]
 
 
