@@ -333,7 +333,9 @@ def test_an_image_that_could_not_be_read_for_a_while_is_looked_at_again(
         assert len(found_in(tmp_path)) == 14
 
 
-def test_an_image_that_is_another_of_the_same_size_is_computed_again(tmp_path: Path) -> None:
+def test_an_image_that_is_another_of_the_same_size_is_computed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     images, boxes = write_ilsvrc(tmp_path, 2)
     for path in images.iterdir():
         Image.open(path).save(path.with_suffix(".bmp"))
@@ -341,10 +343,17 @@ def test_an_image_that_is_another_of_the_same_size_is_computed_again(tmp_path: P
     data = ev.read_ilsvrc(images, boxes)
     measure(data, out=tmp_path / "out")
     before = (images / "val_0001.bmp").stat().st_size
-    Image.open(images / "val_0001.bmp").transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(images / "val_0001.bmp")
-    assert (images / "val_0001.bmp").stat().st_size == before
-    assert measure(data, out=tmp_path / "out") == measure(data)
-    assert [entry["name"] for entry in found_in(tmp_path / "out")] == ["val_0000", "val_0001", "val_0001"]
+    begin, begun = run._begin, []
+    monkeypatch.setattr(run, "_begin", lambda work, cases, pool: begun.append(cases) or begin(work, cases, pool))
+    for _ in ("turned", "and back again, to what is known"):
+        Image.open(images / "val_0001.bmp").transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(images / "val_0001.bmp")
+        assert (images / "val_0001.bmp").stat().st_size == before
+        error = measure(data, out=tmp_path / "out")
+        assert len(begun) == 1
+        assert [entry["name"] for entry in found_in(tmp_path / "out")] == ["val_0000", "val_0001", "val_0001"]
+        with monkeypatch.context() as patch:
+            patch.setattr(run, "_begin", begin)
+            assert error == measure(data)
 
 
 def test_an_annotation_that_has_changed_counts_as_it_is_now(tmp_path: Path) -> None:
@@ -617,12 +626,14 @@ def torchrun(folder: Path, out: str, workers: int, slow: float) -> subprocess.Po
     )  # fmt: skip
 
 
-# Three programs that two processes run one after the other: to start the processes takes longest.
+# Four programs that two processes run one after the other: to start the processes takes longest.
 
 AGAIN = """
-import dataclasses, json, os
+import dataclasses, json, os, time
+from datetime import timedelta
 from pathlib import Path
 import torch
+from torch import distributed
 from deepinside_edu import evaluation as ev
 from deepinside_edu.evaluation import ranks
 from tiny_evaluation import tiny_classifier
@@ -632,6 +643,15 @@ for k in range(100):
         assert ranks._unfinished.is_set()
     assert not ranks._unfinished.is_set()  # the group may be left in peace
 print("ended", flush=True)
+"""
+
+SLOW = """
+distributed.distributed_c10d._set_pg_timeout(timedelta(seconds=1), distributed.group.WORLD)
+with ranks.ranks(torch.device("cpu")) as group:
+    time.sleep(2 * group.rank)
+    total = group.total([1])
+    time.sleep(2 * group.rank)
+    print("together", total, group.gather([str(group.rank)]), flush=True)
 """
 
 DIFFERENT = """
@@ -671,8 +691,8 @@ def unusable(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def said_by_two(folder: Path, unusable: Path) -> str:
-    """What two processes of torchrun print as they run the three programs."""
-    (unusable / "program.py").write_text(AGAIN + DIFFERENT + UNUSABLE)
+    """What two processes of torchrun print as they run the four programs."""
+    (unusable / "program.py").write_text(AGAIN + SLOW + DIFFERENT + UNUSABLE)
     tests = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     done = subprocess.run(
         [*TORCHRUN, str(unusable / "program.py")], capture_output=True, text=True, timeout=300, check=False,
@@ -685,6 +705,11 @@ def said_by_two(folder: Path, unusable: Path) -> str:
 def test_one_run_after_another_in_the_same_processes(said_by_two: str) -> None:
     """Torch fails, or waits for ever, in one of some thirty groups that are built where another was."""
     assert said_by_two.count("ended") == 2  # the two may write into one line
+
+
+def test_a_rank_that_has_finished_waits_longer_than_for_the_others_to_join(said_by_two: str) -> None:
+    """The group's own patience is a second here, and one comes two seconds later."""
+    assert said_by_two.count("together (2,) ('0', '1')") == 2
 
 
 @pytest.mark.parametrize(

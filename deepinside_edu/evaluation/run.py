@@ -488,7 +488,7 @@ def _digest(lines: Iterable[str]) -> str:
 
 def _truth_in_words(case: Case) -> str:
     example = case.example
-    return repr((example.name, example.classes, example.boxes, example.size, case.truth, bool(case.problem)))
+    return repr((example.name, example.classes, example.size, case.truth, bool(case.problem)))
 
 
 def _network_name(classifier: Classifier) -> str:
