@@ -223,7 +223,7 @@ def _measure(options: argparse.Namespace, data: Dataset, out: Path, alone: bool)
         workers=workers, chunk=options.chunk, batch=options.batch, hard_seeds=options.hard_seeds,
     )  # fmt: skip
     if alone:
-        print(f"{data.name}; {classifier}; {options.crops} crops\n\n{result}")
+        print(f"{data.name}; {classifier}; {'ten crops' if options.crops == 10 else 'one crop'}\n\n{result}")
         _list(out / "cannot_be_used.txt", "cannot be used", result.problems)
         _list(out / "odd.txt", "odd, counted as they stand", result.notes)
         print(f"\nwhat was found in each image: {out}/")

@@ -110,7 +110,7 @@ def test_evaluate_prints_the_errors_and_lists_what_cannot_be_used(
     first = capsys.readouterr().out
     assert "localisation error, top-5   96.15%   1 of 26 images right" in first
     assert "26 images, 25 of them unusable and counted as misses; 0 left out" in first
-    assert "\ncannot be used:\n  unicorn00.jpg: annotation without image\n" in first
+    assert "\ncannot be used:\n  unicorn00.jpg: annotation without image: there is no file " in first
     assert "unicorn19.jpg" in first
     assert "unicorn20.jpg" not in first
     assert "and 5 more" in first
@@ -133,14 +133,14 @@ def test_evaluate_prints_the_errors_and_lists_what_cannot_be_used(
         (["--csv", "nowhere.csv"], "there is no file nowhere.csv"),
         (["--ilsvrc", "nowhere", "nowhere"], "there is no folder nowhere"),
         (["--voc", "nowhere"], "there is no folder nowhere/JPEGImages"),
-        (["--csv", "BOXES"], "1 of 1 images cannot be used: a.jpg (annotation without image). Mend them, or"),
+        (["--csv", "BOXES"], "1 of 1 images cannot be used: a.jpg (annotation without image: there is no file "),
         (["--csv", "BOXES", "--network", "resnet999"], "no torchvision classifier is called 'resnet999'"),
         (["--csv", "BOXES", "--classes", "nowhere.csv"], "there is no file nowhere.csv; expected lines such as"),
         (["--csv", "BOXES", "--split", "val"], "--split belongs to --voc"),
         (["--csv", "BOXES", "--leave-out", "list"], "--leave-out belongs to --ilsvrc"),
         (["--images", "nowhere"], "--images to --csv"),
         (["--voc", "nowhere", "--leave-out", "list"], "there is no list; look for it"),
-        (["--chunk", "-1"], "workers, chunk and batch of at least 0"),
+        (["--chunk", "-1"], "expected chunk of at least 0, got -1"),
         (["--device", "cuda:99"], "no device 'cuda:99' here"),
     ],
 )

@@ -301,7 +301,8 @@ def test_a_csv_has_exclusive_edges_and_several_lines_an_image(tmp_path: Path) ->
     elsewhere = text(tmp_path / "lists" / "b.csv", "wordnet_id,image,left,top,right,bottom\nn1,b.png,5,5,6,6\n")
     (one,) = read_csv(elsewhere, tmp_path / "in").examples
     assert (one.classes, one.problem) == (("n1",), "")
-    assert read_csv(elsewhere).examples[0].problem == "annotation without image"
+    missing = read_csv(elsewhere).examples[0]
+    assert missing.problem == f"annotation without image: there is no file {tmp_path / 'lists' / 'b.png'}"
 
 
 @pytest.mark.parametrize(
@@ -328,8 +329,9 @@ def test_a_wrong_line_is_the_images_problem_whatever_its_other_lines_say(tmp_pat
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "no column image, class, left, top, right, bottom; its first line is empty"),
-        ("image,left,top,right,bottom\na,1,1,2,2\n", "no column class"),
+        ("", r"no column image, class \(or wordnet_id\), left, top, right, bottom; its first line is empty"),
+        ("image,left,top,right,bottom\na,1,1,2,2\n", r"no column class \(or wordnet_id\)"),
+        ("image;class;left;top;right;bottom\na;b;1;1;2;2\n", "The fields are separated by commas."),
         ("image,class,left,top,right,bottom\n", "no line but its header"),
         ("image,class,left,top,right,bottom\n,dog,1,1,2,2\n", "line 2 of .* names no image"),
         ('image,class,left,top,right,bottom\n"a,dog,1,1,2,2\nb,dog,1,1,2,2\n', r"no CSV \(.* in line 3 or before\)"),

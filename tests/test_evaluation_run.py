@@ -483,9 +483,9 @@ def test_many_workers_have_more_in_hand_and_the_disk_is_not_asked_for_each_image
     [
         ({"crops": 5}, "1 or 10 crops, got 5"),
         ({"problems": "ignore"}, 'problems="stop" or "miss"'),
-        ({"workers": -1}, "workers, chunk and batch of at least 0, got -1, 0 and 0"),
-        ({"chunk": -1}, "of at least 0, got 0, -1 and 0"),
-        ({"batch": -1}, "of at least 0, got 0, 0 and -1"),
+        ({"workers": -1}, "expected workers of at least 0, got -1"),
+        ({"chunk": -1}, "expected chunk of at least 0, got -1"),
+        ({"batch": -1}, "expected batch of at least 0, got -1"),
         ({"sharpness": 3}, "there is no option sharpness; expected some of foreground, background"),
         ({"foreground": 1.5}, "1.5"),
         ({"background": 0.99}, "0.99"),

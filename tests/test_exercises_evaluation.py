@@ -47,6 +47,14 @@ def inclusive_iou(one, other):
     return di.box_iou((*one[:2], one[2] + 1, one[3] + 1), (*other[:2], other[2] + 1, other[3] + 1))
 
 
+def shorter_iou(one, other):
+    return di.box_iou((*one[:2], one[2] - 1, one[3] - 1), (*other[:2], other[2] - 1, other[3] - 1))
+
+
+def shared_of_both_areas(one, other):
+    return shared(one, other) / (area(one) + area(other)) >= 0.5
+
+
 def overwritten(guesses, name, boxes):
     """The flag is set anew for each instance."""
     right = False
@@ -75,6 +83,8 @@ RULE_MISTAKES = [
     (lambda *a: rule(*a, instances=all), "with every instance"),
     (lambda *a: rule(*a, right=lambda guess, true: di.box_iou(guess, true) > 0.5), "exactly 0.5 is a hit"),
     (lambda *a: rule(*a, right=lambda guess, true: inclusive_iou(guess, true) >= 0.5), "you added 1"),
+    (lambda *a: rule(*a, right=lambda guess, true: shorter_iou(guess, true) >= 0.5), "you took 1"),
+    (lambda *a: rule(*a, right=shared_of_both_areas), "the sum of both areas"),
     (lambda *a: rule(*a, right=lambda guess, true: shared(guess, true) / area(true) >= 0.5), "the true box's area"),
     (lambda *a: rule(*a, right=lambda guess, true: shared(guess, true) / area(guess) >= 0.5), "the guessed box's area"),
     (lambda *a: rule(*a, right=lambda guess, true: shared(guess, true) > 0), "any overlap is enough"),
@@ -83,6 +93,7 @@ RULE_MISTAKES = [
     (lambda *a: "yes", "You returned 'yes'"),
     (lambda *a: 0.7, "You returned 0.7"),
     (lambda g, name, boxes: len(g) == 2, "for the guesses [('cock'"),
+    (lambda g, name, boxes: len(g) == 2, "you returned False, and the rule says True."),
 ]
 
 
@@ -147,6 +158,11 @@ def shuffled(ours, theirs, draws):
     return np.quantile([rng.permutation(ours - theirs).mean() for _ in range(draws)], (0.025, 0.975))
 
 
+def never_the_last(ours, theirs, draws):
+    chosen = np.random.default_rng(0).integers(0, len(ours) - 1, (draws, len(ours)))
+    return np.quantile((ours - theirs)[chosen].mean(1), (0.025, 0.975))
+
+
 def one_standard_error(ours, theirs, draws):
     mean, error = (ours - theirs).mean(), (ours - theirs).std() / len(ours) ** 0.5
     return mean - error, mean + error
@@ -161,6 +177,8 @@ INTERVAL_MISTAKES = [
     (lambda o, t, n: interval(t, o, n), "sign is turned round"),
     (unpaired, "other images for theirs"),
     (shuffled, "draw with replacement"),
+    (lambda *a: interval(*a, of=lambda drawn: drawn.mean(0)), "along the other axis"),
+    (never_the_last, "the last image is never drawn"),
     (lambda o, t, n: np.quantile(o - t, (0.025, 0.975)), "quantiles of the differences themselves"),
     (lambda *a: interval(*a, of=np.ravel), "quantiles of the differences themselves"),
     (lambda *a: interval(*a, of=lambda drawn: np.median(drawn, 1)), "median"),

@@ -1,6 +1,7 @@
 """The lessons reach the learner's folder, and nothing that a learner has written is ever lost."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -155,6 +156,7 @@ def test_jupyterlab_opens_the_first_lesson_in_the_folder(served, mine, capsys):
     assert "--LabApp.default_url=/lab/tree/01_scores.ipynb" in command
     assert command[-2:] == ["--no-browser", "--port=9999"]
     assert options["cwd"] == mine
+    assert shutil.which("python", path=options["env"]["PATH"]) == str(Path(sys.executable).with_name("python"))
     assert f"Lessons in {mine}: 3 copied" in capsys.readouterr().out
 
 

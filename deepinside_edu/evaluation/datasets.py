@@ -194,9 +194,9 @@ def read_csv(path: Path, images: Path | None = None) -> Dataset:
     label = next((name for name in ("wordnet_id", "class") if name in header), "class")
     missing = [name for name in ("image", label, *COLUMNS) if name not in header]
     if missing:
-        raise ValueError(
-            f"{path} has no column {', '.join(missing)}; its first line is {', '.join(header) or 'empty'}."
-        )
+        need = ", ".join(name if name != "class" else "class (or wordnet_id)" for name in missing)
+        commas = " The fields are separated by commas." if len(header) == 1 else ""
+        raise ValueError(f"{path} has no column {need}; its first line is {', '.join(header) or 'empty'}.{commas}")
     examples: dict[str, Example] = {}
     for number, fields in rows:
         row = dict.fromkeys(header, "") | {name: text.strip() for name, text in zip(header, fields, strict=False)}
@@ -337,7 +337,7 @@ def class_indices(
     if len(found) == 1:
         return (found[0],)
     why = f"fits the network's classes {found}" if found else "is no WordNet id and no label of the network"
-    raise ValueError(f"class {name!r} {why}; a translation can say which is meant")
+    raise ValueError(f"class {name!r} {why}; a translation (--classes) can say which is meant")
 
 
 def _by_name(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
@@ -411,7 +411,8 @@ def _checked(example: Example) -> Example:
     if example.problem:
         return example
     if example.path is None or not example.path.is_file():
-        return replace(example, problem="annotation without image")
+        where = f": there is no file {example.path}" if example.path else ""
+        return replace(example, problem=f"annotation without image{where}")
     return example if example.classes else replace(example, problem="annotation without a box")
 
 

@@ -130,8 +130,9 @@ def localisation_error(
         raise ValueError(f"expected 1 or 10 crops, got {crops}; the paper averages 10.")
     if problems not in ("stop", "miss"):
         raise ValueError(f'expected problems="stop" or "miss", got {problems!r}.')
-    if min(workers, chunk, batch) < 0:
-        raise ValueError(f"expected workers, chunk and batch of at least 0, got {workers}, {chunk} and {batch}.")
+    for name, number in (("workers", workers), ("chunk", chunk), ("batch", batch)):
+        if number < 0:
+            raise ValueError(f"expected {name} of at least 0, got {number}.")
     options = {k: v.item() if isinstance(v, np.generic) else v for k, v in (known | options).items()}
     check_options(options)
     cases = _cases(classifier, dataset, translation or {})

@@ -42,7 +42,7 @@ def check_rule(function: Callable[[Guesses, str, list[Box]], Any]) -> Verdict:
         if isinstance(answer, Verdict):
             stopped = answer.message.startswith("Your function stopped")
             given = f" It was given {guesses}, {name!r} and {boxes}." if stopped else ""
-            return Verdict(False, answer.message + given)
+            return Verdict(False, answer.message.rstrip(".") + "." + given)
         if not isinstance(answer, bool | np.bool_) and not (isinstance(answer, int) and answer in (0, 1)):
             return Verdict(False, f"You returned {answer!r:.80}; expected True or False for the image as a whole.")
         answers.append(bool(answer))
@@ -58,7 +58,10 @@ def check_rule(function: Callable[[Guesses, str, list[Box]], Any]) -> Verdict:
     (guesses, name, boxes), answer = next(
         (case, answer) for case, answer, right in zip(_CASES, answers, expected, strict=True) if answer != right
     )
-    return Verdict(False, f"for the guesses {guesses}, the class {name!r} and its boxes {boxes} you returned {answer}.")
+    return Verdict(
+        False, f"for the guesses {guesses}, the class {name!r} and its boxes {boxes} you returned {answer}, and the "
+        f"rule says {not answer}."
+    )  # fmt: skip
 
 
 _HEN: Box = (0, 0, 10, 10)
@@ -77,6 +80,7 @@ _CASES: tuple[Case, ...] = (
     ([("hen", (2, 2, 12, 12))], "hen", [_HEN]),  # 0.47, and more than 0.5 if both corners count
     ([("hen", (0, 0, 20, 20))], "hen", [_HEN]),  # all of the object, and much else
     ([("hen", (2, 2, 8, 8))], "hen", [_HEN]),  # nothing but the object, too little of it
+    ([("hen", (0, 0, 3, 3))], "hen", [(0, 0, 4, 4)]),  # 0.56, and less than 0.5 if sides are a pixel shorter
 )
 
 
@@ -86,14 +90,19 @@ def _iou(one: Box, other: Box) -> Fraction:
     return Fraction(len(a & b), len(a | b))
 
 
-def _grown(box: Box) -> Box:
-    return box[0], box[1], box[2] + 1, box[3] + 1
+def _grown(box: Box, by: int = 1) -> Box:
+    return box[0], box[1], box[2] + by, box[3] + by
 
 
 def _covered(one: Box, other: Box) -> Fraction:
     """How much of the first box lies in the second."""
     a, b = (set(itertools.product(range(box[0], box[2]), range(box[1], box[3]))) for box in (one, other))
     return Fraction(len(a & b), len(a))
+
+
+def _shared_of_sum(one: Box, other: Box) -> Fraction:
+    """IoU is shared / (sum − shared), so that shared / sum is IoU / (1 + IoU)."""
+    return _iou(one, other) / (1 + _iou(one, other))
 
 
 _GUESSES: dict[str, int | None] = {
@@ -116,7 +125,8 @@ _JOIN: dict[str, Callable[[list[bool], list[bool]], bool]] = {
 }
 _INSTANCES: dict[str, Callable[[list[bool]], bool]] = {
     "": any,
-    "you compare with the first instance alone. Any instance of the class will do.": lambda hits: hits[0],
+    "you compare with the first instance alone (does a return in the loop end it too early?). Any instance of the "
+    "class will do.": lambda hits: hits[0],
     "you compare with the last instance alone (is a return or a variable overwritten in the loop?). "
     "Any instance of the class will do.": lambda hits: hits[-1],
     "you ask for IoU ≥ 0.5 with every instance. Any one will do.": all,
@@ -126,6 +136,12 @@ _RIGHT_BOX: dict[str, Callable[[Box, Box], bool]] = {
     "an IoU of exactly 0.5 is a hit: >=, not >.": lambda guess, true: _iou(guess, true) > Fraction(1, 2),
     "you added 1 to each width and height, as for inclusive corners. Right and bottom are exclusive here.": (
         lambda guess, true: _iou(_grown(guess), _grown(true)) >= Fraction(1, 2)
+    ),
+    "you took 1 from each width and height. Right and bottom are exclusive here: right - left is the width.": (
+        lambda guess, true: _iou(_grown(guess, -1), _grown(true, -1)) >= Fraction(1, 2)
+    ),
+    "you divide by the sum of both areas, which has the shared pixels twice. The union is the sum less the shared.": (
+        lambda guess, true: _shared_of_sum(guess, true) >= Fraction(1, 2)
     ),
     "you divide by the true box's area, so a box around everything hits. Divide by the area of the union.": (
         lambda guess, true: _covered(true, guess) >= Fraction(1, 2)
@@ -218,6 +234,11 @@ def _without_replacement(ours: Values, theirs: Values) -> Values:
     return (ours - theirs)[None]
 
 
+def _never_the_last(ours: Values, theirs: Values) -> Values:
+    count = len(ours)
+    return (ours - theirs)[np.indices((count - 1,) * count).reshape(count, -1).T]
+
+
 _NO_MEANS = (
     "these are quantiles of the differences themselves, which say how much images differ. Draw samples and take the "
     "mean of each first."
@@ -230,7 +251,9 @@ _DRAWN: dict[str, Callable[[Values, Values], Values]] = {
     "": _together,
     "you draw images for ours and other images for theirs. Draw once and take both values of each image: what is "
     "hard for one is hard for the other, and in the difference that falls out.": _apart,
-    "each sample holds every image once, so all means are the same: draw with replacement.": _without_replacement,
+    "all your means are the same. Either each sample holds every image once: draw with replacement. Or they are means "
+    "over the draws: take the mean of each draw's images, along the other axis.": _without_replacement,
+    "the last image is never drawn: rng.integers(0, n) leaves n itself out already.": _never_the_last,
     _NO_MEANS: lambda ours, theirs: (ours - theirs)[:, None],
 }
 _OF: dict[str, Callable[[Values], Values]] = {

@@ -358,7 +358,7 @@ def microscope(image: object = None, classifier: Classifier | None = None) -> Mi
     back-propagation, later work, has both masks.
 
     Args:
-        image: whatever `open_image` takes, or a prepared tensor; without it the first of the shipped photos.
+        image: whatever `open_image` takes, or a prepared tensor; without it a shipped photo, the red panda.
         classifier: the network; without one the network that ships with the package.
 
     Returns:

@@ -116,7 +116,7 @@ def saliency(image: object = None, classifier: Classifier | None = None) -> Sali
     """Explore M_ij = max_c |∂S_c/∂I_ijc|: photo, map and overlay of any class, from one crop or ten.
 
     Args:
-        image: whatever `open_image` takes, or a prepared tensor; without it the first of the shipped photos.
+        image: whatever `open_image` takes, or a prepared tensor; without it a shipped photo, the red panda.
         classifier: the network; without one the network that ships with the package.
 
     Returns:

@@ -3,6 +3,8 @@
 
 const METHODS = ["gradient", "deconvnet", "guided"], NAMES = { gradient: "gradient", deconvnet: "DeconvNet", guided: "guided" };
 const WIDE = 224, HIGH = 96, LEFT = 20, RIGHT = 218, TOP = 8, BOTTOM = 76; // of a chart and of the frame in it
+const LEAST = -0.25; // of the axis: now and then a rank correlation is less than 0
+const down = (value) => BOTTOM - ((Math.max(LEAST, value) - LEAST) / (1 - LEAST)) * (BOTTOM - TOP);
 
 function build({ model, kernel, on, follow, status }) {
   const { heat } = palettesOf(model), layers = model.get("layers"), most = layers.length;
@@ -62,14 +64,13 @@ function build({ model, kernel, on, follow, status }) {
 
   // --- how alike, in numbers and as a curve -------------------------------------------------------------------------
   const across = (k) => LEFT + (k / most) * (RIGHT - LEFT);
-  const down = (value) => BOTTOM - Math.max(0, value) * (BOTTOM - TOP);
 
   function chart() {
     const box = h("div");
     box.innerHTML = `<svg class="chart" role="img" viewBox="0 0 ${WIDE} ${HIGH}">
-      <path class="frame" d="M${LEFT} ${TOP}H${RIGHT}V${BOTTOM}H${LEFT}Z" /><path class="here" />
+      <path class="frame" d="M${LEFT} ${TOP}H${RIGHT}V${BOTTOM}H${LEFT}ZM${LEFT} ${down(0)}H${RIGHT}" /><path class="here" />
       <path class="ssim" /><path class="rank" /><path class="ssim dots" /><path class="rank dots" />
-      <text x="${LEFT - 5}" y="${TOP + 8}" text-anchor="end">1</text><text x="${LEFT - 5}" y="${BOTTOM}" text-anchor="end">0</text>
+      <text x="${LEFT - 5}" y="${TOP + 8}" text-anchor="end">1</text><text x="${LEFT - 5}" y="${down(0) + 3}" text-anchor="end">0</text>
       <text x="${LEFT}" y="${HIGH - 5}">trained</text><text x="${RIGHT}" y="${HIGH - 5}" text-anchor="end">all random</text></svg>`;
     const curve = box.firstChild;
     curve.addEventListener("click", (event) => {

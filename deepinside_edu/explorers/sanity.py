@@ -49,7 +49,8 @@ class SanityResult:
     def __repr__(self) -> str:
         """Name the class, how many layers are random, and each method's rank correlation."""
         ranks = ", ".join(f"{method} {each.rank_correlation:.2f}" for method, each in self.similarities.items())
-        return f"SanityResult({self.prediction.label!r}, {self.down_to} layers random, rank correlation: {ranks})"
+        layers = "1 layer" if self.down_to == 1 else f"{self.down_to} layers"
+        return f"SanityResult({self.prediction.label!r}, {layers} random, rank correlation: {ranks})"
 
 
 class _Wish(NamedTuple):
@@ -174,7 +175,7 @@ class SanityExplorer(ClassExplorer):
         words = Image.new("RGB", photo.size, "white")
         ranks = (f"  {method} {each.rank_correlation:.2f}" for method, each in result.similarities.items())
         lines = (f"last {result.down_to} of {len(self.layers)} layers random", f"says: {result.top.label}",
-                 "rank correlation with the row above:", *ranks)  # fmt: skip
+                 "rank correlation with the top row:", *ranks)  # fmt: skip
         ImageDraw.Draw(words).multiline_text((8, 8), "\n".join(lines), fill="black")
         rows = [side_by_side([first, *map(figures.heat_map, maps.values())])
                 for first, maps in ((photo, result.trained), (words, result.maps))]  # fmt: skip
@@ -203,7 +204,7 @@ def sanity(image: object = None, classifier: Classifier | None = None) -> Sanity
     """Explore what maps are about: random weights in the last k layers, and how far each of three maps stays the same.
 
     Args:
-        image: whatever `open_image` takes, or a prepared tensor; without it the first of the shipped photos.
+        image: whatever `open_image` takes, or a prepared tensor; without it a shipped photo, the red panda.
         classifier: the network, of convolutions and ReLUs; without one the network that ships with the package.
 
     Returns:

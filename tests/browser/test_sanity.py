@@ -132,6 +132,18 @@ def test_the_slider_by_dragging_and_by_keyboard_and_the_curve(notebook, widget):
     assert notebook.python("explorer.result.down_to") == 12
 
 
+def test_a_rank_correlation_below_0_is_drawn_below_the_line_of_0(notebook, widget):
+    notebook.run("explorer = di.explore.sanity(di.photo('koala'))\nexplorer")
+    settle(widget)
+    go(notebook, widget, 15)
+    chart = widget.locator(".chart").first
+    heights = re.findall(r"M[\d.]+ ([\d.]+)h0", chart.locator(".rank.dots").get_attribute("d"))
+    least = notebook.python("explorer.result.similarities['gradient'].rank_correlation")
+    assert least < -0.05
+    assert [float(y) for y in heights] == pytest.approx([8, 76 - (least + 0.25) / 1.25 * 68], abs=0.06)
+    assert float(re.search(r"ZM20 ([\d.]+)H", chart.locator(".frame").get_attribute("d"))[1]) == pytest.approx(62.4)
+
+
 def test_it_forgets_layer_by_layer_by_itself_until_it_is_stopped(notebook, widget):
     go(notebook, widget, LAYERS - 3)
     widget.get_by_role("button", name="forget layer by layer").click()
