@@ -132,7 +132,7 @@ def _serve(folder: Path, arguments: list[str]) -> int:
         command.append("--allow-root")  # root is the only user of many containers, and Jupyter refuses it otherwise
     # Threads that wait sleep instead of spinning, in every kernel: a lesson on a busy machine is five times as fast.
     environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
-    # So that `deepinside evaluate` is found in JupyterLab's terminal, though nobody has activated the environment.
+    # So that `deepinside evaluate` is found in a lesson's cell, though nobody has activated the environment.
     beside = str(Path(sys.executable).parent)
     environment["PATH"] = os.pathsep.join(filter(None, [beside, environment.get("PATH")]))
     server = subprocess.Popen([*command, *arguments], cwd=folder, env=environment)

@@ -3,7 +3,7 @@
 
 const METHODS = ["gradient", "deconvnet", "guided"], NAMES = { gradient: "gradient", deconvnet: "DeconvNet", guided: "guided" };
 const WIDE = 224, HIGH = 96, LEFT = 20, RIGHT = 218, TOP = 8, BOTTOM = 76; // of a chart and of the frame in it
-const LEAST = -0.25; // of the axis: now and then a rank correlation is less than 0
+const LEAST = -0.25; // of the axis: now and then a rank correlation is less than 0; the number says what the curve cuts off below this
 const down = (value) => BOTTOM - ((Math.max(LEAST, value) - LEAST) / (1 - LEAST)) * (BOTTOM - TOP);
 
 function build({ model, kernel, on, follow, status }) {
