@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from . import explorers as explore
     from .backward_by_hand import convolution_backward, pool_with_switches, relu_backward, unpool
     from .class_model import DivergedError, Step, class_model
-    from .classifier import Classifier, load_classifier
+    from .classifier import Classifier
     from .colour_models import colour_models
     from .deconvnet import Ladder, Neuron, Rung, backward_ladder, descend
     from .graph_cut import graph_cut
@@ -32,12 +32,14 @@ if TYPE_CHECKING:
     from .saliency import Linearisation, linearise, max_abs, saliency_map, saliency_maps
     from .seeds import seeds
     from .top_photos import TopPhoto, top_photos
+    from .weights import load_classifier
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "images": ("open_image", "photo", "photos"),
-    "classifier": ("Classifier", "load_classifier"),
+    "weights": ("load_classifier",),
+    "classifier": ("Classifier",),
     "saliency": ("Linearisation", "linearise", "max_abs", "saliency_map", "saliency_maps"),
     "seeds": ("seeds",),
     "colour_models": ("colour_models",),

@@ -91,9 +91,9 @@ def _localise(options: argparse.Namespace) -> int:
 
     clock = _Clock()
     photo = open_image(options.photo)  # before torch is imported: a wrong path is told at once
-    from .classifier import load_classifier
     from .localise import segment
     from .saliency import saliency_maps
+    from .weights import load_classifier
 
     classifier = load_classifier(options.network)
     print(f"{options.photo}: {photo.width}×{photo.height} pixels; {classifier}")
@@ -210,9 +210,9 @@ def _dataset(options: argparse.Namespace) -> Dataset:
 
 
 def _measure(options: argparse.Namespace, data: Dataset, out: Path, alone: bool) -> int:
-    from .classifier import load_classifier
     from .evaluation import localisation_error, read_translation
     from .evaluation.ranks import local_device
+    from .weights import load_classifier
 
     translation = read_translation(options.classes) if options.classes else None
     device = local_device() if options.device in (None, "cuda") else None  # each rank its own

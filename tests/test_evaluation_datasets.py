@@ -13,10 +13,10 @@ from PIL import Image
 from tiny_evaluation import annotation
 
 from deepinside_edu import open_image, photos
-from deepinside_edu.classifier import imagenet_labels, imagenet_wordnet_ids
 from deepinside_edu.evaluation import Dataset, read_csv, read_ilsvrc, read_translation, read_voc, shipped_photos
 from deepinside_edu.evaluation.datasets import class_indices, open_example, read_names
 from deepinside_edu.images import Annotation, read_annotation, read_boxes
+from deepinside_edu.weights import imagenet_labels, imagenet_wordnet_ids
 
 
 def image(path: Path, size: tuple[int, int] = (30, 20)) -> None:

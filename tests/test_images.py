@@ -21,8 +21,8 @@ from no_trace import no_trace
 from PIL import Image, ImageFile, PngImagePlugin
 
 from deepinside_edu import images
-from deepinside_edu.classifier import imagenet_labels, imagenet_wordnet_ids
 from deepinside_edu.images import all_finite, normalise, open_image, photo, photos, read_boxes, ten_crops, to_picture
+from deepinside_edu.weights import imagenet_labels, imagenet_wordnet_ids
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 DATA = Path(images.__file__).parent / "data"

@@ -24,8 +24,9 @@ from PIL import Image
 from .. import figures
 from ..class_model import OBJECTIVES, PRESETS, Recipe, Step
 from ..class_model import class_model as ascend
-from ..classifier import Classifier, load_classifier
+from ..classifier import Classifier
 from ..images import Photo, open_image, photos
+from ..weights import load_classifier
 from .explorer import YOURS, browser_half
 
 FIRST = "goose"

@@ -22,8 +22,9 @@ from PIL import Image
 from torch import Tensor
 
 from .. import figures, images
-from ..classifier import Classifier, Prediction, load_classifier, ranked
+from ..classifier import Classifier, Prediction, ranked
 from ..saliency import ForwardPass, Linearisation, forward_pass
+from ..weights import load_classifier
 
 FIRST, YOURS = "red_panda", "your photo"
 """The photo to begin with, and what a learner's own is called."""
