@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from . import accept
 from .images import open_image
 from .seeds import Seeds
 
@@ -16,6 +17,9 @@ Array = NDArray[np.float64]
 
 SAMPLE = 2500
 """A mixture is fitted to at most this many pixels: more change it little and cost time."""
+
+MOST_COMPONENTS = 250
+"""More Gaussians than this would share a sample in which none has as many pixels as it has parameters."""
 
 MIN_VARIANCE = 1.0
 """Added to each variance, in squared grey levels: a colour of 8 bits is known no better than that."""
@@ -134,20 +138,21 @@ def colour_models(image: object, seeds: Seeds, components: int = 5, random_state
     Args:
         image: whatever `open_image` takes, resized to the masks, or a uint8 array `(H, W, 3)` of their size.
         seeds: two boolean masks `(H, W)`, as `seeds` gives them.
-        components: K of each mixture, at least 1.
-        random_state: chooses pixels and starts; the same number gives the same bits.
+        components: K of each mixture, 1 to 250.
+        random_state: from 0 to 2⁶⁴ − 1, chooses pixels and starts; the same number gives the same bits.
 
     Returns:
         A `ColourModels`; its `costs(image)` are the next step.
 
     Raises:
-        ValueError: masks of another shape than the picture, an empty seed set, or no components.
+        ValueError: masks of another shape than the picture, an empty seed set, or an option out of its range.
+        TypeError: an option of another kind, such as text.
 
     Source: paper, Section 3.2, which gives neither K nor the kind of covariance.
     """
+    components = accept.whole("components", components, 1, MOST_COMPONENTS, "A colour model has five as a rule.")
+    random_state = accept.random_state(random_state)
     levels = rgb_levels(image, np.shape(seeds[0]))
-    if components != int(components) or components < 1:
-        raise ValueError(f"expected at least 1 component, a whole number, got {components}.")
     fitted = {}
     for side, mask in (("foreground", seeds[0]), ("background", seeds[1])):
         mask = np.asarray(mask)

@@ -10,11 +10,16 @@ import maxflow
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import accept
 from .colour_models import Costs, rgb_levels
 from .seeds import Seeds
 
 SMOOTHNESS = 100.0
 """λ, in nats: what it costs to part two neighbours of the same colour. Chosen on photos' boxes and on composites."""
+
+SMOOTHEST = 1e6
+"""The largest λ. No colour of 8 bits costs more than some 10^5 nats under a mixture, so a larger one says nothing new,
+the search takes long, and 10^15 times more would drown the costs in their rounding (`RepeatedCut`)."""
 
 CONTRAST = 2.5
 """β⟨‖I_p − I_q‖²⟩: a step in colour of mean square counts e^−2.5 = 8 % of a flat border. Chosen on the boxes."""
@@ -45,7 +50,7 @@ def graph_cut(
     seeds: Seeds | None = None,
     neighbours: int = 8,
 ) -> Cut:
-    """Find the labelling L of least energy by one minimum cut; the result is exact.
+    """Find the labelling L of least energy by one minimum cut; it is exact but for one rounding (`RepeatedCut`).
 
     E(L) = Σ_p cost_{L_p}(p) + λ Σ_{p,q neighbours} [L_p ≠ L_q] exp(−β‖I_p − I_q‖²) / dist(p, q), with
     β = 2.5 / ⟨‖I_p − I_q‖²⟩, the mean taken over all neighbours of the picture.
@@ -53,7 +58,7 @@ def graph_cut(
     Args:
         image: whatever `open_image` takes, resized to the costs, or a uint8 array `(H, W, 3)` of their size.
         costs: of calling each pixel foreground and background, two finite arrays `(H, W)`.
-        smoothness: λ ≥ 0, in nats.
+        smoothness: λ, 0 to 10^6, in nats.
         seeds: if given, hard constraints: no foreground seed can become background, nor the reverse. The
             paper says only that the seeds estimate the colour models; without them the cut may overrule them.
         neighbours: 8 or 4 a pixel.
@@ -62,7 +67,8 @@ def graph_cut(
         The mask and its energy; of several masks of least energy the one that lies within the others.
 
     Raises:
-        ValueError: shapes that disagree, costs that are not finite, a negative smoothness, seeds that overlap.
+        ValueError: shapes that disagree, costs that are not finite, a smoothness out of its range, seeds that overlap.
+        TypeError: an option of another kind, such as text.
 
     Source: paper, Section 3.2; Boykov & Jolly 2001. The paper gives neither λ nor the neighbourhood.
     """
@@ -75,7 +81,7 @@ class RepeatedCut:
     Mask and energy are those of `graph_cut` to the last bit, whatever was cut before. There is only one mask to find:
     of all that have the least energy, the one that lies within the others (a tie is no object). And no errors gather
     from cut to cut: costs and links are counted in whole units of λ/2^46 or less, and sums of whole numbers are exact.
-    So labellings tie if less than this rounding parts them: 10^−6 nats at 224×224 and the usual λ.
+    So labellings tie if less than this rounding parts them: at 224×224 10^−6 nats of the usual λ, 10^−2 of the largest.
 
     Attributes:
         result: the mask and its energy now.
@@ -102,10 +108,12 @@ class RepeatedCut:
 
         Raises:
             ValueError: as in `graph_cut`.
+            TypeError: as in `graph_cut`.
         """
         levels = rgb_levels(image, np.shape(costs[0]))
         shape = height, width = levels.shape[:2]
-        foreground, background = _check(shape, costs, smoothness, seeds, neighbours)
+        smoothness, neighbours = _checked_smoothness(smoothness), _checked_neighbours(neighbours)
+        foreground, background = _check(shape, costs, seeds)
         self._smoothness, self._neighbours = smoothness, neighbours
         self._weights = contrast_weights(levels, neighbours)
         ends = _neighbour_pairs(height, width, neighbours)
@@ -139,7 +147,7 @@ class RepeatedCut:
         Source: Kohli & Torr 2005. The paper cuts once.
         """
         given = self._costs if costs is None else costs
-        foreground, background = _check(self._pull.shape, given, self._smoothness, seeds, self._neighbours)
+        foreground, background = _check(self._pull.shape, given, seeds)
         self._cut(foreground, background, seeds)
         return self.result
 
@@ -188,7 +196,8 @@ def cut_energy(
         ValueError: as in `graph_cut`, or a mask that is not boolean or of another shape.
     """
     levels = rgb_levels(image, np.shape(costs[0]))
-    foreground, background = _check(levels.shape[:2], costs, smoothness, None, neighbours)
+    smoothness, neighbours = _checked_smoothness(smoothness), _checked_neighbours(neighbours)
+    foreground, background = _check(levels.shape[:2], costs, None)
     labels = np.asarray(mask)
     if labels.dtype != bool or labels.shape != levels.shape[:2]:
         raise ValueError(
@@ -221,7 +230,12 @@ def contrast_weights(image: object, neighbours: int = 8) -> list[NDArray[np.floa
 
     Returns:
         One array for each step of `NEIGHBOURS`, of the pairs that lie within the picture.
+
+    Raises:
+        ValueError: no RGB picture, or neither 4 nor 8 neighbours.
+        TypeError: a number of neighbours that is none.
     """
+    neighbours = _checked_neighbours(neighbours)
     planes = np.moveaxis(rgb_levels(image), 2, 0).astype(np.float32)
     differences = []
     for down, right in NEIGHBOURS[neighbours]:
@@ -264,8 +278,19 @@ def _neighbour_pairs(height: int, width: int, neighbours: int) -> _Pairs:
     return _Pairs(first[order], second[order], order)
 
 
+def _checked_smoothness(smoothness: object) -> float:
+    return accept.number("smoothness", smoothness, 0, SMOOTHEST, "In nats; the usual one is 100.")
+
+
+def _checked_neighbours(neighbours: object) -> int:
+    count = accept.whole("neighbours", neighbours, 4, 8)
+    if count not in NEIGHBOURS:
+        raise ValueError(f"expected 4 or 8 neighbours, got {count}.")
+    return count
+
+
 def _check(
-    shape: tuple[int, ...], costs: Costs, smoothness: float, seeds: Seeds | None, neighbours: int
+    shape: tuple[int, ...], costs: Costs, seeds: Seeds | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     if len(costs) != 2:
         raise ValueError(f"expected two arrays of costs, foreground and background, got {len(costs)}.")
@@ -277,10 +302,6 @@ def _check(
             )
         if not np.isfinite(cost).all():
             raise ValueError(f"the {side} costs are not finite; use large numbers or `seeds` for certain pixels.")
-    if not (np.isfinite(smoothness) and smoothness >= 0):
-        raise ValueError(f"expected a smoothness of 0 or more, got {smoothness}.")
-    if neighbours not in NEIGHBOURS:
-        raise ValueError(f"expected 4 or 8 neighbours, got {neighbours}.")
     if seeds is not None:
         if np.shape(seeds[0]) != shape or np.shape(seeds[1]) != shape:
             raise ValueError(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from . import figures
+from . import accept, figures
 from .classifier import Classifier, Prediction
 from .colour_models import ColourModels, Costs, colour_models
 from .graph_cut import SMOOTHNESS, Cut, graph_cut
@@ -165,8 +165,8 @@ def localise(
         foreground: quantile above which pixels are foreground seeds.
         background: quantile below which pixels are background seeds.
         blur: of the map before the quantiles, in pixels; the paper has none, which is 0.
-        components: of each colour mixture.
-        smoothness: λ of the cut, in nats.
+        components: of each colour mixture, 1 to 250.
+        smoothness: λ of the cut, 0 to 10^6, in nats.
         hard_seeds: false: the seeds estimate the colour models, as the paper says. True: they also bind the cut.
         random_state: of the mixtures; the same call gives the same bits.
 
@@ -174,8 +174,9 @@ def localise(
         A `Localisation` with every intermediate.
 
     Raises:
-        ValueError: a bad image, an unknown class, or a step that cannot be done: a constant map, an empty
-            seed set, a cut that leaves no object.
+        ValueError: a bad image, an unknown class, an option out of its range, or a step that cannot be done: a
+            constant map, an empty seed set, a cut that leaves no object.
+        TypeError: an option of another kind, such as text for a number.
 
     Source: paper, Section 3.2.
     """
@@ -209,9 +210,12 @@ def localise_classes(
 
     Raises:
         ValueError: as in `localise`.
+        TypeError: as in `localise`, or a single class in place of a list.
 
     Source: paper, Section 3.2, which repeats the procedure for each of the top-5 predicted classes.
     """
+    if isinstance(class_indices, str | int | np.integer):
+        raise TypeError(f"expected several classes, got {class_indices!r}. Put one into a list, or use localise.")
     photo = open_image(image)
     ranking = classifier.top(photo, len(classifier.labels))
     if class_indices is None:
@@ -262,9 +266,11 @@ def segment(
 
     Raises:
         ValueError: a step that cannot be done, as in `localise`.
+        TypeError: an option of another kind, likewise.
 
     Source: paper, Section 3.2.
     """
+    hard_seeds = accept.flag("hard_seeds", hard_seeds)
     height, width = saliency.shape
     picture = photo.resize((width, height), Image.Resampling.BICUBIC)
     chosen = seeds(saliency, foreground, background, blur)

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from . import accept
 from .classifier import Classifier
 from .images import Crop, ten_crops
 
@@ -245,8 +246,7 @@ def saliency_maps_of_batch(
         ValueError: as in `saliency_map`, or another number of images than of lists of classes.
         TypeError: no tensor.
     """
-    if crops not in (1, 10):
-        raise ValueError(f"expected 1 or 10 crops, got {crops}; the paper averages 10.")
+    crops = accept.crops(crops)
     if len(x) != len(class_indices):
         raise ValueError(f"expected the classes of {len(x)} images, got {len(class_indices)} lists of classes.")
     most = max(map(len, class_indices), default=0)

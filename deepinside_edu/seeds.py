@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from . import accept
+
 
 class Seeds(NamedTuple):
     """The pixels that the two colour models learn from: boolean masks `(H, W)` that share no pixel."""
@@ -32,34 +34,39 @@ def seeds(saliency: ArrayLike, foreground: float = 0.95, background: float = 0.3
         saliency: M, `(H, W)`, finite.
         foreground: a quantile, 0 to 1, at least `background`.
         background: a quantile, 0 to 1.
-        blur: standard deviation, in pixels, of a Gaussian that the map is blurred with first; 0 is the paper's.
+        blur: standard deviation, in pixels, of a Gaussian that the map is blurred with first, at most the map's
+            longer side; 0 is the paper's.
 
     Returns:
         Two boolean masks; the rest is unused.
 
     Raises:
-        ValueError: a map of another shape, not finite or constant, quantiles out of order, a negative blur, or a
-            side that stays empty because too many pixels share one value.
+        ValueError: a map of another shape, not finite or constant, quantiles out of order, a blur out of its range,
+            or a side that stays empty because too many pixels share one value.
+        TypeError: an option that is no number, such as text.
 
     Source: paper, Section 3.2 (95 % and 30 %).
     """
+    background, foreground = (
+        accept.number(f"{side} quantile", share, 0, 1, "Quantiles are shares of the pixels: 95 % is 0.95.")
+        for side, share in (("background", background), ("foreground", foreground))
+    )
     m = np.asarray(saliency)
     if m.ndim != 2 or m.size == 0:
         raise ValueError(f"expected a map (H, W), got {m.shape}. Of a batch of maps take one: maps[0].")
     if not np.isfinite(m).all():
         raise ValueError("the map holds NaN or infinite values; expected finite ones. Look where they came from.")
-    if not 0 <= background <= foreground <= 1:
+    blur = accept.number("blur", blur, 0, max(m.shape), "In pixels, no wider than the map itself; 0 is none.")
+    if background > foreground:
         raise ValueError(
-            f"expected 0 ≤ background ≤ foreground ≤ 1, got background {background} and foreground {foreground}. "
-            "Quantiles are shares of the pixels: 95 % is 0.95."
+            f"expected background ≤ foreground, got background {background} and foreground {foreground}. "
+            "What lies between the two quantiles is unused."
         )
     if m.min() == m.max():
         raise ValueError(
             f"the map is constant ({m.flat[0]:.3g} everywhere), so no quantile parts it. A score that the network "
             "holds at zero has a map of zeros: choose a class with a higher score."
         )
-    if not (np.isfinite(blur) and blur >= 0):
-        raise ValueError(f"expected a blur of 0 or more pixels, got {blur}.")
     if blur > 0:
         from scipy import ndimage
 

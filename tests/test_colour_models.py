@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from importlib import import_module
+from typing import Any
 
 import numpy as np
 import pytest
@@ -279,10 +280,35 @@ def test_what_was_passed_in_and_shared_random_numbers_stay_as_they_were() -> Non
 # Wrong inputs
 
 
-@pytest.mark.parametrize("components", [0, -1])
-def test_no_components_are_refused(components: int) -> None:
-    with pytest.raises(ValueError, match="at least 1 component"):
+@pytest.mark.parametrize("components", [0, -1, 251, 10**6])
+def test_components_out_of_range_are_refused(components: int) -> None:
+    with pytest.raises(ValueError, match="components from 1 to 250"):
         colour_models(colours(0, 6, 9), two_sides(6, 9), components)
+
+
+@pytest.mark.parametrize("components", ["5", 2.5, True, None, (5,), np.ones(2)])
+def test_components_that_are_no_whole_number_are_refused(components: Any) -> None:
+    with pytest.raises(TypeError, match="expected a whole number for components"):
+        colour_models(colours(0, 6, 9), two_sides(6, 9), components)
+
+
+@pytest.mark.parametrize("state", ["0", 1.5, None, False, np.random.default_rng(0), np.random.RandomState(0)])
+def test_a_random_state_that_is_no_whole_number_is_refused(state: Any) -> None:
+    with pytest.raises(TypeError, match=r"expected a whole number for random_state.*same number"):
+        colour_models(colours(0, 6, 9), two_sides(6, 9), random_state=state)
+
+
+@pytest.mark.parametrize("state", [-1, 2**64])
+def test_a_random_state_out_of_range_is_refused(state: int) -> None:
+    with pytest.raises(ValueError, match="random_state from 0 to 18446744073709551615"):
+        colour_models(colours(0, 6, 9), two_sides(6, 9), random_state=state)
+
+
+def test_numpys_numbers_are_as_good_as_pythons() -> None:
+    picture, chosen = colours(0, 6, 9), two_sides(6, 9)
+    one = colour_models(picture, chosen, np.int8(3), np.uint64(7)).costs(picture)
+    other = colour_models(picture, chosen, 3, 7).costs(picture)
+    assert np.array_equal(one, other)
 
 
 @pytest.mark.parametrize("side", [0, 1])
@@ -331,8 +357,6 @@ def test_a_pil_image_of_another_size_is_resized_to_the_masks_and_an_array_never(
     assert from_picture.costs(np.asarray(picture)).foreground.shape == (12, 18)
     with pytest.raises(ValueError, match="resized for you"):
         colour_models(np.asarray(picture), chosen)
-    with pytest.raises(ValueError, match="a whole number"):
-        colour_models(picture, chosen, components=2.5)  # type: ignore[arg-type]
 
 
 def test_a_pixel_that_is_seed_of_both_sides_is_refused() -> None:

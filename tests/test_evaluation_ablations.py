@@ -288,9 +288,9 @@ def test_an_error_of_another_kind_is_no_missing_object(tiny: di.Classifier, exam
     [
         ({"smoothnes": 3}, TypeError, "'mine' has no option smoothnes; expected some of crops, foreground"),
         ({"crops": 5}, ValueError, "'mine': expected 1 or 10 crops, got 5"),
-        ({"foreground": 1.5}, ValueError, "'mine': expected 0 ≤ background ≤ foreground ≤ 1"),
-        ({"components": 0}, ValueError, "'mine': expected at least 1 component"),
-        ({"smoothness": -1.0}, ValueError, "'mine': expected a smoothness of 0 or more"),
+        ({"foreground": 1.5}, ValueError, "'mine': expected a foreground quantile from 0 to 1"),
+        ({"components": 0}, ValueError, "'mine': expected components from 1 to 250"),
+        ({"smoothness": -1.0}, ValueError, r"'mine': expected a smoothness from 0 to 1000000"),
     ],
 )
 def test_an_option_that_cannot_be_is_an_error_before_any_image(

@@ -1,6 +1,7 @@
 """The cut against brute force over every labelling, and its energy and weights against nested loops."""
 
 import itertools
+from collections.abc import Callable
 from importlib import import_module
 from math import exp, sqrt
 
@@ -15,7 +16,7 @@ from scipy import ndimage
 
 from deepinside_edu import graph_cut
 from deepinside_edu.colour_models import Costs
-from deepinside_edu.graph_cut import CONTRAST, SMOOTHNESS, Cut, RepeatedCut, contrast_weights, cut_energy
+from deepinside_edu.graph_cut import CONTRAST, SMOOTHEST, SMOOTHNESS, Cut, RepeatedCut, contrast_weights, cut_energy
 from deepinside_edu.seeds import Seeds
 
 STEPS = {4: [(0, 1), (1, 0)], 8: [(0, 1), (1, 0), (1, 1), (1, -1)]}
@@ -326,9 +327,10 @@ SOMETHING = np.eye(4, 5, dtype=bool)
         ({"costs": Costs(np.zeros((4, 5)), np.zeros(20))}, r"background costs \(4, 5\).*\(20,\)"),
         ({"costs": Costs(np.full((4, 5), np.nan), np.zeros((4, 5)))}, "foreground costs are not finite"),
         ({"costs": Costs(np.zeros((4, 5)), np.full((4, 5), np.inf))}, "background costs are not finite"),
-        ({"smoothness": -0.1}, "smoothness of 0 or more"),
-        ({"smoothness": np.nan}, "smoothness of 0 or more"),
-        ({"smoothness": np.inf}, "smoothness of 0 or more"),
+        ({"smoothness": -0.1}, r"smoothness from 0 to 1000000"),
+        ({"smoothness": np.nan}, r"smoothness from 0 to 1000000"),
+        ({"smoothness": 1.001e6}, r"smoothness from 0 to 1000000"),
+        ({"smoothness": np.inf}, r"smoothness from 0 to 1000000"),
         ({"neighbours": 6}, "4 or 8 neighbours"),
         ({"seeds": Seeds(NOTHING.T, NOTHING)}, r"seeds \(4, 5\).*\(5, 4\)"),
         ({"seeds": Seeds(SOMETHING, SOMETHING)}, "seed of both sides"),
@@ -374,6 +376,34 @@ def test_three_arrays_of_costs_are_refused() -> None:
     nothing = np.zeros((4, 5))
     with pytest.raises(ValueError, match="two arrays of costs"):
         graph_cut(np.zeros((4, 5, 3), np.uint8), (nothing, nothing, nothing))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("call", [graph_cut, RepeatedCut, lambda mask=NOTHING, **each: cut_energy(
+    each["image"], each["costs"], mask, each["smoothness"], each["neighbours"])])  # fmt: skip
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("smoothness", "100"), ("smoothness", None), ("smoothness", True), ("neighbours", "8"), ("neighbours", 8.0)],
+)
+def test_options_of_another_kind_are_refused(call: Callable[..., object], option: str, value: object) -> None:
+    call(**ordinary())
+    with pytest.raises(TypeError, match=f"expected a .*number for {option}"):
+        call(**ordinary() | {option: value})
+
+
+def test_weights_of_six_neighbours_are_refused() -> None:
+    with pytest.raises(ValueError, match="4 or 8 neighbours"):
+        contrast_weights(np.zeros((4, 5, 3), np.uint8), 6)
+
+
+def test_no_smoothness_that_is_allowed_gives_worse_than_a_constant() -> None:
+    """Most pixels would rather be background, by a little, and the others object, by far more: so the sum decides."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    costs = Costs(np.where(rng.random((20, 30)) < 0.8, 0.01, 0), np.where(rng.random((20, 30)) < 0.5, 1.0, 0))
+    assert costs.foreground.sum() < costs.background.sum()
+    for smoothness in (SMOOTHEST, SMOOTHEST / 7):
+        cut = graph_cut(image, costs, smoothness)
+        assert cut.energy <= costs.foreground.sum() + 0.001
 
 
 # Again and again
@@ -480,6 +510,30 @@ def test_five_hundred_changes_gather_no_error(fresh_trees: int, monkeypatch: pyt
         assert_same(warm, graph_cut(image, costs, seeds=seeds))
 
 
+def test_the_search_begins_anew_before_its_32_bits_are_full() -> None:
+    """A large picture's cut takes up to a million steps, and 2^31 of them are all that the library can count."""
+    most = 2**31 // 10**6
+    repeated = RepeatedCut(np.zeros((1, 2, 3), np.uint8), Costs(np.zeros((1, 2)), np.ones((1, 2))), 1.0)
+    graph, reused = repeated._graph, []
+
+    class Watched:
+        def __getattr__(self, name: str) -> object:
+            return getattr(graph, name)
+
+        def maxflow(self, reuse_trees: bool) -> object:
+            reused.append(reuse_trees)
+            return graph.maxflow(reuse_trees=reuse_trees)
+
+    repeated._graph = Watched()
+    for i in range(2 * most):
+        expected = i % 2 == 0
+        costs = Costs(np.full((1, 2), 1.0 - expected), np.full((1, 2), float(expected)))
+        assert repeated.again(costs, seeds=None).mask.all() == expected
+    fresh = [-1, *(i for i, again in enumerate(reused) if not again), len(reused)]
+    assert max(np.diff(fresh)) <= most
+    assert len(fresh) < len(reused) / 100  # it is warm as a rule
+
+
 def test_without_the_seeds_again_the_cut_is_the_one_before() -> None:
     image, costs = large_problem(8)
     repeated = RepeatedCut(image, costs)
@@ -535,7 +589,7 @@ def test_after_a_refused_change_the_cut_before_goes_on(change: dict[str, object]
 
 
 def test_wrong_input_for_the_first_cut_is_refused() -> None:
-    for change, complaint in (*REFUSED, ({"smoothness": -1.0}, "smoothness of 0"), ({"neighbours": 6}, "4 or 8")):
+    for change, complaint in (*REFUSED, ({"smoothness": -1.0}, "smoothness from 0"), ({"neighbours": 6}, "4 or 8")):
         with pytest.raises(ValueError, match=complaint):
             RepeatedCut(**ordinary() | change)
 

@@ -5,6 +5,7 @@ import io
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
+from typing import Any
 
 import numpy as np
 import pytest
@@ -357,16 +358,16 @@ def test_no_object_is_a_clear_error() -> None:
     """With a huge smoothness a small thing is not worth its border; blurred, it has no sharp edge to cut along."""
     blurred = two_things(320, 240).filter(ImageFilter.GaussianBlur(20))
     with pytest.raises(ValueError, match=r"red thing.*empty.*background.*[Ss]moothness"):
-        localise(spotter(), blurred, 0, smoothness=1e9)
+        localise(spotter(), blurred, 0, smoothness=1e6)
 
 
 def test_steps_that_cannot_be_done_are_clear_errors() -> None:
     classifier, picture = spotter(), two_things(320, 240)
     for options, complaint in (
-        ({"foreground": 0.2, "background": 0.8}, "0 ≤ background ≤ foreground ≤ 1"),
+        ({"foreground": 0.2, "background": 0.8}, "background ≤ foreground"),
         ({"foreground": 1.0}, "no pixel is left as foreground"),
-        ({"components": 0}, "at least 1 component"),
-        ({"smoothness": -1}, "smoothness of 0 or more"),
+        ({"components": 0}, "components from 1 to 250"),
+        ({"smoothness": -1}, r"smoothness from 0 to 1000000"),
         ({"crops": 3}, "1 or 10 crops"),
     ):
         with pytest.raises(ValueError, match=complaint), no_trace(classifier.network):
@@ -375,6 +376,9 @@ def test_steps_that_cannot_be_done_are_clear_errors() -> None:
         localise(classifier, picture, 0, smothness=3)
     with pytest.raises(TypeError):
         localise_classes(classifier, picture, [0], smothness=3)
+    for one in ("red thing", 0):
+        with pytest.raises(TypeError, match="several classes"):
+            localise_classes(classifier, picture, one)
     with torch.no_grad():
         for parameter in classifier.network.parameters():
             parameter.zero_()
@@ -521,3 +525,24 @@ def test_the_steps_take_the_photo_as_it_is(classifier: Classifier) -> None:
     soft, hard = graph_cut(image, costs), graph_cut(image, costs, seeds=sides)
     assert np.array_equal(soft.mask, localise(classifier, image, c).cut.mask)
     assert np.array_equal(hard.mask, localise(classifier, image, c, hard_seeds=True).cut.mask)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("foreground", "0.9"), ("background", None), ("blur", "1.5"), ("components", "5"), ("components", 5.0),
+     ("smoothness", "100"), ("hard_seeds", "no"), ("hard_seeds", 1), ("random_state", 1.5), ("random_state", None),
+     ("random_state", np.random.default_rng(0)), ("crops", "10"), ("crops", True)],
+)  # fmt: skip
+def test_an_option_of_another_kind_is_named(option: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=f"expected .* for {option}"):
+        localise(spotter(), two_things(320, 240), 0, **{"crops": 1, option: value})
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("blur", 1e9), ("blur", np.nan), ("components", 10**6), ("smoothness", 1e18), ("smoothness", np.nan),
+     ("random_state", -1), ("random_state", 2**64), ("foreground", np.nan), ("crops", 0)],
+)  # fmt: skip
+def test_an_option_out_of_range_is_named(option: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=f"expected .*{option}.* got"):
+        localise(spotter(), two_things(320, 240), 0, **{"crops": 1, option: value})

@@ -1,5 +1,7 @@
 """Two quantiles part a map: strictly, by the pixels' shares, and never into an empty side."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -133,10 +135,10 @@ def test_the_ends_leave_a_side_empty() -> None:
 
 @pytest.mark.parametrize(
     ("foreground", "background"),
-    [(0.3, 0.95), (95, 30), (1.01, 0.3), (0.95, -0.1), (np.nan, 0.3), (0.95, np.nan), (0.5, 0.51)],
+    [(0.3, 0.95), (95, 30), (1.01, 0.3), (0.95, -0.1), (np.nan, 0.3), (0.95, np.nan), (0.5, 0.51), (np.inf, 0.3)],
 )
 def test_quantiles_out_of_order_or_range_are_refused(foreground: float, background: float) -> None:
-    with pytest.raises(ValueError, match="0 ≤ background ≤ foreground ≤ 1"):
+    with pytest.raises(ValueError, match=r"background ≤ foreground|quantile from 0 to 1, got .*95 % is 0\.95"):
         seeds(np.arange(12.0).reshape(3, 4), foreground, background)
 
 
@@ -163,7 +165,20 @@ def test_a_blur_takes_the_grid_of_a_stride_out_of_the_map() -> None:
     assert np.array_equal(seeds(m, blur=0).foreground, seeds(m).foreground)
 
 
-@pytest.mark.parametrize("blur", [-1, float("nan"), float("inf")])
-def test_a_blur_that_is_none_is_refused(blur: float) -> None:
-    with pytest.raises(ValueError, match="blur of 0 or more"):
+@pytest.mark.parametrize("blur", [-1, float("nan"), float("inf"), 4.001, 1e9])
+def test_a_blur_that_is_none_or_wider_than_the_map_is_refused(blur: float) -> None:
+    with pytest.raises(ValueError, match=r"blur from 0 to 4, got .*no wider than the map"):
         seeds(np.arange(12.0).reshape(3, 4), blur=blur)
+
+
+@pytest.mark.parametrize("option", ["foreground", "background", "blur"])
+@pytest.mark.parametrize("value", ["0.5", None, True, [0.5], np.full(2, 0.5), 0.5j])
+def test_an_option_that_is_no_number_is_refused(option: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=f"expected a number for {option}"):
+        seeds(np.arange(12.0).reshape(3, 4), **{option: value})
+
+
+def test_numpys_numbers_are_as_good_as_pythons() -> None:
+    m = np.random.default_rng(0).random((9, 12))
+    one = seeds(m, np.float32(0.75), np.float16(0.25), np.int64(1))
+    assert np.array_equal(one, seeds(m, 0.75, 0.25, 1))

@@ -1,0 +1,137 @@
+"""What an option of a step may be: one rule for each kind, told in one sentence before anything is computed."""
+
+from __future__ import annotations
+
+import math
+import operator
+from numbers import Real
+
+import numpy as np
+
+LARGEST_STATE = 2**64 - 1
+"""NumPy takes any whole number from 0 on, and torch no larger one than this."""
+
+
+def number(name: str, value: object, least: float, most: float = math.inf, remedy: str = "") -> float:
+    """Hold that an option is a number of a range, its ends included.
+
+    Args:
+        name: of the option.
+        value: Python's or NumPy's number; no text, no truth value, no array.
+        least: the lowest that it may be.
+        most: the highest; an infinite value is refused even without it.
+        remedy: a sentence behind the complaint about a number out of range.
+
+    Returns:
+        The same as a float.
+
+    Raises:
+        TypeError: no number.
+        ValueError: one that is out of range, NaN or infinite.
+    """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"expected a number for {name}, got {_shown(value)}. Pass one such as 0.5, without quotes.")
+    try:
+        found = float(value)
+    except OverflowError:  # a whole number of more than 308 digits
+        found = math.inf
+    if not (least <= found <= most and math.isfinite(found)):
+        limits = f"from {least:.7g} to {most:.7g}" if math.isfinite(most) else f"of {least:.7g} or more"
+        raise ValueError(f"expected a {name} {limits}, got {found:.7g}.{_then(remedy)}")
+    return found
+
+
+def whole(name: str, value: object, least: int, most: int | None = None, remedy: str = "") -> int:
+    """Hold that an option is a whole number of a range, its ends included.
+
+    Args:
+        name: of the option.
+        value: Python's or NumPy's integer; no text, no truth value, no 5.0.
+        least: the lowest that it may be.
+        most: the highest, if there is one.
+        remedy: a sentence behind the complaint.
+
+    Returns:
+        The same as an int.
+
+    Raises:
+        TypeError: no whole number.
+        ValueError: one that is out of range.
+    """
+    try:
+        if isinstance(value, (bool, np.bool_)):
+            raise TypeError
+        found = operator.index(value)  # type: ignore[arg-type]  # whether it is one is the question
+    except TypeError:
+        raise TypeError(
+            f"expected a whole number for {name}, such as {least}, got {_shown(value)}.{_then(remedy)}"
+        ) from None
+    if found < least or (most is not None and found > most):
+        limits = f"of {least} or more" if most is None else f"from {least} to {most}"
+        # Python writes no number of more than 4,300 digits.
+        got = str(found) if abs(found) < 10**60 else "one of more than 60 digits"
+        raise ValueError(f"expected {name} {limits}, a whole number, got {got}.{_then(remedy)}")
+    return found
+
+
+def flag(name: str, value: object) -> bool:
+    """Hold that an option is True or False.
+
+    Args:
+        name: of the option.
+        value: Python's or NumPy's truth value; no text, since "no" would count as yes.
+
+    Returns:
+        The same as a bool.
+
+    Raises:
+        TypeError: anything else.
+    """
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"expected True or False for {name}, got {_shown(value)}.")
+    return bool(value)
+
+
+def random_state(value: object) -> int:
+    """Hold that a random state is a whole number from 0 on: the same one gives the same bits.
+
+    Args:
+        value: from 0 to 2⁶⁴ − 1. None and a generator are none, because no two calls with them are alike.
+
+    Returns:
+        The same as an int.
+
+    Raises:
+        TypeError: no whole number.
+        ValueError: one that is out of range.
+    """
+    return whole("random_state", value, 0, LARGEST_STATE, "The same number gives the same result again.")
+
+
+def crops(value: object) -> int:
+    """Hold that a number of crops is 1 or 10.
+
+    Args:
+        value: the number.
+
+    Returns:
+        The same as an int.
+
+    Raises:
+        TypeError: no whole number.
+        ValueError: another number.
+    """
+    count = whole("crops", value, 1, remedy="There are 1 and 10.")
+    if count not in (1, 10):
+        raise ValueError(f"expected 1 or 10 crops, got {count}; the paper averages 10.")
+    return count
+
+
+def _then(remedy: str) -> str:
+    return f" {remedy}" if remedy else ""
+
+
+def _shown(value: object) -> str:
+    """A value in a message, cut short, and of what kind it is."""
+    words = repr(value)
+    return f"{words if len(words) <= 60 else words[:57] + '…'} ({type(value).__name__})"
