@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .colour_models import colour_models
     from .deconvnet import Ladder, Neuron, Rung, backward_ladder, descend
     from .graph_cut import graph_cut
-    from .images import open_image, photo, photos
+    from .images import photo, photos
     from .localise import (
         Localisation,
         bounding_box,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         localise,
         localise_classes,
     )
+    from .opening import open_image
     from .recording import record
     from .saliency import Linearisation, linearise, max_abs, saliency_map, saliency_maps
     from .seeds import seeds
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "images": ("open_image", "photo", "photos"),
+    "opening": ("open_image",),
+    "images": ("photo", "photos"),
     "weights": ("load_classifier",),
     "classifier": ("Classifier",),
     "saliency": ("Linearisation", "linearise", "max_abs", "saliency_map", "saliency_maps"),

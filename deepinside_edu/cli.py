@@ -7,6 +7,7 @@ import itertools
 import os
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,11 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _evaluate(given[1:])
     try:
         return _localise(_parser().parse_args(given))
-    except (ValueError, TypeError, OSError) as error:
-        if isinstance(error, FileNotFoundError):
-            print(f"deepinside: there is no {error.filename}; `deepinside lab` opens the lessons", file=sys.stderr)
-        else:
-            print(f"deepinside: {error}", file=sys.stderr)
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        lessons = " `deepinside lab` opens the lessons." if isinstance(error, FileNotFoundError) else ""
+        print(f"deepinside: {error}{lessons}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("deepinside: stopped; the pictures written so far stay.", file=sys.stderr)
@@ -76,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=COMMANDS,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("photo", type=Path, metavar="PHOTO", help="a JPEG, PNG, WebP, GIF, BMP or TIFF file")
+    parser.add_argument("photo", metavar="PHOTO", help="a JPEG, PNG, WebP, GIF, BMP or TIFF file")
     parser.add_argument("--class", dest="class_name", metavar="NAME", help="localise this class and not the top five")
     parser.add_argument("--network", default="squeezenet1_1", help="a classifier of torchvision (default: %(default)s)")
     parser.add_argument("--crops", type=int, choices=(1, 10), default=10, help="maps to average (default: %(default)s)")
@@ -87,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _localise(options: argparse.Namespace) -> int:
-    from .images import open_image
+    from .opening import open_image
 
     clock = _Clock()
     photo = open_image(options.photo)  # before torch is imported: a wrong path is told at once
@@ -96,16 +95,15 @@ def _localise(options: argparse.Namespace) -> int:
     from .weights import load_classifier
 
     classifier = load_classifier(options.network)
+    wanted = classifier.find(options.class_name) if options.class_name else None
+    folder = options.out or _free_folder(Path("localised") / Path(options.photo).stem)
+    _make(folder)  # before the work: what cannot be kept need not be computed
     print(f"{options.photo}: {photo.width}×{photo.height} pixels; {classifier}")
     clock.lap("read photo, load network")
     ranking = classifier.top(photo, len(classifier.labels))
     clock.lap("scores")
     top = ranking[:5]
-    if options.class_name:
-        index = classifier.find(options.class_name)
-        chosen = [each for each in ranking if each.class_index == index]
-    else:
-        chosen = list(top)
+    chosen = list(top) if wanted is None else [each for each in ranking if each.class_index == wanted]
 
     maps = saliency_maps(classifier, photo, [each.class_index for each in chosen], options.crops)
     results, outcomes = [], {}
@@ -121,8 +119,6 @@ def _localise(options: argparse.Namespace) -> int:
     for each in dict.fromkeys([*top, *chosen]):
         print(f"  {each.label:<28} {each.score:7.2f} {each.probability:12.4f}   {outcomes.get(each, '')}")
 
-    folder = options.out or _free_folder(Path("localised") / options.photo.stem)
-    folder.mkdir(parents=True, exist_ok=True)
     names = [name for rank, result in enumerate(results, 1) for name in _write_stages(result, folder, rank)]
     clock.lap("pictures")
     print(f"\n{len(names)} pictures in {folder}/" + (f"; look first at {names[0]}" if names else ""))
@@ -269,6 +265,18 @@ def _free_folder(wanted: Path) -> Path:
     """The folder itself, or with a number if an earlier run has filled it: pictures of two photos never mix."""
     candidates = (wanted if n == 1 else wanted.with_name(f"{wanted.name}_{n}") for n in itertools.count(1))
     return next(folder for folder in candidates if not folder.exists())
+
+
+def _make(folder: Path) -> None:
+    """Make a folder and try whether a file can be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OSError(
+            f"no pictures can be kept in {folder} ({error.strerror}). Name another folder for them: --out FOLDER."
+        ) from error
 
 
 class _Clock:

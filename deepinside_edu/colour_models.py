@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from . import accept
-from .images import open_image
+from .opening import open_image
 from .seeds import Seeds
 
 Array = NDArray[np.float64]

@@ -3,157 +3,24 @@
 from __future__ import annotations
 
 import io
-import os
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
+
+from .opening import open_image
 
 if TYPE_CHECKING:
     import torch
 
-MAX_PIXELS = 50_000_000
-"""Larger pictures are refused before they are decoded: 50 million pixels take 150 MB."""
-
 Box: TypeAlias = tuple[int, int, int, int]
 """(left, top, right, bottom) in pixels, right and bottom exclusive."""
-
-
-def open_image(source: object, upright: bool = True) -> Image.Image:
-    """Open whatever holds a picture as an upright RGB picture.
-
-    EXIF rotation is applied, transparency is laid over white, grey, palette, CMYK and 16-bit pictures
-    become 8-bit RGB, and of an animation the first frame is taken (of a PIL image, the current one).
-
-    Args:
-        source: a path, bytes, a binary file object, a uint8 or uint16 array (H, W), (H, W, 1), (H, W, 3)
-            or (H, W, 4), a PIL image, a `Photo`, or the value of an ipywidgets upload with one file in it.
-        upright: false leaves the pixels as they are stored, for boxes that were drawn on them.
-
-    Returns:
-        A new `PIL.Image.Image` of mode RGB. The source is not changed.
-
-    Raises:
-        ValueError: no picture, a truncated one, one without pixels, one pixel wide or high, or larger
-            than 50 million pixels.
-        TypeError: a kind of object that holds no picture, or a file opened as text.
-        OSError: a file that cannot be opened, such as `FileNotFoundError`.
-    """
-    if isinstance(source, Photo):
-        source = source.path
-    if isinstance(source, np.ndarray):
-        return _from_array(source)
-    if isinstance(source, Image.Image):
-        return _rgb(source, "the PIL image", upright)
-    stream, name = _as_stream(source)
-    with _damage_explained(name):
-        picture = Image.open(stream)  # reads the header alone: the pixels are decoded after the size check
-    with picture:
-        return _rgb(picture, name, upright)
-
-
-@contextmanager
-def _damage_explained(name: str) -> Iterator[None]:
-    """Turn whatever Pillow's forty readers raise about a broken file into one `ValueError` with the remedy."""
-    try:
-        yield
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ValueError(f"{name} is too large; expected at most {MAX_PIXELS:,} pixels. Shrink it first.") from error
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:  # the file system's own: no such file, and so on
-            raise
-        reason = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"  # that one names a memory address
-        raise ValueError(
-            f"{name} is not a picture that can be read{reason}; expected a JPEG, PNG, WebP, GIF, BMP or TIFF file. "
-            "Open it in a viewer: if that fails too, the file is damaged or was cut off."
-        ) from error
-
-
-def _as_stream(source: object) -> tuple[str | os.PathLike[str] | BinaryIO, str]:
-    """What PIL can open, and how an error calls it."""
-    if isinstance(source, str | os.PathLike):
-        if str(source).startswith(("http://", "https://")):
-            raise ValueError(f"{source} is a web address; expected a file. Save the picture and pass its path.")
-        return source, str(source)
-    if isinstance(source, Sequence) and not isinstance(source, bytes | bytearray | memoryview | str):
-        if len(source) != 1:  # the value of ipywidgets.FileUpload is a tuple of uploads
-            raise ValueError(f"expected one upload, got {len(source)}; choose one file, then pass that one.")
-        source = source[0]
-    if isinstance(source, Mapping) and "content" in source:
-        return io.BytesIO(bytes(source["content"])), str(source.get("name", "the upload"))
-    if isinstance(source, bytes | bytearray | memoryview):
-        return io.BytesIO(bytes(source)), "the bytes object"
-    if isinstance(source, io.TextIOBase):
-        raise TypeError('expected a binary file object, got one opened as text. Open it with open(path, "rb").')
-    if hasattr(source, "read"):
-        return source, str(getattr(source, "name", "the file object"))  # type: ignore[return-value]
-    raise TypeError(
-        f"expected a path, bytes, a file object, an array, a PIL image or an upload, got {type(source).__name__}. "
-        "A tensor has lost its colours' scale: pass the picture that it was made from."
-    )
-
-
-def _check_size(width: int, height: int, name: str) -> None:
-    if width < 1 or height < 1:
-        raise ValueError(f"{name} has no pixels ({width}×{height}); expected at least 2×2. Pass another picture.")
-    if width < 2 or height < 2:
-        raise ValueError(
-            f"{name} is {width}×{height} pixels, too small to find anything in; expected at least 2×2. "
-            "Pass a larger picture."
-        )
-    if width * height > MAX_PIXELS:
-        raise ValueError(
-            f"{name} is {width}×{height} pixels; expected at most {MAX_PIXELS:,} in all. Shrink it first "
-            "(the network looks at some 224×224)."
-        )
-
-
-def _rgb(picture: Image.Image, name: str, upright: bool = True) -> Image.Image:
-    _check_size(*picture.size, name)
-    with _damage_explained(name):
-        picture.load()
-        picture = ImageOps.exif_transpose(picture) if upright else picture
-    if picture.mode in ("I;16", "I;16B", "I;16L", "I"):
-        levels = np.asarray(picture, dtype=np.int64)
-        if levels.min() < 0 or levels.max() > 65535:
-            raise ValueError(f"{name} has levels {levels.min()} to {levels.max()}; expected 0 to 65535. Rescale them.")
-        return Image.fromarray((levels // 257).astype(np.uint8)).convert("RGB")
-    if picture.mode == "F":
-        raise ValueError(f"{name} has floating-point levels; expected 8 or 16 bits. Scale it to 0..255 as uint8.")
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        paper = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(paper, picture)
-    picture = picture.convert("RGB")
-    return picture if upright else Image.fromarray(np.asarray(picture))  # without its tag: nobody turns it later
-
-
-def _from_array(levels: np.ndarray[Any, Any]) -> Image.Image:
-    shape = levels.shape
-    if levels.dtype.kind == "f":
-        nan = " with NaN in it" if np.isnan(levels).any() else ""
-        raise ValueError(
-            f"expected a uint8 or uint16 array, got {levels.dtype}{nan}. A float array's range cannot be known: "
-            "if it is 0 to 1, pass (array * 255).round().astype('uint8')."
-        )
-    if levels.dtype.newbyteorder("=") not in (np.uint8, np.uint16):
-        raise ValueError(f"expected a uint8 or uint16 array, got {levels.dtype}. Convert it to uint8 levels 0..255.")
-    if levels.ndim == 3 and shape[2] == 1:
-        levels = levels[:, :, 0]
-    if levels.ndim != 2 and not (levels.ndim == 3 and levels.shape[2] in (3, 4)):
-        hint = "The channels come first: transpose with (1, 2, 0)." if shape[:1] in ((1,), (3,)) else ""
-        raise ValueError(f"expected an array (H, W), (H, W, 3) or (H, W, 4), got {shape}. {hint}".strip())
-    _check_size(levels.shape[1], levels.shape[0], "the array")
-    if levels.dtype.itemsize == 2:
-        levels = (levels // 257).astype(np.uint8)
-    return _rgb(Image.fromarray(np.ascontiguousarray(levels)), "the array")
 
 
 def normalise(picture: Image.Image, size: tuple[int, int], mean: Sequence[float], std: Sequence[float]) -> torch.Tensor:
@@ -264,6 +131,10 @@ class Photo:
     def image(self) -> Image.Image:
         """The photo itself, RGB."""
         return open_image(self.path)
+
+    def __fspath__(self) -> str:
+        """Stand for the file wherever a path can."""
+        return str(self.path)
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()

@@ -14,7 +14,8 @@ from . import accept, figures
 from .classifier import Classifier, Prediction
 from .colour_models import ColourModels, Costs, colour_models
 from .graph_cut import SMOOTHNESS, Cut, graph_cut
-from .images import Box, open_image
+from .images import Box
+from .opening import open_image
 from .saliency import saliency_maps
 from .seeds import Seeds, seeds
 

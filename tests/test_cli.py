@@ -1,10 +1,12 @@
 """The command line does the main job on a real photo, and says in one line what is wrong."""
 
+import errno
 import os
 import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -49,6 +51,11 @@ def test_one_class_can_be_asked_for_by_name(tmp_path: Path, capsys: pytest.Captu
         ([__file__], "not a picture"),
         ([str(di.photo("pig").path), "--class", "pandda"], "giant panda"),
         ([str(di.photo("pig").path), "--network", "resnet999"], "squeezenet1_1"),
+        (["https://example.org/cat.jpg"], "'https://example.org/cat.jpg' is a web address"),
+        (["hens"], "di.photo('hens'). `deepinside lab` opens the lessons."),
+        (["lba"], "no file 'lba' in"),
+        ([str(Path(__file__).parent)], "is a folder"),
+        ([""], "the path is empty"),
     ],
 )
 def test_what_is_wrong_is_one_line_and_no_traceback(
@@ -59,6 +66,37 @@ def test_what_is_wrong_is_one_line_and_no_traceback(
     assert said in error
     assert error.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deepinside_edu.saliency.saliency_maps", lambda *_: pytest.fail("the work was done"))
+    (tmp_path / "taken").write_text("a file")
+    (tmp_path / "closed").mkdir()
+    probe = tempfile.TemporaryFile
+
+    def closed(dir: Path) -> object:
+        if dir.name == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return probe(dir=dir)
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", closed)
+    for folder in (tmp_path / "taken", tmp_path / "taken" / "below", tmp_path / "closed"):
+        assert main([str(di.photo("pig").path), "--out", str(folder)]) == 2
+        error = capsys.readouterr().err
+        assert error.startswith(f"deepinside: no pictures can be kept in {folder} (")
+        assert error.endswith("). Name another folder for them: --out FOLDER.\n")
+    with pytest.raises(pytest.fail.Exception, match="the work was done"):
+        main([str(di.photo("pig").path), "--out", str(tmp_path / "free")])
+
+
+def test_a_network_without_torchvision_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    assert main([str(di.photo("pig").path), "--network", "resnet18", "--out", str(tmp_path)]) == 2
+    assert "torchvision cannot be imported" in capsys.readouterr().err
 
 
 def test_lab_takes_a_folder_and_hands_the_rest_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +283,7 @@ def test_a_list_is_whole_or_it_is_the_one_before(tmp_path: Path, capsys: pytest.
 def test_under_torchrun_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    from deepinside_edu import classifier, cli, evaluation
+    from deepinside_edu import cli, evaluation, weights
 
     asked: list[object] = []
 
@@ -253,7 +291,7 @@ def test_under_torchrun_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.Mo
         asked.append(device)
         raise ValueError("enough")
 
-    monkeypatch.setattr(classifier, "load_classifier", load)
+    monkeypatch.setattr(weights, "load_classifier", load)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     for rank in ("0", "3", None):

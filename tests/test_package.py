@@ -13,8 +13,9 @@ import deepinside_edu as di
 
 PACKAGE = Path(di.__file__).parent
 STEPS = {
-    "images", "squeezenet", "torchvision_import", "classifier", "weights", "saliency", "seeds", "colour_models",
-    "graph_cut", "accept", "localise", "class_model", "backward_by_hand", "recording", "deconvnet", "top_photos",
+    "opening", "images", "squeezenet", "torchvision_import", "classifier", "weights", "saliency", "seeds",
+    "colour_models", "graph_cut", "accept", "localise", "class_model", "backward_by_hand", "recording", "deconvnet",
+    "top_photos",
 }  # fmt: skip
 
 

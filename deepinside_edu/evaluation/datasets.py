@@ -12,7 +12,8 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from ..images import Box, open_image, photos, read_annotation
+from ..images import Box, photos, read_annotation
+from ..opening import open_image
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 """Of files that count as images."""

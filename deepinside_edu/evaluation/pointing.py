@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
-from ..images import Box, open_image
+from ..images import Box
+from ..opening import open_image
 from .maps import check_map
 
 TOLERANCE = 15

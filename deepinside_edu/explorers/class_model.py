@@ -25,7 +25,8 @@ from .. import figures
 from ..class_model import OBJECTIVES, PRESETS, Recipe, Step
 from ..class_model import class_model as ascend
 from ..classifier import Classifier
-from ..images import Photo, open_image, photos
+from ..images import Photo, photos
+from ..opening import open_image
 from ..weights import load_classifier
 from .explorer import YOURS, browser_half
 

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from .. import figures, images
 from ..classifier import Classifier, Prediction, ranked
+from ..opening import open_image
 from ..saliency import ForwardPass, Linearisation, forward_pass
 from ..weights import load_classifier
 
@@ -412,7 +413,7 @@ def side_by_side(pictures: list[Image.Image], gap: int = 4) -> Image.Image:
 
 
 def _opened(image: object) -> object:
-    return image if isinstance(image, Tensor | images.Photo) else images.open_image(image)
+    return image if isinstance(image, Tensor | images.Photo) else open_image(image)
 
 
 @atexit.register

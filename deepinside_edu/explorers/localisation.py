@@ -18,8 +18,9 @@ from .. import figures
 from ..classifier import Classifier
 from ..colour_models import ColourModels, Mixture, colour_models
 from ..graph_cut import SMOOTHNESS, RepeatedCut
-from ..images import Box, Photo, open_image
+from ..images import Box, Photo
 from ..localise import BLUR, Localisation, bounding_box, box_iou, in_pixels_of, largest_component
+from ..opening import open_image
 from ..saliency import saliency_map
 from ..seeds import Seeds, seeds
 from .explorer import YOURS, ClassExplorer, Source, browser_half, side_by_side

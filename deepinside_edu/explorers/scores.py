@@ -14,6 +14,7 @@ from PIL import Image
 
 from .. import figures, images
 from ..classifier import Classifier, Prediction
+from ..opening import open_image
 from .explorer import YOURS, Explorer, browser_half
 
 MOST_CLASSES = 20
@@ -139,7 +140,7 @@ class ScoresExplorer(Explorer):
         with torch.no_grad():
             scores = self.classifier.scores(x)[0].double().cpu()
         picture = self.classifier.picture(x)
-        image = picture if isinstance(given, torch.Tensor) else images.open_image(given)
+        image = picture if isinstance(given, torch.Tensor) else open_image(given)
         name = given.name if isinstance(given, images.Photo) else YOURS
         probabilities = scores.softmax(0)
         self._result = ScoresResult(image, name, x, scores.numpy(), probabilities.numpy())
