@@ -18,8 +18,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
-from .classifier import Classifier, NotFiniteError
+from .classifier import Classifier, NotFiniteError, check_classifier
 from .images import all_finite
+from .names import is_one
 
 OBJECTIVES = ("score", "probability")
 STEP_RULES = ("rising", "fixed", "unit")
@@ -264,9 +265,10 @@ def class_model(
 
     Source: paper, Section 2.
     """
+    check_classifier(classifier)
     recipe = _recipe(preset, options)
-    several = isinstance(class_index, Iterable) and not isinstance(class_index, str)
-    classes = [classifier.find(c) for c in (class_index if several else [class_index])]  # type: ignore[arg-type, union-attr]
+    several = not is_one(class_index)
+    classes = classifier.find_all(class_index)
     if not classes:
         raise ValueError("expected at least one class, got none. Pass an index, a name, or a list of them.")
     if not isinstance(random_state, Integral):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
-import operator
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,6 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from .images import all_finite, normalise, to_picture
+from .names import find, in_order, listed
 from .opening import open_image
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -76,8 +75,8 @@ class Classifier:
         """Try the network once on a plain grey picture, so that a misfit is reported here and not in step five."""
         if not isinstance(self.network, nn.Module):
             raise TypeError(f"expected a torch.nn.Module, got {type(self.network).__name__}. Pass the network itself.")
-        self._set("labels", _names(self.labels))
-        self._set("wordnet_ids", tuple(self.wordnet_ids))
+        self._set("labels", in_order(self.labels))
+        self._set("wordnet_ids", in_order(self.wordnet_ids, "WordNet ids"))
         given = len(self.mean) > 0 or len(self.std) > 0
         grey = self._channels() == 1
         self._set("mean", tuple(map(float, self.mean if given else GREY_MEAN if grey else IMAGENET_MEAN)))
@@ -269,45 +268,40 @@ class Classifier:
         with torch.no_grad():
             return ranked(self.scores(self.prepare(image))[0], self.labels, k)
 
-    def find(self, text: str | int) -> int:
-        """Find a class by its index, its WordNet id, its name or a part of its name.
+    def find(self, text: object) -> int:
+        """Find a class by its index, its WordNet id, any of its names or a part of one.
+
+        A text is read strictly first, and more widely only where that fits nothing: an index or a WordNet id, the whole
+        label, one of WordNet's other names of the class ("washing machine" for "washer"), whole words of any of these,
+        a part of the label; at last in the singular. Capitals, hyphens, apostrophes and surplus spaces do not matter.
 
         Args:
-            text: such as 388, "388", "n02510455", "giant panda" or "pand"; capitals do not matter.
+            text: such as 388, "388", "n02510455", "giant panda", "washing machine" or "lorik"; an index may be any
+                library's, or alone in a tensor or an array.
 
         Returns:
             The class index.
 
         Raises:
-            ValueError: no such class, or several; the error lists near ones.
-            TypeError: neither text nor an integer.
+            ValueError: no such class, or several; the error lists them, or near ones.
+            TypeError: neither text nor an integer: a list, a truth value, 8.0.
         """
-        if isinstance(text, bool) or not (isinstance(text, str) or hasattr(text, "__index__")):
-            raise TypeError(f"expected a class index, a WordNet id or a name, got {type(text).__name__}.")
-        wanted = str(text).strip()
-        if not isinstance(text, str) or wanted.removeprefix("-").isdecimal():
-            index = operator.index(text) if not isinstance(text, str) else int(wanted)
-            if not 0 <= index < len(self.labels):
-                raise ValueError(f"class index {index} is out of range; there are classes 0 to {len(self.labels) - 1}.")
-            return index
-        if wanted.lower() in self.wordnet_ids:
-            return list(self.wordnet_ids).index(wanted.lower())
-        folded = [label.casefold() for label in self.labels]
-        # From the strictest reading to the widest; the first that fits anything decides.
-        readings = (
-            [c for c, label in enumerate(self.labels) if label == wanted],
-            [c for c, label in enumerate(folded) if label == wanted.casefold()],
-            [c for c, label in enumerate(folded) if wanted and wanted.casefold() in label],
-        )
-        found = next((reading for reading in readings if reading), [])
-        if len(found) == 1:
-            return found[0]
-        if found:
-            some = ", ".join([f"{self.labels[c]!r} ({c})" for c in found[:8]] + ["…"] * (len(found) > 8))
-            raise ValueError(f"{wanted!r} fits {len(found)} classes: {some}. Name one of them, or its index.")
-        near = difflib.get_close_matches(wanted.casefold(), folded, n=5, cutoff=0.5)
-        hint = ", ".join(f"{self.labels[folded.index(name)]!r} ({folded.index(name)})" for name in near)
-        raise ValueError(f"no class is called {wanted!r}. " + (f"Near: {hint}." if near else "Try a part of its name."))
+        return find(text, self.labels, self.wordnet_ids)  # type: ignore[arg-type]  # both are tuples by now
+
+    def find_all(self, classes: object) -> list[int]:
+        """Find several classes, each as `find` does; what names one class is a list of one.
+
+        Args:
+            classes: a list, an array or any other order of classes, or a single one: "38" is class 38, not 3 and 8.
+
+        Returns:
+            Their indices, in the same order.
+
+        Raises:
+            ValueError: as in `find`.
+            TypeError: as in `find`, or what has no order, such as a set.
+        """
+        return [self.find(each) for each in listed(classes)]
 
     def layers(self) -> tuple[Layer, ...]:
         """List the innermost layers in the order in which they run, a layer that runs twice twice.
@@ -335,6 +329,26 @@ class Classifier:
         return tuple(ran)
 
 
+def check_classifier(classifier: object) -> None:
+    """Refuse what is no `Classifier` where one comes first: the network itself, its name, a class, a photo.
+
+    Raises:
+        TypeError: what came, and how to make a classifier of it.
+    """
+    if isinstance(classifier, Classifier):
+        return
+    remedy = "Use load_classifier(), or wrap your own network: Classifier(network, labels)."
+    if isinstance(classifier, type):
+        got = f"the class {classifier.__name__} itself"
+    elif isinstance(classifier, str):
+        got, remedy = f"the text {classifier!r}", f"Load it first: load_classifier({classifier!r})."
+    elif callable(classifier) and not isinstance(classifier, nn.Module):
+        got, remedy = f"the function {getattr(classifier, '__name__', classifier)}", f"Call it first. {remedy}"
+    else:
+        got = type(classifier).__name__
+    raise TypeError(f"expected a Classifier first, got {got}. {remedy}")
+
+
 def ranked(scores: Tensor, labels: Sequence[str], k: int) -> tuple[Prediction, ...]:
     """Put the classes of one image in the order of their scores, best first.
 
@@ -353,16 +367,6 @@ def ranked(scores: Tensor, labels: Sequence[str], k: int) -> tuple[Prediction, .
         Prediction(c, labels[c], score, probabilities[c])
         for c, score in zip(best.tolist(), values.tolist(), strict=True)
     )
-
-
-def _names(labels: object) -> tuple[str, ...]:
-    if not isinstance(labels, Iterable):
-        raise TypeError(f"expected a label for each class, such as ['cat', 'dog'], got {labels!r}.")
-    names = tuple(labels)
-    wrong = next((name for name in names if not isinstance(name, str)), None)
-    if wrong is not None:
-        raise TypeError(f"expected labels that are text, got {wrong!r}. Turn each into text with str().")
-    return names
 
 
 def _kind_of_probabilities(scores: Tensor) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor
 from .backward_by_hand import RULES, check_rule, forward_mask, relu_backward
 from .classifier import Classifier, NotFiniteError
 from .images import all_finite
+from .names import unwrapped, whole_number
 from .recording import IMAGE, Recording, record, strange_operation
 
 
@@ -310,7 +311,7 @@ def _choose(recording: Recording, neuron: int | str | Neuron | None) -> tuple[in
     """The layer's place, R with 1 at the neuron, its activity f, and the neuron with nothing left open."""
     layers = recording.layers
     if not isinstance(neuron, Neuron):
-        if neuron is not None and not isinstance(neuron, str) and not hasattr(neuron, "__index__"):
+        if neuron is not None and whole_number(neuron) is None and not isinstance(unwrapped(neuron), str):
             raise TypeError(f"expected a class or a Neuron(layer, channel, position), got {type(neuron).__name__}.")
         scores = layers[-1].x
         c = int(scores[0].argmax()) if neuron is None else recording.classifier.find(neuron)
@@ -324,15 +325,14 @@ def _choose(recording: Recording, neuron: int | str | Neuron | None) -> tuple[in
     if x.ndim < 2:
         raise ValueError(f"{neuron.layer!r} has no channels, its shape is {tuple(x.shape)}. Choose another layer.")
     channels = x.shape[1]
-    if isinstance(neuron.channel, bool) or not hasattr(neuron.channel, "__index__"):
+    channel = whole_number(neuron.channel)
+    if channel is None:
         raise TypeError(f"expected a channel from 0 to {channels - 1}, got {neuron.channel!r}.")
-    if not 0 <= neuron.channel < channels:
-        raise ValueError(
-            f"channel {neuron.channel} is out of range; {neuron.layer!r} has channels 0 to {channels - 1}."
-        )
-    plane, position, start = x[0, neuron.channel], neuron.position, torch.zeros_like(x)
+    if not 0 <= channel < channels:
+        raise ValueError(f"channel {channel} is out of range; {neuron.layer!r} has channels 0 to {channels - 1}.")
+    plane, position, start = x[0, channel], neuron.position, torch.zeros_like(x)
     if isinstance(position, str) and position == "sum":
-        start[0, neuron.channel] = 1
+        start[0, channel] = 1
         return place, start, float(plane.sum()), neuron
     if isinstance(position, str) and position == "max":
         position = tuple(int(i) for i in torch.unravel_index(plane.argmax(), plane.shape))
@@ -344,8 +344,8 @@ def _choose(recording: Recording, neuron: int | str | Neuron | None) -> tuple[in
     if len(position) != plane.ndim or not all(0 <= i < n for i, n in zip(position, plane.shape, strict=True)):
         sides = "×".join(map(str, plane.shape)) or "one value: leave the position out"
         raise ValueError(f"position {position} is out of range; a channel of {neuron.layer!r} is {sides}.")
-    start[0, neuron.channel][position] = 1
-    return place, start, float(plane[position]), Neuron(neuron.layer, int(neuron.channel), position)
+    start[0, channel][position] = 1
+    return place, start, float(plane[position]), Neuron(neuron.layer, channel, position)
 
 
 def _refuse_without_relu(recording: Recording, top: int) -> None:

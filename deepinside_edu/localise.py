@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from . import accept, figures
-from .classifier import Classifier, Prediction
+from .classifier import Classifier, Prediction, check_classifier
 from .colour_models import ColourModels, Costs, colour_models
 from .graph_cut import SMOOTHNESS, Cut, graph_cut
 from .images import Box
@@ -181,6 +181,7 @@ def localise(
 
     Source: paper, Section 3.2.
     """
+    check_classifier(classifier)
     photo = open_image(image)
     return localise_classes(
         classifier, photo, [classifier.top(photo, 1)[0].class_index if class_index is None else class_index],
@@ -215,15 +216,14 @@ def localise_classes(
 
     Source: paper, Section 3.2, which repeats the procedure for each of the top-5 predicted classes.
     """
-    if isinstance(class_indices, str | int | np.integer):
-        raise TypeError(f"expected several classes, got {class_indices!r}. Put one into a list, or use localise.")
+    check_classifier(classifier)
     photo = open_image(image)
     ranking = classifier.top(photo, len(classifier.labels))
     if class_indices is None:
         predictions = ranking[:5]
     else:
         by_class = {prediction.class_index: prediction for prediction in ranking}
-        predictions = tuple(by_class[classifier.find(c)] for c in class_indices)
+        predictions = tuple(by_class[c] for c in classifier.find_all(class_indices))
     maps = saliency_maps(classifier, photo, [prediction.class_index for prediction in predictions], crops)
     results = []
     for prediction, saliency in zip(predictions, maps, strict=True):

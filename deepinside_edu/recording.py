@@ -21,7 +21,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from .backward_by_hand import masked
-from .classifier import Classifier
+from .classifier import Classifier, check_classifier
 
 IMAGE, SCORES = "image", "scores"
 """The names of the first and of the last of a recording's layers."""
@@ -107,11 +107,7 @@ def record(classifier: Classifier, image: object, layers: Iterable[str] | None =
         ValueError: a bad image, more than one image, values that are not finite.
         TypeError: no `Classifier`.
     """
-    if not isinstance(classifier, Classifier):
-        raise TypeError(
-            f"expected a Classifier first, got {type(classifier).__name__}. "
-            "Use load_classifier(), or wrap your own network: Classifier(network, labels)."
-        )
+    check_classifier(classifier)
     x = classifier.prepare(image)
     if x.shape[0] != 1:
         raise ValueError(f"expected one image (1, C, H, W), got {tuple(x.shape)}. Pass x[:1].")

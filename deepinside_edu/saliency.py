@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from . import accept
-from .classifier import Classifier
+from .classifier import Classifier, check_classifier
 from .images import Crop, ten_crops
 
 CROP_SHARE = 224 / 256
@@ -87,7 +87,8 @@ def linearise_classes(classifier: Classifier, x: Tensor, class_indices: Sequence
         ValueError: as in `linearise`.
         TypeError: as in `linearise`.
     """
-    classes = [classifier.find(c) for c in class_indices]
+    check_classifier(classifier)
+    classes = classifier.find_all(class_indices)
     run = forward_pass(classifier, x)
     return tuple(run.linearise(c, keep=position + 1 < len(classes)) for position, c in enumerate(classes))
 
@@ -142,6 +143,7 @@ def forward_pass(classifier: Classifier, x: Tensor) -> ForwardPass:
         ValueError: an image of the wrong shape or with NaN in it, or scores that do not depend on the image.
         TypeError: no tensor.
     """
+    check_classifier(classifier)
     if not isinstance(x, Tensor):
         raise TypeError(f"expected a tensor (N, C, H, W), got {type(x).__name__}. Use classifier.prepare(image).")
     with torch.inference_mode(False), torch.enable_grad():
@@ -202,6 +204,7 @@ def saliency_map(
 
     Source: paper, Section 3.1 and Figure 2.
     """
+    check_classifier(classifier)
     if class_index is None:
         class_index = classifier.top(image, 1)[0].class_index
     return saliency_maps(classifier, image, [class_index], crops)[0]
@@ -224,6 +227,7 @@ def saliency_maps(
     Raises:
         ValueError: as in `saliency_map`.
     """
+    check_classifier(classifier)
     x = classifier.prepare(image)
     return saliency_maps_of_batch(classifier, x, [class_indices], crops)[0]
 
@@ -246,14 +250,19 @@ def saliency_maps_of_batch(
         ValueError: as in `saliency_map`, or another number of images than of lists of classes.
         TypeError: no tensor.
     """
+    check_classifier(classifier)
     crops = accept.crops(crops)
+    if not isinstance(x, Tensor):
+        raise TypeError(f"expected a tensor (N, C, H, W), got {type(x).__name__}. Use classifier.prepare(image).")
+    if isinstance(class_indices, str):
+        raise TypeError(f"expected a list of classes for each image, got one text: {class_indices!r}. Pass a list.")
     if len(x) != len(class_indices):
         raise ValueError(f"expected the classes of {len(x)} images, got {len(class_indices)} lists of classes.")
-    most = max(map(len, class_indices), default=0)
+    found = [classifier.find_all(classes) for classes in class_indices]
+    most = max(map(len, found), default=0)
     if most == 0:
-        return ((),) * len(class_indices)
+        return ((),) * len(found)
     # Rows of one length: what is filled in is computed for nobody, and costs nothing beside the others.
-    found = [[classifier.find(c) for c in classes] for classes in class_indices]
     rows = torch.tensor([[*classes, *[0] * (most - len(classes))] for classes in found], dtype=torch.int64)
     if crops == 1:
         maps = torch.stack([max_abs(w) for w in _gradients(classifier, x, rows)])

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from .classifier import Classifier
+from .classifier import Classifier, check_classifier
 from .deconvnet import Neuron, descend
 from .images import Photo, photos
 from .recording import IMAGE, record
@@ -81,6 +81,7 @@ def top_photos(
 
     Source: the choice of photos is Zeiler & Fergus 2014, Section 4.
     """
+    check_classifier(classifier)
     if isinstance(k, bool) or not hasattr(k, "__index__") or k < 1:
         raise ValueError(f"expected a whole number k of at least 1, got {k!r}.")
     folder, sources = _sources(photos)

@@ -473,11 +473,11 @@ def test_the_layers_of_the_shipped_network(classifier):
 )
 def test_what_describes_no_network_is_refused(wrong, kind):
     with pytest.raises(kind, match="expected"):
-        Classifier(small().network, **({"labels": "abcdef"} | wrong))
+        Classifier(small().network, **({"labels": list("abcdef")} | wrong))
 
 
 def test_mean_and_std_may_be_arrays():
     means = (np.array([0.1, 0.2, 0.3]), torch.tensor([0.1, 0.2, 0.3], dtype=torch.float64))
     for mean in means:
-        wrapped = Classifier(small().network, "abcdef", (), (5, 7), mean, mean)
+        wrapped = Classifier(small().network, list("abcdef"), (), (5, 7), mean, mean)
         assert wrapped.mean == pytest.approx((0.1, 0.2, 0.3))

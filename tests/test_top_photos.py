@@ -93,7 +93,7 @@ def test_a_unit_that_nothing_excites_has_the_whole_picture(classifier: Classifie
     network = nn.Sequential(nn.Conv2d(3, 1, 1), nn.ReLU(), nn.Flatten(), nn.Linear(16, 2)).eval()
     with torch.no_grad():
         network[0].bias.fill_(-100)
-    (found,) = top_photos(Classifier(network, "ab", (), (4, 4)), "1", 0, [np.zeros((4, 4, 3), np.uint8)])
+    (found,) = top_photos(Classifier(network, ("a", "b"), (), (4, 4)), "1", 0, [np.zeros((4, 4, 3), np.uint8)])
     assert (found.value, found.box) == (0, (0, 0, 4, 4))
 
 

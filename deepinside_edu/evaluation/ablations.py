@@ -15,7 +15,7 @@ from PIL import Image
 from scipy import ndimage
 from tqdm.auto import tqdm  # type: ignore[import-untyped]  # it ships no types
 
-from ..classifier import Classifier
+from ..classifier import Classifier, check_classifier
 from ..colour_models import ColourModels, Costs, colour_models
 from ..graph_cut import graph_cut
 from ..images import Box, Photo
@@ -339,6 +339,7 @@ def try_ablations(
         ValueError: as in `ablate`, but one image is enough.
         TypeError: as in `ablate`.
     """
+    check_classifier(classifier)
     rows = _rows(ablations, crops)
     needed = sorted({crops} | {each["crops"] for each in rows.values() if not callable(each) and "crops" in each})
     if not examples:

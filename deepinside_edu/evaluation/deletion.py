@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from ..classifier import Classifier
+from ..classifier import Classifier, check_classifier
 from .maps import check_map
 
 STEPS = 50
@@ -68,6 +68,7 @@ def deletion_curve(
 
     Source: Petsiuk et al. 2018, "RISE", Section 4.2.
     """
+    check_classifier(classifier)
     x = classifier.prepare(image)
     c = _chosen(classifier, x, class_index)
     return _curve(classifier, x, torch.zeros_like(x), c, saliency, steps, batch_size)
@@ -106,6 +107,7 @@ def insertion_curve(
 
     if not blur > 0:
         raise ValueError(f"expected a blur of more than 0 pixels, got {blur}. Without one there is nothing to insert.")
+    check_classifier(classifier)
     x = classifier.prepare(image)
     blurred = ndimage.gaussian_filter(x.float().cpu().numpy(), (0, 0, blur, blur))
     c = _chosen(classifier, x, class_index)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..classifier import Classifier
+from ..classifier import Classifier, check_classifier
 from ..deconvnet import backward_ladder
 from ..saliency import max_abs
 
@@ -77,6 +77,7 @@ def compute_maps(
 
     Source: paper, Sections 3.1 and 4; the baselines are Adebayo et al. 2018's (edges) and Zhang et al. 2016's (centre).
     """
+    check_classifier(classifier)
     check_methods(methods)
     c = None if class_index is None else classifier.find(class_index)
     x = classifier.prepare(image)

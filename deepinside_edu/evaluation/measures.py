@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm  # type: ignore[import-untyped]  # it ships no types
 
-from ..classifier import Classifier
+from ..classifier import Classifier, check_classifier
 from ..images import Box
 from .bootstrap import Interval, bootstrap_mean
 from .datasets import Dataset, Example, class_indices, open_example
@@ -116,6 +116,7 @@ def measure(
             passed over. An unknown method or measure, or fewer images of different classes than a grid needs.
         OSError: an image's file that cannot be opened.
     """
+    check_classifier(classifier)
     check_methods(methods)
     if isinstance(measures, str) or not measures or set(measures) - set(MEASURES):
         raise ValueError(f"expected some of {', '.join(MEASURES)}, got {measures!r}. Pass a list.")

@@ -26,7 +26,7 @@ from PIL import Image
 from tqdm.auto import tqdm  # type: ignore[import-untyped]  # it ships no types
 
 from .. import __version__
-from ..classifier import Classifier, Prediction, ranked
+from ..classifier import Classifier, Prediction, check_classifier, ranked
 from ..colour_models import colour_models
 from ..graph_cut import graph_cut
 from ..images import Box
@@ -122,6 +122,7 @@ def localisation_error(
 
     Source: paper, Section 3.2; ILSVRC development kit.
     """
+    check_classifier(classifier)
     known = {name: p.default for name, p in inspect.signature(segment).parameters.items() if p.kind is p.KEYWORD_ONLY}
     if options.keys() - known.keys():
         unknown = ", ".join(sorted(options.keys() - known.keys()))

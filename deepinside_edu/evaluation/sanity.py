@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm.auto import tqdm  # type: ignore[import-untyped]  # it ships no types
 
-from ..classifier import Classifier
+from ..classifier import Classifier, check_classifier
 from ..figures import PEAK
 from ..images import Photo
 from .maps import METHODS, compute_maps
@@ -197,11 +197,7 @@ def randomise(classifier: Classifier, down_to: int, random_state: int = 0) -> Cl
 
 def _modules_of_layers(classifier: Classifier) -> dict[str, list[str]]:
     """Of each layer, from the last to the first, the modules whose weights are its own."""
-    if not isinstance(classifier, Classifier):
-        raise TypeError(
-            f"expected a Classifier, got {type(classifier).__name__}. "
-            "Use load_classifier(), or wrap your own network: Classifier(network, labels)."
-        )
+    check_classifier(classifier)
     twin, ran = _twin(classifier, {}), [""]  # the hooks are put on a copy
     for name, module in twin.network.named_modules():
         module.register_forward_pre_hook(lambda *_, name=name: ran.append(name))

@@ -24,7 +24,7 @@ from PIL import Image
 from .. import figures
 from ..class_model import OBJECTIVES, PRESETS, Recipe, Step
 from ..class_model import class_model as ascend
-from ..classifier import Classifier
+from ..classifier import Classifier, check_classifier
 from ..images import Photo, photos
 from ..opening import open_image
 from ..weights import load_classifier
@@ -129,11 +129,7 @@ class ClassModelExplorer(anywidget.AnyWidget):
     ) -> None:
         """Nothing climbs before `run` or `step`; what cannot be shown at all is an ordinary error of this call."""
         self.classifier = load_classifier() if classifier is None else classifier
-        if not isinstance(self.classifier, Classifier):
-            raise TypeError(
-                f"expected a Classifier, got {type(classifier).__name__}. "
-                "Use load_classifier(), or wrap your own network: Classifier(network, labels)."
-            )
+        check_classifier(self.classifier)
         own = image is not None and not isinstance(image, Photo)
         self._photo = open_image(image) if own else None
         self._changed = threading.Condition()

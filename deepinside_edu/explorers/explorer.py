@@ -22,7 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from .. import figures, images
-from ..classifier import Classifier, Prediction, ranked
+from ..classifier import Classifier, Prediction, check_classifier, ranked
 from ..opening import open_image
 from ..saliency import ForwardPass, Linearisation, forward_pass
 from ..weights import load_classifier
@@ -81,11 +81,7 @@ class Explorer(anywidget.AnyWidget):
     def __init__(self, image: object, classifier: Classifier | None) -> None:
         """Nothing is wanted before `_begin`, so that what cannot be shown at all is an ordinary error of this call."""
         self.classifier = load_classifier() if classifier is None else classifier
-        if not isinstance(self.classifier, Classifier):
-            raise TypeError(
-                f"expected a Classifier, got {type(classifier).__name__}. "
-                "Use load_classifier(), or wrap your own network: Classifier(network, labels)."
-            )
+        check_classifier(self.classifier)
         first = images.photo(FIRST) if image is None else _opened(image)
         name = first.name if isinstance(first, images.Photo) else YOURS
         self._source = self._own = Source(first)

@@ -1,0 +1,258 @@
+"""The names of a network's classes: how they are given, and how a class is found by any of them."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import operator
+import unicodedata
+from collections.abc import Iterable, Mapping, Set
+from functools import cache, lru_cache
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+
+def in_order(names: object, what: str = "labels") -> tuple[str, ...]:
+    """Read one name for each class, in the network's order.
+
+    Args:
+        names: text in an order (a list, an array, a generator), or whatever says the order by numbers: from index to
+            name, or from name to index, as `id2label` and `class_to_idx` of other libraries do.
+        what: what an error calls them.
+
+    Returns:
+        The names, the class with index 0 first.
+
+    Raises:
+        TypeError: something without an order (a set), one text, or names that are no text.
+        ValueError: numbers that are not 0, 1, 2, … once each.
+    """
+    one = f"{what[:-1]} for each class, such as ['cat', 'dog']"
+    if isinstance(names, (str, bytes, bytearray)):
+        raise TypeError(f"expected a {one}, got one text: {names!r}. Pass a list.")
+    if not isinstance(names, Iterable):
+        raise TypeError(f"expected a {one}, got {names!r}.")
+    numbered = getattr(names, "mapping", names)  # d.keys() and d.values() know their dictionary
+    if hasattr(numbered, "keys") and hasattr(numbered, "items"):  # a dictionary, or a series with an index
+        read = _by_number(dict(numbered.items()), what)
+        if read is not None:
+            return read
+        if numbered is names:
+            raise TypeError(
+                f"expected {what} in the network's order, or a mapping between class indices and names, got the keys "
+                f"{_some(numbered.keys())}. Pass a list, such as list(names.values())."
+            )
+    elif isinstance(names, Set):
+        raise TypeError(f"expected {what} in the network's order, and a set has none. Pass a list.")
+    read = tuple(names)
+    wrong = next((name for name in read if not isinstance(name, str)), None)
+    if wrong is not None:
+        remedy = "Decode each: name.decode()." if isinstance(wrong, bytes) else "Turn each into text with str()."
+        raise TypeError(f"expected {what} that are text, got {wrong!r}. {remedy}")
+    return tuple(map(str, read))
+
+
+def _by_number(names: dict[Any, Any], what: str) -> tuple[str, ...] | None:
+    """The names of {0: "cat", …}, of {"0": "cat", …} or of {"cat": 0, …} by their numbers; else nothing."""
+    for pairs in ([*names.items()], [(index, name) for name, index in names.items()]):
+        numbers = [_number(index) for index, _ in pairs]
+        if None in numbers or not all(isinstance(name, str) for _, name in pairs):
+            continue
+        if sorted(numbers) != list(range(len(pairs))):  # type: ignore[type-var]  # none of them is None
+            raise ValueError(
+                f"expected a name for each class index from 0 to {len(pairs) - 1} once, got the indices "
+                f"{_some(sorted(numbers))}. Pass a list of the {what} in the network's order."  # type: ignore[type-var]
+            )
+        return tuple(str(name) for _, (_, name) in sorted(zip(numbers, pairs, strict=True), key=lambda each: each[0]))
+    return None
+
+
+def _number(value: object) -> int | None:
+    """A class index, also one that JSON made text of."""
+    return int(value) if isinstance(value, str) and value.strip().isdecimal() else whole_number(value)
+
+
+def _some(values: Iterable[object]) -> str:
+    listed = [repr(value) for value in values]
+    return ", ".join(listed[:8] + ["…"] * (len(listed) > 8))
+
+
+def unwrapped(value: object) -> object:
+    """What a tensor or an array with one element holds; anything else as it is."""
+    if hasattr(value, "shape") and hasattr(value, "item") and math.prod(value.shape) == 1:
+        return value.item()
+    return value
+
+
+def whole_number(value: object) -> int | None:
+    """An integer of any library, alone in a tensor or an array too; None for anything else, also for True and 8.0."""
+    value = unwrapped(value)
+    if isinstance(value, bool) or hasattr(value, "shape") or not hasattr(value, "__index__"):
+        return None
+    return operator.index(value)
+
+
+def is_one(classes: object) -> bool:
+    """Whether this names one class: text, a number, or a tensor or an array with one element."""
+    value = unwrapped(classes)
+    return isinstance(value, str) or not isinstance(value, Iterable)
+
+
+def listed(classes: object) -> list[object]:
+    """The classes one by one, where one or several may be given.
+
+    Raises:
+        TypeError: what has no order, bytes, or an array that is no list.
+    """
+    if is_one(classes):
+        return [unwrapped(classes)]
+    if isinstance(classes, (Set, Mapping, bytes, bytearray, memoryview)):
+        raise TypeError(f"expected a list of classes, got {type(classes).__name__}. Pass a list, such as [388, 8].")
+    shape = getattr(classes, "shape", (0,))
+    if math.prod(shape) != max(shape):  # one row of topk(5) is a list
+        raise TypeError(f"expected a list of classes, got an array {tuple(shape)}. Pass one row of it.")
+    return list(classes.reshape(-1) if len(shape) > 1 else classes)  # type: ignore[attr-defined, call-overload]
+
+
+class _Name(NamedTuple):
+    """One name of a class, as it is compared."""
+
+    class_index: int
+    whole: str
+    """Letters and digits alone: "T-shirt", "tshirt" and "T shirt" are one."""
+    words: str
+    """Its words between spaces; a hyphen joins two."""
+
+
+@lru_cache(maxsize=8)
+def _known(labels: tuple[str, ...], wordnet_ids: tuple[str, ...]) -> tuple[list[_Name], list[_Name], list[_Name]]:
+    """WordNet ids, labels and further names."""
+    further = [
+        (c, name)
+        for c, each in enumerate(wordnet_ids)
+        for name in _wordnet_names().get(each.strip().lower(), ())
+        if _whole(name) != _whole(labels[c])
+    ]
+    ids, own, more = (
+        [_Name(c, _whole(name), f" {_words(name)} ") for c, name in group]
+        for group in (enumerate(wordnet_ids), enumerate(labels), further)
+    )
+    return ids, own, more
+
+
+@cache
+def _wordnet_names() -> dict[str, tuple[str, ...]]:
+    """WordNet's names of ImageNet's classes by their ids, such as "washer", "automatic washer", "washing machine"."""
+    lines = (files("deepinside_edu") / "data" / "imagenet_synonyms.tsv").read_text(encoding="utf-8").splitlines()
+    return {wordnet_id: tuple(names.split(", ")) for wordnet_id, names in (line.split("\t") for line in lines)}
+
+
+def _folded(text: str) -> str:
+    """Without capitals and accents."""
+    plain = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(letter for letter in plain if not unicodedata.combining(letter))
+
+
+def _whole(text: str) -> str:
+    """Letters and digits alone; of a text without any, what there is."""
+    return "".join(filter(str.isalnum, _folded(text))) or text.strip()
+
+
+def _words(text: str) -> str:
+    kept = (letter if letter.isalnum() else " " if letter in " _/,;" else "" for letter in _folded(text))
+    return " ".join("".join(kept).split())
+
+
+def find(wanted: object, labels: tuple[str, ...], wordnet_ids: tuple[str, ...] = ()) -> int:
+    """Find one class by its index, its WordNet id, a name or a part of one, as `Classifier.find` says.
+
+    Args:
+        wanted: as in `Classifier.find`.
+        labels: of all classes.
+        wordnet_ids: likewise, or none.
+
+    Returns:
+        The class index.
+
+    Raises:
+        ValueError: no such class, or several; the error lists near ones.
+        TypeError: neither text nor an integer.
+    """
+    index = whole_number(wanted)
+    if index is None:
+        text = unwrapped(wanted)
+        if not isinstance(text, str):
+            raise TypeError(
+                f"expected a class index, a WordNet id or a name, got {_described(wanted)}. "
+                + ("Pass its class_index." if hasattr(wanted, "class_index") else "Pass one class, such as 388 or 'hen'.")
+            )
+        found = _named(text, labels, wordnet_ids)
+        if len(found) == 1:
+            return found[0]
+        if found:
+            some = ", ".join([_told(c, found, labels, wordnet_ids) for c in found[:8]] + ["…"] * (len(found) > 8))
+            raise ValueError(f"{text.strip()!r} fits {len(found)} classes: {some}. Name one of them, or its index.")
+        if not text.strip().removeprefix("-").isdecimal():
+            raise _unknown(text, labels, wordnet_ids)
+        index = int(text)
+    if not 0 <= index < len(labels):
+        raise ValueError(f"class index {index} is out of range; there are classes 0 to {len(labels) - 1}.")
+    return index
+
+
+def _described(wanted: object) -> str:
+    shape, kind = getattr(wanted, "shape", None), type(wanted).__name__
+    if shape is not None:
+        return f"{kind} {tuple(shape)} of {getattr(wanted, 'dtype', 'unknown kind')}"
+    return f"{kind}: {wanted!r}" if isinstance(wanted, (bool, float)) else kind
+
+
+def _named(text: str, labels: tuple[str, ...], wordnet_ids: tuple[str, ...]) -> list[int]:
+    """The classes that a text fits, by the strictest reading that fits any."""
+    ids, own, more = _known(labels, wordnet_ids)
+    stripped = text.strip()
+    if stripped.isdecimal():  # an index, or a label such as "7" of a digit, or both
+        index = [int(stripped)] if int(stripped) < len(labels) else []
+        return list(dict.fromkeys([*index, *(c for c, label in enumerate(labels) if label.strip() == stripped)]))
+    if not stripped or stripped.removeprefix("-").isdecimal():
+        return []
+    for whole, words in dict.fromkeys((_whole(each), _words(each)) for each in _singulars(text)):
+        for names, fits in (
+            (ids, lambda name: name.whole == whole),
+            (own, lambda name: name.whole == whole),
+            (more, lambda name: name.whole == whole),
+            (own + more, lambda name: bool(words) and f" {words} " in name.words),
+            (own, lambda name: bool(words) and words in name.words),
+        ):
+            found = sorted({name.class_index for name in names if fits(name)})
+            if found:
+                return found
+    return []
+
+
+def _singulars(text: str) -> list[str]:
+    """The text as it is, then without the ending of a plural."""
+    ways = (("s", ""), ("es", ""), ("ies", "y"), ("ves", "f"))
+    bare = text.rstrip()
+    return [text, *(bare.removesuffix(many) + one for many, one in ways if bare.lower().endswith(many))]
+
+
+def _told(c: int, candidates: list[int], labels: tuple[str, ...], wordnet_ids: tuple[str, ...]) -> str:
+    """A candidate as an error lists it; where two have one name, with another name of it if there is one."""
+    twins = [other for other in candidates if other != c and _whole(labels[other]) == _whole(labels[c])]
+    names = _wordnet_names().get(wordnet_ids[c].strip().lower(), ()) if twins and wordnet_ids else ()
+    other = next((name for name in names if _whole(name) != _whole(labels[c])), "")
+    return f"{labels[c]!r} ({c}{', ' + other if other else ''})"
+
+
+def _unknown(text: str, labels: tuple[str, ...], wordnet_ids: tuple[str, ...]) -> ValueError:
+    _, own, more = _known(labels, wordnet_ids)
+    wanted = _whole(text) if text.strip() else ""
+    inside = [name.class_index for name in more if wanted and wanted in name.whole]
+    by_name = {name.whole: name.class_index for name in [*more, *own]}  # a label before another class's further name
+    similar = [by_name[name] for name in difflib.get_close_matches(wanted, by_name, n=5, cutoff=0.6)]
+    near = list(dict.fromkeys([*similar, *inside]))[:5]
+    hint = ", ".join(f"{labels[c]!r} ({c})" for c in near)
+    return ValueError(
+        f"no class is called {text.strip()!r}. " + (f"Near: {hint}." if near else "Try a part of its name.")
+    )
