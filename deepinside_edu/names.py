@@ -6,7 +6,7 @@ import difflib
 import math
 import operator
 import unicodedata
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, KeysView, Set
 from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -32,38 +32,40 @@ def in_order(names: object, what: str = "labels") -> tuple[str, ...]:
         raise TypeError(f"expected a {one}, got one text: {names!r}. Pass a list.")
     if not isinstance(names, Iterable):
         raise TypeError(f"expected a {one}, got {names!r}.")
-    numbered = getattr(names, "mapping", names)  # d.keys() and d.values() know their dictionary
+    numbered: Any = getattr(names, "mapping", names)  # d.keys() and d.values() know their dictionary
     if hasattr(numbered, "keys") and hasattr(numbered, "items"):  # a dictionary, or a series with an index
-        read = _by_number(dict(numbered.items()), what)
+        by_key = dict(numbered.items())
+        read = _by_number(by_key, what)
         if read is not None:
             return read
         if numbered is names:
             raise TypeError(
                 f"expected {what} in the network's order, or a mapping between class indices and names, got the keys "
-                f"{_some(numbered.keys())}. Pass a list, such as list(names.values())."
+                f"{_some(by_key)}. Pass a list, such as list(names.values())."
             )
     elif isinstance(names, Set):
         raise TypeError(f"expected {what} in the network's order, and a set has none. Pass a list.")
-    read = tuple(names)
-    wrong = next((name for name in read if not isinstance(name, str)), None)
+    given: tuple[object, ...] = tuple(names)
+    wrong = next((name for name in given if not isinstance(name, str)), None)
     if wrong is not None:
         remedy = "Decode each: name.decode()." if isinstance(wrong, bytes) else "Turn each into text with str()."
         raise TypeError(f"expected {what} that are text, got {wrong!r}. {remedy}")
-    return tuple(map(str, read))
+    return tuple(map(str, given))
 
 
 def _by_number(names: dict[Any, Any], what: str) -> tuple[str, ...] | None:
     """The names of {0: "cat", …}, of {"0": "cat", …} or of {"cat": 0, …} by their numbers; else nothing."""
     for pairs in ([*names.items()], [(index, name) for name, index in names.items()]):
-        numbers = [_number(index) for index, _ in pairs]
-        if None in numbers or not all(isinstance(name, str) for _, name in pairs):
+        by_number = [(_number(index), str(name)) for index, name in pairs if isinstance(name, str)]
+        numbers = sorted(number for number, _ in by_number if number is not None)
+        if len(numbers) < len(pairs):
             continue
-        if sorted(numbers) != list(range(len(pairs))):  # type: ignore[type-var]  # none of them is None
+        if numbers != list(range(len(pairs))):
             raise ValueError(
                 f"expected a name for each class index from 0 to {len(pairs) - 1} once, got the indices "
-                f"{_some(sorted(numbers))}. Pass a list of the {what} in the network's order."  # type: ignore[type-var]
+                f"{_some(numbers)}. Pass a list of the {what} in the network's order."
             )
-        return tuple(str(name) for _, (_, name) in sorted(zip(numbers, pairs, strict=True), key=lambda each: each[0]))
+        return tuple(name for _, name in sorted(by_number))
     return None
 
 
@@ -106,12 +108,14 @@ def listed(classes: object) -> list[object]:
     """
     if is_one(classes):
         return [unwrapped(classes)]
-    if isinstance(classes, (Set, Mapping, bytes, bytearray, memoryview)):
+    unordered = isinstance(classes, Set) and not isinstance(classes, KeysView)
+    if unordered or isinstance(classes, (bytes, bytearray, memoryview)):  # bytes are a list of numbers to Python
         raise TypeError(f"expected a list of classes, got {type(classes).__name__}. Pass a list, such as [388, 8].")
     shape = getattr(classes, "shape", (0,))
     if math.prod(shape) != max(shape):  # one row of topk(5) is a list
         raise TypeError(f"expected a list of classes, got an array {tuple(shape)}. Pass one row of it.")
-    return list(classes.reshape(-1) if len(shape) > 1 else classes)  # type: ignore[attr-defined, call-overload]
+    several: Any = classes
+    return list(several.reshape(-1) if len(shape) > 1 else several)
 
 
 class _Name(NamedTuple):
@@ -182,10 +186,8 @@ def find(wanted: object, labels: tuple[str, ...], wordnet_ids: tuple[str, ...] =
     if index is None:
         text = unwrapped(wanted)
         if not isinstance(text, str):
-            raise TypeError(
-                f"expected a class index, a WordNet id or a name, got {_described(wanted)}. "
-                + ("Pass its class_index." if hasattr(wanted, "class_index") else "Pass one class, such as 388 or 'hen'.")
-            )
+            remedy = "its class_index" if hasattr(wanted, "class_index") else "one class, such as 388 or 'giant panda'"
+            raise TypeError(f"expected a class index, a WordNet id or a name, got {_described(wanted)}. Pass {remedy}.")
         found = _named(text, labels, wordnet_ids)
         if len(found) == 1:
             return found[0]
@@ -209,25 +211,24 @@ def _described(wanted: object) -> str:
 
 def _named(text: str, labels: tuple[str, ...], wordnet_ids: tuple[str, ...]) -> list[int]:
     """The classes that a text fits, by the strictest reading that fits any."""
-    ids, own, more = _known(labels, wordnet_ids)
     stripped = text.strip()
     if stripped.isdecimal():  # an index, or a label such as "7" of a digit, or both
         index = [int(stripped)] if int(stripped) < len(labels) else []
         return list(dict.fromkeys([*index, *(c for c, label in enumerate(labels) if label.strip() == stripped)]))
     if not stripped or stripped.removeprefix("-").isdecimal():
         return []
-    for whole, words in dict.fromkeys((_whole(each), _words(each)) for each in _singulars(text)):
-        for names, fits in (
-            (ids, lambda name: name.whole == whole),
-            (own, lambda name: name.whole == whole),
-            (more, lambda name: name.whole == whole),
-            (own + more, lambda name: bool(words) and f" {words} " in name.words),
-            (own, lambda name: bool(words) and words in name.words),
-        ):
-            found = sorted({name.class_index for name in names if fits(name)})
-            if found:
-                return found
-    return []
+    readings = (_fitting(each, *_known(labels, wordnet_ids)) for each in _singulars(text))
+    return next((found for found in readings if found), [])
+
+
+def _fitting(text: str, ids: list[_Name], own: list[_Name], more: list[_Name]) -> list[int]:
+    """The classes that a text fits, word for word or in part."""
+    whole, words = _whole(text), _words(text)
+    readings = [{name.class_index for name in names if name.whole == whole} for names in (ids, own, more)]
+    if words:
+        readings.append({name.class_index for name in own + more if f" {words} " in name.words})
+        readings.append({name.class_index for name in own if words in name.words})
+    return sorted(next((found for found in readings if found), ()))
 
 
 def _singulars(text: str) -> list[str]:

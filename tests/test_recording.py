@@ -653,7 +653,7 @@ def test_children_called_image_and_scores_do_not_take_those_names() -> None:
     network = MadeOf(
         lambda self, x: self.scores(self.image(x).relu().flatten(1)), image=conv(), scores=nn.Linear(144, 3)
     )
-    recording = record(Classifier(network.double().eval(), "abc", (), (6, 6)), IMAGE)
+    recording = record(Classifier(network.double().eval(), list("abc"), (), (6, 6)), IMAGE)
     assert len(set(names(recording))) == len(recording.layers)
     ladder = descend(recording, 0)
     assert len({rung.name for rung in ladder}) == len(ladder)

@@ -57,7 +57,7 @@ def two_layers(sign: int) -> Classifier:
         for i, weights in enumerate(network.parameters()):
             weights.copy_(torch.linspace(0.1, 1, weights.numel()).reshape(weights.shape) + i)
         network[0].weight *= sign
-    return Classifier(network.double().eval(), "abcd", (), (9, 9), (0.0 if sign > 0 else 1.0,), (1.0,))
+    return Classifier(network.double().eval(), list("abcd"), (), (9, 9), (0.0 if sign > 0 else 1.0,), (1.0,))
 
 
 @settings(max_examples=25)
