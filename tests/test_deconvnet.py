@@ -996,7 +996,8 @@ def test_grey_networks_and_pictures_and_float32() -> None:
     assert ladder["image"].x.equal(classifier.prepare(picture))
     assert ladder["image"].x.shape == (1, 1, 6, 8)
     assert {rung.r["guided"].dtype for rung in ladder} == {torch.float64}
-    single = Classifier(copy.deepcopy(classifier.network).float(), list("abc"), (), (6, 8), classifier.mean, classifier.std)
+    own = (classifier.mean, classifier.std)
+    single = Classifier(copy.deepcopy(classifier.network).float(), list("abc"), (), (6, 8), *own)
     other = backward_ladder(single, picture, 2, RULES)
     for rung, wide in zip(other, ladder, strict=True):
         for rule in RULES:

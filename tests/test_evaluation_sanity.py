@@ -231,7 +231,7 @@ def test_a_network_without_weights_or_in_training_mode_is_refused(small):
     bare = MadeOf(lambda self, x: x.mean((2, 3)) * 9)
     with pytest.raises(ValueError, match="no weights"):
         layer_names(di.Classifier(bare.eval(), LABELS, (), (SIDE, SIDE), MEAN, STD))
-    with pytest.raises(TypeError, match="expected a Classifier, got Sequential"):
+    with pytest.raises(TypeError, match="expected a Classifier first, got Sequential"):
         randomise(small.network, 1)
     small.network.train()
     with pytest.raises(ValueError, match="training mode"):

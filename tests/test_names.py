@@ -135,7 +135,8 @@ def test_what_is_no_class_is_refused_everywhere(wanted):
 
 
 @pytest.mark.parametrize("several", [
-    [3, 1], (3, 1), np.array([3, 1]), torch.tensor([3, 1]), range(3, 0, -2), {3: 0, 1: 0}, {3: 0, 1: 0}.keys(), iter([3, 1]), ["d", "b"], ["3", 1],
+    [3, 1], (3, 1), np.array([3, 1]), torch.tensor([3, 1]), range(3, 0, -2), {3: 0, 1: 0}, {3: 0, 1: 0}.keys(),
+    iter([3, 1]), ["d", "b"], ["3", 1],
     torch.tensor([[3, 1]]), np.array([[3], [1]]), [torch.tensor(3), np.array([1])],
 ], ids=repr)  # fmt: skip
 def test_several_classes_in_any_order_of_any_library(several):
