@@ -21,6 +21,7 @@ import deepinside_edu
 from deepinside_edu.images import normalise, photo
 from deepinside_edu.squeezenet import Fire, SqueezeNet
 from deepinside_edu.torchvision_import import import_torchvision
+from deepinside_edu.weights import OFFLINE_SHA256
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(deepinside_edu.__file__).parent / "data"
@@ -44,9 +45,9 @@ def weights():
 # --- the same file, the same tree ------------------------------------------------------------------------------------
 
 
-def test_the_file_is_the_one_that_the_readme_names():
+def test_the_file_is_the_one_that_the_readme_and_the_loader_name():
     named = re.search(r"squeezenet1_1\.safetensors.*SHA-256 `([0-9a-f]{64})`", (DATA / "README.md").read_text("utf-8"))
-    assert hashlib.sha256((DATA / "squeezenet1_1.safetensors").read_bytes()).hexdigest() == named[1]
+    assert hashlib.sha256((DATA / "squeezenet1_1.safetensors").read_bytes()).hexdigest() == named[1] == OFFLINE_SHA256
 
 
 def test_torchvisions_network_gives_the_same_scores_to_the_bit(weights):
