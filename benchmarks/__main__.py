@@ -25,6 +25,12 @@ def main() -> int:
     parser.add_argument("--more", metavar="FOLDER", help="of gcompris-qt-data's *.rcc, for `localisation`")
     parser.add_argument("--stamps", metavar="FOLDER", help="of tuxpaint-stamps-default, for `ablations`")
     parser.add_argument("--sheet", metavar="FILE", help="a picture of twelve readable images, from `class-images`")
+    for name, text in (
+        ("--classes", "drawn, all, or some such as 0-499, for `class-images`"),
+        ("--preset", "paper or readable, for `class-images`"),
+        ("--results", "a CSV that `class-images` adds to, class by class, and goes on with"),
+    ):
+        parser.add_argument(name, help=text)
     arguments = parser.parse_args()
     failed = False
     for section in [arguments.only] if arguments.only else SECTIONS:
@@ -37,7 +43,9 @@ def main() -> int:
         if section == "ablations":
             command += ["--stamps", arguments.stamps] if arguments.stamps else []
         if section == "class-images":
-            command += ["--sheet", arguments.sheet] if arguments.sheet else []
+            for name in ("sheet", "classes", "preset", "results"):
+                value = getattr(arguments, name)
+                command += [f"--{name}", value] if value else []
         threads = {} if section in AS_A_LEARNER_HAS_IT else ONE_THREAD
         folder = str(Path(__file__).parents[1])
         found = os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))

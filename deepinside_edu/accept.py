@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Iterable
 from numbers import Real
 
 import numpy as np
@@ -90,6 +91,26 @@ def flag(name: str, value: object) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"expected True or False for {name}, got {_shown(value)}.")
     return bool(value)
+
+
+def choice(name: str, value: object, names: Iterable[str]) -> str:
+    """Hold that an option is one of some words.
+
+    Args:
+        name: of the option.
+        value: one of them.
+        names: all that there are.
+
+    Returns:
+        The same.
+
+    Raises:
+        ValueError: anything else.
+    """
+    known = tuple(names)
+    if not isinstance(value, str) or value not in known:
+        raise ValueError(f"expected the {name} {' or '.join(map(repr, known))}, got {_shown(value)}.")
+    return value
 
 
 def random_state(value: object) -> int:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, NamedTuple, overload
 
@@ -18,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
+from . import accept
 from .classifier import Classifier, NotFiniteError, check_classifier
 from .images import all_finite
 from .names import is_one
@@ -41,6 +41,10 @@ MOMENTUM_TRIALS = 3
 
 NOISE = 0.1
 """Standard deviation of the start "noise", in normalised space: about six of 255 levels."""
+
+WAKING = tuple(0.01 * 2**k for k in range(8))
+"""Where a score has no gradient, noise of these standard deviations is tried, and the first that gives it one is added
+to the start: from half a level of 255 to as much as a photo varies."""
 
 
 @dataclass(frozen=True)
@@ -105,39 +109,35 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be climbed, with the remedy."""
-        for each in fields(self):
-            value = getattr(self, each.name)
-            if each.name in ("objective", "step_rule", "mirror") or (value is None and each.default is None):
-                continue
-            whole = each.name in ("steps", "jitter", "glances", "blur_every")
-            if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
-                raise TypeError(f"expected a {'whole ' * whole}number as {each.name}, got {value!r}.")
-        if not isinstance(self.mirror, bool):
-            raise TypeError(f"expected True or False as mirror, got {self.mirror!r}.")
-        if self.objective not in OBJECTIVES:
-            raise ValueError(f"expected the objective {_either(OBJECTIVES)}, got {self.objective!r}.")
-        if self.step_rule not in STEP_RULES:
-            raise ValueError(f"expected the step rule {_either(STEP_RULES)}, got {self.step_rule!r}.")
-        for name, least, below, remedy in (
-            ("steps", 1, math.inf, "150 are a good start"),
-            ("blur_every", 1, math.inf, "1 blurs after each step"),
-            ("regularisation", 0, math.inf, "below 0 it would reward large values without end; 0 leaves it out"),
-            ("momentum", 0, 1, "0 leaves it out, 0.9 is usual"),
-            ("jitter", 0, math.inf, "0 leaves it out"),
-            ("glances", 1, math.inf, "more than 1 need jitter or mirror"),
-            ("blur", 0, math.inf, "0 leaves it out"),
-            ("last_blur", 0, math.inf, "None keeps the first"),
+        accept.choice("objective", self.objective, OBJECTIVES)
+        accept.choice("step rule", self.step_rule, STEP_RULES)
+        self._set("mirror", accept.flag("mirror", self.mirror))
+        for name, least, most, remedy in (
+            ("steps", 1, None, "150 are a good start."),
+            ("blur_every", 1, None, "1 blurs after each step."),
+            ("jitter", 0, 10_000, "In pixels; 0 leaves it out."),
+            ("glances", 1, 1_000, "Each costs a backward pass in every step; 2 are usual."),
+        ):
+            self._set(name, accept.whole(name, getattr(self, name), least, most, remedy))
+        for name, highest, remedy in (
+            ("regularisation", 1e6, "Below 0 it would reward large values without end; 0 leaves it out."),
+            ("momentum", 1, "0 leaves it out, 0.9 is usual."),
+            ("step_size", math.inf, "Below 0 the ascent would be a descent."),
+            ("last_step_size", math.inf, "Below 0 the ascent would be a descent."),
+            ("power", 1, "1 is the plain gradient."),
+            ("contrast", 1e6, "1 leaves it as it is."),
+            ("blur", 1e4, "In pixels; 0 leaves it out."),
+            ("last_blur", 1e4, "In pixels; None keeps the first."),
         ):
             value = getattr(self, name)
-            if value is not None and not least <= value < below:
-                wanted = f"at least {least}" if below == math.inf else f"from {least} to below {below}"
-                raise ValueError(f"expected {name} {wanted}, got {value}; {remedy}.")
-        for name in ("step_size", "last_step_size", "contrast"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise ValueError(f"expected a {name} above 0, got {value}; below 0 the ascent would be a descent.")
-        if not 0 < self.power <= 1:
-            raise ValueError(f"expected a power above 0 and at most 1, got {self.power}; 1 is the plain gradient.")
+            if value is None and name in ("regularisation", "last_step_size", "last_blur"):
+                continue
+            self._set(name, accept.number(name, value, 0, highest, remedy))
+        if self.momentum == 1:
+            raise ValueError("expected a momentum below 1, got 1, which forgets nothing. 0 leaves it out.")
+        still = next((n for n in ("step_size", "last_step_size", "power", "contrast") if getattr(self, n) == 0), None)
+        if still:
+            raise ValueError(f"expected a {still} above 0, got 0, with which nothing would be left to see or to climb.")
         if self.power != 1 and self.step_rule == "fixed":
             raise ValueError("power changes the gradient's length: it needs step_rule='unit'. Or leave it at 1.")
         if self.glances > 1 and not (self.jitter or self.mirror):
@@ -148,6 +148,9 @@ class Recipe:
                 "jitter, mirror, blur, contrast and last_step_size do not ask whether J rises: they need "
                 "step_rule='unit' or 'fixed'. preset='readable' has them all."
             )
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)  # frozen for everyone else
 
 
 PRESETS = {
@@ -172,6 +175,8 @@ class Step:
         score: S_c at I.
         probability: P_c at I, after the softmax.
         objective: J at I.
+        noise: standard deviation of the noise that was added to the start, because the score had no gradient there;
+            0 if it had one.
     """
 
     number: int
@@ -182,6 +187,7 @@ class Step:
     probability: float
     objective: float
     classifier: Classifier = field(repr=False)
+    noise: float = 0.0
 
     @property
     def picture(self) -> Image.Image:
@@ -192,7 +198,8 @@ class Step:
         """Say where the ascent is in one line."""
         return (
             f"Step({self.number}, {self.classifier.labels[self.class_index]}, S_c {self.score:.4g}, "
-            f"P_c {self.probability:.3g}, J {self.objective:.4g})"
+            f"P_c {self.probability:.3g}, J {self.objective:.4g}"
+            + (f", noise {self.noise:g} added to the start)" if self.noise else ")")
         )
 
 
@@ -242,14 +249,19 @@ def class_model(
     The weights stay as they are, only the image moves. Nothing is computed before the first step is asked for, and
     nothing after the last one that is: a loop, a progress bar and a widget all drive the same iterator.
 
+    Where the score of a class has no gradient at the start, nothing says which way is up: SqueezeNet's last ReLU holds
+    eight of 1,000 scores at 0 at the zero image. Such a class, and no other, begins from the start plus faint noise:
+    normal, drawn by `random_state` anew for each standard deviation of 0.01, 0.02, 0.04 … 1.28, until there is a
+    gradient. `Step.noise` tells which it was. The paper does not say what it did with such classes.
+
     Args:
         classifier: the network; nothing of it is changed.
-        class_index: c, an int (or what `classifier.find` understands). A list of them climbs side by side in one
-            batch, which is faster than one after the other.
+        class_index: c, an int (or what `classifier.find` understands). Several of them, in a list or a tensor, climb
+            side by side in one batch, which is faster than one after the other.
         preset: "paper" is the paper's objective and nothing else; "readable" adds later work's regularisers.
         start: "zero" (the mean colour, as in the paper), "noise", or a photo: whatever `open_image` takes, or a
             tensor `(1, C, H, W)`, or `(N, C, H, W)` for N classes.
-        random_state: of the noise, the jitter and the mirror. The same call gives the same bits on the same machine.
+        random_state: of noise, jitter and mirror, from 0 on. The same call gives the same bits on the same machine.
         options: any attribute of `Recipe` in the place of the preset's: `steps=50, regularisation=0.01`.
 
     Returns:
@@ -259,8 +271,8 @@ def class_model(
 
     Raises:
         ValueError: an unknown class, preset, objective or rule, a number out of range, a start of the wrong size, a
-            class whose score does not depend on the image at the start.
-        TypeError: an unknown option.
+            class whose score does not depend on the image, neither at the start nor with noise added to it.
+        TypeError: an unknown option, or one of another kind.
         DivergedError: (a ValueError, while iterating) the objective is not finite any more. It has the last good step.
 
     Source: paper, Section 2.
@@ -271,11 +283,7 @@ def class_model(
     classes = classifier.find_all(class_index)
     if not classes:
         raise ValueError("expected at least one class, got none. Pass an index, a name, or a list of them.")
-    if not isinstance(random_state, Integral):
-        raise TypeError(f"expected a whole number as random_state, got {random_state!r}.")
-    if not -(2**63) <= int(random_state) < 2**64:
-        raise ValueError(f"expected a random_state from −2⁶³ to 2⁶⁴ − 1, got {random_state}.")
-    random = torch.Generator().manual_seed(int(random_state))
+    random = torch.Generator().manual_seed(accept.random_state(random_state))
     with torch.inference_mode(False):
         x = _start(classifier, start, len(classes), random)
         ascent = _Ascent(classifier, torch.tensor(classes, device=x.device), recipe, random)
@@ -293,8 +301,7 @@ def _alone(steps: Iterator[tuple[Step, ...]]) -> Iterator[Step]:
 
 
 def _recipe(preset: str, options: dict[str, Any]) -> Recipe:
-    if preset not in PRESETS:
-        raise ValueError(f"expected the preset {_either(PRESETS)}, got {preset!r}.")
+    accept.choice("preset", preset, PRESETS)
     names = [each.name for each in fields(Recipe)]
     unknown = next((name for name in options if name not in names), None)
     if unknown is not None:
@@ -326,7 +333,9 @@ def _start(classifier: Classifier, start: object, count: int, random: torch.Gene
             raise ValueError("expected a start of finite floats in normalised space. Use classifier.prepare(picture).")
         x = start.detach().expand(shape)
     elif isinstance(start, str) and not Path(start).exists():
-        raise ValueError(f"expected the start 'zero', 'noise' or a photo, and there is no file {start!r}.")
+        raise ValueError(
+            f"expected the start 'zero', 'noise' or a photo, such as di.photo('macaw'), and there is no file {start!r}."
+        )
     else:
         x = classifier.prepare(start).expand(shape)
     return x.to(classifier.device, classifier.dtype).clone(memory_format=torch.channels_last)
@@ -419,7 +428,7 @@ class _Ascent:
         scores = self.classifier.scores(seen(leaf))
         of_all = scores if self.recipe.objective == "score" else scores.softmax(1)
         value = of_all.gather(1, self.classes[rows, None])[:, 0]
-        objective = value.detach() - self.recipe.weight * x.square().sum((1, 2, 3))
+        objective = _wide(value.detach()) - self.recipe.weight * _wide(x).square().sum((1, 2, 3))
         if not bool(objective.isfinite().all()):
             raise NotFiniteError("the objective is not finite.")
         return _View(x, scores.detach(), objective, value, leaf)
@@ -428,24 +437,36 @@ class _Ascent:
         """∇J = ∂S_c/∂I − 2λI."""
         return view.slope() - 2 * self.recipe.weight * view.x
 
-    def first_gradient(self, start: _View) -> Tensor:
-        """∇J at the start, where each class's score has to depend on the image."""
-        slope = start.slope()
+    def awake(self, start: _View) -> tuple[_View, Tensor, list[float]]:
+        """The start, ∇J there, and the noise that each class's image was given so that its score has a gradient."""
+        slope, noise = start.slope(), [0.0] * len(start.x)
+        random = torch.Generator().manual_seed(self.random.initial_seed())  # its own: the jitter is what it always is
+        x, scores, objective = start.x.clone(), start.scores.clone(), start.objective.clone()
+        for sigma in WAKING:
+            held = (slope.abs().amax((1, 2, 3)) == 0).nonzero()[:, 0]
+            if not len(held):
+                break
+            grain = torch.randn(start.x.shape[1:], generator=random).to(start.x)
+            view = self.look(start.x[held] + sigma * grain, held)
+            x[held], scores[held], objective[held], slope[held] = view.x, view.scores, view.objective, view.slope()
+            for i in held.tolist():
+                noise[i] = sigma
         for c, steepest in zip(self.classes.tolist(), slope.abs().amax((1, 2, 3)).tolist(), strict=True):
             if steepest == 0:
                 raise ValueError(
                     f"the {self.recipe.objective} of {self.classifier.labels[c]!r} ({c}) does not change with the "
-                    "image at this start: a ReLU holds it, or the softmax is saturated. Begin with start='noise' "
-                    "or with a photo."
+                    f"image at this start, nor with noise of up to {WAKING[-1]:g} added to it: a ReLU holds it, or the "
+                    "softmax is saturated. Begin with a photo of the class."
                 )
-        return slope - 2 * self.recipe.weight * start.x
+        begun = start._replace(x=x, scores=scores, objective=objective)
+        return begun, slope - 2 * self.recipe.weight * x, noise
 
-    def rising(self, start: _View) -> Iterator[_Place]:
+    def rising(self, start: _View, gradients: Tensor) -> Iterator[_Place]:
         """Stride until J is higher than before, from the same point and half as long if it is not."""
         recipe, eps = self.recipe, torch.finfo(start.x.dtype).eps
         climbers = [
             _Climber(i, start.x[i : i + 1], start.scores[i], float(start.objective[i]), g[None], recipe.step_size)
-            for i, g in enumerate(self.first_gradient(start))
+            for i, g in enumerate(gradients)
         ]
         going = climbers
         for number in itertools.count(1):
@@ -470,7 +491,7 @@ class _Ascent:
             for climber in going:
                 climber.length *= LONGER
             x, scores = torch.cat([each.x for each in climbers]), torch.stack([each.scores for each in climbers])
-            heights = torch.tensor([each.objective for each in climbers], dtype=x.dtype, device=x.device)
+            heights = torch.tensor([each.objective for each in climbers], dtype=start.objective.dtype, device=x.device)
             yield _Place(x, scores, heights, torch.tensor([climber.row for climber in going]))
 
     def stride(self, group: list[_Climber], walking: bool) -> list[_Climber]:
@@ -499,10 +520,10 @@ class _Ascent:
                 climber.reach(view.scores[i], heights[i])
         return [climber for climber, risen in zip(group, higher, strict=True) if not risen]
 
-    def striding(self, start: _View) -> Iterator[_Place]:
+    def striding(self, start: _View, gradient: Tensor) -> Iterator[_Place]:
         """Each step goes along d, or d/‖d‖, as far as the recipe says."""
         recipe, x = self.recipe, start.x
-        gradient, direction = self.first_gradient(start), torch.zeros_like(x)
+        direction = torch.zeros_like(x)
         glances = recipe.jitter > 0 or recipe.mirror
         going = torch.arange(len(x), device=x.device)
         for number in itertools.count(1):
@@ -533,16 +554,19 @@ class _Ascent:
 def _climb(ascent: _Ascent, x: Tensor) -> Iterator[tuple[Step, ...]]:
     """Turn the places of an ascent into steps, and numbers that overflow into an error that says what to lower."""
     recipe, everyone = ascent.recipe, range(len(x))
-    with _recording():
+    with _recording(x.device):
         try:
-            start = ascent.look(x)
+            start, gradient, noise = ascent.awake(ascent.look(x))
         except NotFiniteError as error:
-            raise ValueError(f"at the start {error} Begin with smaller values: classifier.prepare(picture).") from error
-        latest = _steps(ascent, 0, _Place(*start[:3], torch.tensor(everyone)), {})
-    places = ascent.rising(start) if recipe.step_rule == "rising" else ascent.striding(start)
+            raise ValueError(
+                f"at the start {error} Begin with smaller values: classifier.prepare(picture), or lower "
+                f"regularisation={recipe.weight:g}."
+            ) from error
+        latest = _steps(ascent, 0, _Place(*start[:3], torch.tensor(everyone)), {}, noise)
+    places = (ascent.rising if recipe.step_rule == "rising" else ascent.striding)(start, gradient)
     for number in range(1, recipe.steps + 1):
         try:
-            with _recording():
+            with _recording(x.device):
                 place = next(places, None)
         except NotFiniteError as error:
             raise DivergedError(
@@ -554,21 +578,23 @@ def _climb(ascent: _Ascent, x: Tensor) -> Iterator[tuple[Step, ...]]:
             if number > 1:
                 return
             raise ValueError("the start is a peak already: no step from it leads higher. Begin somewhere else.")
-        with _recording():
-            latest = _steps(ascent, number, place, latest)
+        with _recording(x.device):
+            latest = _steps(ascent, number, place, latest, noise)
         yield tuple(latest[i] for i in everyone)
 
 
-def _steps(ascent: _Ascent, number: int, place: _Place, before: dict[int, Step]) -> dict[int, Step]:
+def _steps(
+    ascent: _Ascent, number: int, place: _Place, before: dict[int, Step], noise: list[float]
+) -> dict[int, Step]:
     """A step for each class that moved; the others keep their last."""
-    probabilities = place.scores.softmax(1)
+    probabilities = _wide(place.scores).softmax(1)
     moved = {}
     for i in place.going.tolist():
         c = int(ascent.classes[i])
         score, probability, objective = place.scores[i, c], probabilities[i, c], place.objective[i]
         moved[i] = Step(
             number, c, place.x[i : i + 1], place.scores[i], float(score), float(probability), float(objective),
-            ascent.classifier,
+            ascent.classifier, noise[i],
         )  # fmt: skip
     return before | moved
 
@@ -582,10 +608,15 @@ def _unit(x: Tensor) -> Tensor:
 
 
 @contextmanager
-def _recording() -> Iterator[None]:
-    """Gradients can be taken, whatever mode the caller is in. Never held while a step is given away."""
-    with torch.inference_mode(False), torch.enable_grad():
+def _recording(device: torch.device) -> Iterator[None]:
+    """Gradients can be taken, and exactly, whatever mode the caller is in. Never held while a step is given away."""
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
         yield
+
+
+def _wide(x: Tensor) -> Tensor:
+    """In float32 at least: the square of an image is beyond float16, and J rises by less than bfloat16 can tell."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def _raised(x: Tensor, power: float) -> Tensor:
@@ -609,5 +640,5 @@ def _blurred(x: Tensor, sigma: float) -> Tensor:
     return conv2d(x, kernel[:, None, None, :], groups=x.shape[1])
 
 
-def _either(names: Iterable[str]) -> str:
-    return " or ".join(repr(name) for name in names)
+def _is_one_of(names: Iterable[str], value: object) -> bool:
+    return isinstance(value, str) and value in tuple(names)

@@ -95,6 +95,13 @@ def test_crops() -> None:
             accept.crops(wrong)
 
 
+def test_choices() -> None:
+    assert accept.choice("preset", "paper", {"paper": 1, "readable": 2}) == "paper"
+    for wrong in ("Paper", "", None, 3, ["paper"], np.array(["paper"])):
+        with pytest.raises(ValueError, match=r"^expected the preset 'paper' or 'readable', got "):
+            accept.choice("preset", wrong, ("paper", "readable"))
+
+
 def test_a_long_value_is_cut_short() -> None:
     with pytest.raises(TypeError, match=r"got 'x{56}… \(str\)\.") as told:
         accept.number("blur", "x" * 5000, 0)

@@ -223,9 +223,9 @@ def test_an_unknown_class_is_said_and_the_last_state_stays(studio, text, words):
     ("trait", "value", "words"),
     [
         ("class_index", 5, "out of range"),
-        ("regularisation", -0.1, "at least 0"),
+        ("regularisation", -0.1, "got -0.1"),
         ("regularisation", None, "float"),
-        ("length", 0, "at least 1"),
+        ("length", 0, "got 0"),
         ("length", MOST_STEPS + 1, "use a loop"),
         ("start", "koalla", "no start is called"),
         ("preset", "best", "preset"),
@@ -259,7 +259,7 @@ def test_a_start_without_a_gradient_and_a_bug_in_the_network_are_said(studio, mo
     studio.class_index = 4
     run_to_the_end(studio)
     assert (studio.state, studio.steps) == ("failed", ())
-    assert "Begin with start='noise'" in studio.message
+    assert "nor with noise of up to 1.28 added to it" in studio.message
     monkeypatch.setattr(studio.classifier.network, "forward", lambda x: x.nonsense)
     run_to_the_end(studio)
     assert studio.message.startswith("AttributeError: ")
