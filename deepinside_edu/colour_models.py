@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,17 +16,20 @@ from .seeds import Seeds
 
 Array = NDArray[np.float64]
 
-SAMPLE = 2500
-"""A mixture is fitted to at most this many pixels: more change it little and cost time."""
+CELL = 4
+"""Colours are counted in cells of 4×4×4 grey levels: every seed counts, and one more or less changes next to nothing."""
+
+SIDE = -(-256 // CELL)
+"""Cells along each of the three axes."""
 
 MOST_COMPONENTS = 250
-"""More Gaussians than this would share a sample in which none has as many pixels as it has parameters."""
+"""Of the foreground's 2,509 seeds at 224×224 each Gaussian then has as many as it has parameters: ten."""
 
 MIN_VARIANCE = 1.0
 """Added to each variance, in squared grey levels: a colour of 8 bits is known no better than that."""
 
-MAX_ITERATIONS, TOLERANCE = 100, 1e-3
-"""EM stops when the mean log-likelihood rises by less than the tolerance (in nats)."""
+ITERATIONS = 30
+"""Of EM. A fixed number, because rounding can decide when a rule that watches the likelihood stops."""
 
 CHUNK = 4096
 """Pixels are rated this many at a time: they stay in the cache, and BLAS starts no threads for so small a product."""
@@ -57,22 +61,20 @@ class Mixture:
     def log_likelihood(self, colours: NDArray[Any]) -> Array:
         """Evaluate log p(z) of each colour, in nats: `(..., 3)` gives `(...)`."""
         z = np.asarray(colours, np.float64)
-        origin = self.means[0]
         parts = np.split(z.reshape(-1, 3), range(CHUNK, z.size // 3, CHUNK))
-        values = [log_sum_exp(self._log_joint(quadratic_features(part - origin), origin)) for part in parts]
+        values = [log_sum_exp(self._log_joint(quadratic_features(part))) for part in parts]
         return np.concatenate(values).reshape(z.shape[:-1])
 
-    def _log_joint(self, features: Array, origin: Array) -> Array:
+    def _log_joint(self, features: Array) -> Array:
         """log π_k + log N(z_n; μ_k, Σ_k), `(N, K)`; k comes first in memory, so that sums over k are quick."""
-        return (self._coefficients(origin) @ features.T).T
+        return (self._coefficients() @ features.T).T
 
-    def _coefficients(self, origin: Array) -> Array:
-        """θ `(K, 10)` so that log π_k + log N(z; μ_k, Σ_k) = θ_k · quadratic_features(z − origin)."""
+    def _coefficients(self) -> Array:
+        """θ `(K, 10)` so that log π_k + log N(z; μ_k, Σ_k) = θ_k · quadratic_features(z)."""
         precision = np.linalg.inv(self.covariances)
-        means = self.means - origin
-        linear = np.einsum("kij,kj->ki", precision, means)
+        linear = np.einsum("kij,kj->ki", precision, self.means)
         _, log_volume = np.linalg.slogdet(self.covariances)
-        constant = np.log(self.weights) - 0.5 * (3 * np.log(2 * np.pi) + log_volume + (linear * means).sum(1))
+        constant = np.log(self.weights) - 0.5 * (3 * np.log(2 * np.pi) + log_volume + (linear * self.means).sum(1))
         twice = np.where(ROWS == COLUMNS, 1.0, 2.0)  # each mixed product stands for two entries of the matrix
         return np.concatenate([constant[:, None], linear, -0.5 * precision[:, ROWS, COLUMNS] * twice], axis=1)
 
@@ -132,14 +134,14 @@ class ColourModels:
 def colour_models(image: object, seeds: Seeds, components: int = 5, random_state: int = 0) -> ColourModels:
     """Fit one Gaussian mixture to the foreground seeds' colours and one to the background seeds'.
 
-    Each with full covariances, by expectation maximisation from a k-means++ start, on at most 2,500 of
-    its pixels. Where the seeds have fewer colours than there are components, there are fewer components.
+    Each with full covariances, by expectation maximisation from a k-means++ start, on a histogram of the seeds' colours.
+    Where these fill fewer of its cells than there are components, there are fewer components.
 
     Args:
         image: whatever `open_image` takes, resized to the masks, or a uint8 array `(H, W, 3)` of their size.
         seeds: two boolean masks `(H, W)`, as `seeds` gives them.
         components: K of each mixture, 1 to 250.
-        random_state: from 0 to 2⁶⁴ − 1, chooses pixels and starts; the same number gives the same bits.
+        random_state: from 0 to 2⁶⁴ − 1, chooses the starts; the same number gives the same bits.
 
     Returns:
         A `ColourModels`; its `costs(image)` are the next step.
@@ -171,38 +173,64 @@ def colour_models(image: object, seeds: Seeds, components: int = 5, random_state
 
 
 def fit_mixture(colours: NDArray[Any], components: int, random_state: int = 0) -> Mixture:
-    """Fit a mixture of full-covariance Gaussians by expectation maximisation.
+    """Fit a mixture of full-covariance Gaussians to counted colours by expectation maximisation.
 
-    E: r_nk ∝ π_k N(z_n; μ_k, Σ_k). M: π, μ, Σ are the r-weighted share, mean and covariance.
+    The colours are counted in cells j of a grid: n_j of them, with the mean z̄_j and the mean products of z. EM raises
+    L = Σ_j n_j log Σ_k π_k exp⟨log N(z; μ_k, Σ_k)⟩_j, where ⟨ ⟩_j is the mean over the colours of a cell, so that all
+    of a cell have the same r_jk. L is at most the log-likelihood, and equals it where each cell has one colour.
+
+    E: r_jk ∝ π_k exp⟨log N(z; μ_k, Σ_k)⟩_j. M: π, μ, Σ are the share, mean and covariance that n_j r_jk weigh.
+
+    Which pixels are seeds is rounding's decision for a few of them, on each processor another. So nothing here may hang
+    on single pixels: the fit is a smooth function of the counts, and so is the chance that draws its start.
 
     Args:
         colours: z, `(N, 3)` on the scale 0..255, N at least 1.
-        components: K, at most the number of different colours.
-        random_state: chooses the sample and the start.
+        components: K; there are fewer if the colours fill fewer cells.
+        random_state: chooses the start.
 
     Returns:
         The `Mixture`.
     """
-    rng = np.random.default_rng(random_state)
-    if len(colours) > SAMPLE:
-        colours = colours[rng.choice(len(colours), SAMPLE, replace=False)]
-    z = np.asarray(colours, np.float64)
-    origin = z.mean(0)
-    z = z - origin
-    features = quadratic_features(z)
-    nearest = _spread_out_start(z, components, rng)
+    cells = count_colours(colours)
+    nearest = _spread_out_start(cells, components, random_state)
     responsibilities = (nearest[:, None] == np.unique(nearest)).astype(np.float64)
-    previous = -np.inf
-    for _ in range(MAX_ITERATIONS):
-        mixture = _maximise(responsibilities, features)
-        joint = mixture._log_joint(features, np.zeros(3))
-        evidence = log_sum_exp(joint)
-        responsibilities = np.exp(joint - evidence[:, None])
-        likelihood = float(evidence.mean())
-        if likelihood - previous < TOLERANCE:
-            break
-        previous = likelihood
-    return Mixture(mixture.weights, mixture.means + origin, mixture.covariances)
+    means_of_features = cells.moments / cells.moments[:, :1]
+    for _ in range(ITERATIONS):
+        mixture = _maximise(responsibilities, cells.moments)
+        joint = mixture._log_joint(means_of_features)
+        likelihoods = np.exp(joint - joint.max(1, keepdims=True))
+        responsibilities = likelihoods / likelihoods.sum(1, keepdims=True)
+    return mixture
+
+
+class Cells(NamedTuple):
+    """Colours, counted: the sums of `quadratic_features` over the colours of each cell that holds any.
+
+    Attributes:
+        number: (red · 64 + green) · 64 + blue of each cell on the grid, `(J,)`, rising.
+        moments: `(J, 10)`: count, sum and sum of products. Of 8-bit colours they are whole numbers, and so exact.
+    """
+
+    number: NDArray[np.int64]
+    moments: Array
+
+
+def count_colours(colours: NDArray[Any]) -> Cells:
+    """Count colours in the cells of a grid.
+
+    Args:
+        colours: z, `(N, 3)` on the scale 0..255; what lies beyond is counted in the outermost cells.
+
+    Returns:
+        The `Cells`.
+    """
+    z = np.asarray(colours, np.float64)
+    cell = (z / CELL).clip(0, SIDE - 1).astype(np.uint8).T
+    order = np.lexsort(cell[::-1])
+    number = np.ravel_multi_index(tuple(cell[:, order]), (SIDE,) * 3)
+    first = np.flatnonzero(np.append(True, number[1:] != number[:-1]))
+    return Cells(number[first], np.add.reduceat(quadratic_features(z[order]).T, first, axis=1).T)
 
 
 def _maximise(responsibilities: Array, features: Array) -> Mixture:
@@ -216,15 +244,28 @@ def _maximise(responsibilities: Array, features: Array) -> Mixture:
     return Mixture(mass / mass.sum(), means, covariances)
 
 
-def _spread_out_start(z: Array, components: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """k-means++: each next centre is drawn with a chance ∝ its squared distance to the nearest centre so far."""
-    centres = z[[rng.integers(len(z))]]
-    distances = ((z - centres[0]) ** 2).sum(1)[:, None]
-    while len(centres) < components and (chance := distances.min(1)).any():
-        centre = z[[rng.choice(len(z), p=chance / chance.sum())]]
-        centres = np.concatenate([centres, centre])
-        distances = np.concatenate([distances, ((z - centre) ** 2).sum(1)[:, None]], axis=1)
-    return np.asarray(distances.argmin(1))
+def _spread_out_start(cells: Cells, components: int, random_state: int) -> NDArray[np.intp]:
+    """k-means++: each next centre is drawn with a chance ∝ its weight and its squared distance to the nearest so far.
+
+    Each cell of the grid draws a waiting time of its own, ∝ 1/chance, and the first one is taken. So a seed more or less
+    changes the winner only where two arrive at the same time; a draw by summing up the chances would shift all of them.
+    """
+    waiting = _waiting_times(random_state)[cells.number]
+    count = cells.moments[:, 0]
+    means = cells.moments[:, 1:4].T / count
+    distances: list[Array] = []
+    chance = count
+    while len(distances) < components and chance.any():
+        with np.errstate(divide="ignore"):  # where there is no chance the wait has no end
+            centre = means[:, [(waiting / chance).argmin()]]
+        distances.append(((means - centre) ** 2).sum(0))
+        chance = count * np.min(distances, axis=0)
+    return np.argmin(distances, axis=0)
+
+
+@lru_cache(maxsize=4)
+def _waiting_times(random_state: int) -> Array:
+    return np.random.default_rng(random_state).standard_exponential(SIDE**3)
 
 
 def rgb_levels(image: object, grid: tuple[int, ...] | None = None) -> NDArray[np.uint8]:

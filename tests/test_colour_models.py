@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from no_trace import no_trace
 from PIL import Image
+from scipy import ndimage
 from scipy.special import logsumexp
 from scipy.stats import multivariate_normal
 from sklearn.mixture import GaussianMixture
@@ -121,32 +122,85 @@ def test_one_component_is_the_sample_mean_and_covariance() -> None:
     np.testing.assert_allclose(mixture.covariances[0], np.cov(z.T, bias=True) + np.eye(3), rtol=1e-9)
 
 
-@settings(max_examples=15)
+def bound(mixture: Mixture, z: np.ndarray) -> float:
+    """The mean of log Σ_k π_k exp⟨log N(z; μ_k, Σ_k)⟩ over the cells: what EM on counted colours raises."""
+    logs = np.array([
+        np.log(weight) + multivariate_normal(mean, covariance).logpdf(z)
+        for weight, mean, covariance in zip(mixture.weights, mixture.means, mixture.covariances, strict=True)
+    ])  # fmt: skip
+    _, cells, counts = np.unique(
+        np.clip(z // module.CELL, 0, module.SIDE - 1), axis=0, return_inverse=True, return_counts=True
+    )
+    means = [logs[:, cells.ravel() == cell].mean(1) for cell in range(len(counts))]
+    return float(counts @ logsumexp(means, axis=1)) / len(z)
+
+
+@settings(max_examples=10)
 @given(st.integers(0, 10**6), st.integers(1, 5), st.sampled_from([0.0, 1.0]))
-def test_em_never_lowers_the_likelihood(seed: int, components: int, floor: float) -> None:
+def test_em_never_lowers_what_it_raises(seed: int, components: int, floor: float) -> None:
     """Exactly so without the floor under the variances; with it EM maximises something a hair different."""
     rng = np.random.default_rng(seed)
     z = np.concatenate([rng.normal(rng.uniform(50, 200, 3), rng.uniform(5, 30, 3), (80, 3)) for _ in range(4)])
-    likelihoods = []
+    bounds = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "MIN_VARIANCE", floor)
-        patch.setattr(module, "TOLERANCE", -np.inf)  # no early stop
-        for iterations in range(1, 12):
-            patch.setattr(module, "MAX_ITERATIONS", iterations)
-            likelihoods.append(fit_mixture(z, components).log_likelihood(z).mean())
-    assert np.diff(likelihoods).min() >= (-1e-9 if floor == 0 else -1e-3)
-    if components > 1:
-        assert likelihoods[-1] > likelihoods[0]
+        for iterations in range(1, 8):
+            patch.setattr(module, "ITERATIONS", iterations)
+            mixture = fit_mixture(z, components)
+            bounds.append(bound(mixture, z))
+            assert bounds[-1] <= mixture.log_likelihood(z).mean() + 1e-9
+    assert np.diff(bounds).min() >= (-1e-9 if floor == 0 else -1e-3)
+    if components > 1 and floor == 0:
+        assert bounds[-1] > bounds[0]
 
 
-def test_em_stops_when_it_gains_no_more() -> None:
-    z = np.random.default_rng(0).normal(128, 20, (500, 3))
-    calls = []
-    with pytest.MonkeyPatch.context() as patch:
-        step = module._maximise
-        patch.setattr(module, "_maximise", lambda *arguments: calls.append(0) or step(*arguments))
-        fit_mixture(z, 5)
-        assert 2 <= len(calls) < module.MAX_ITERATIONS
+@settings(max_examples=25)
+@given(st.integers(0, 10**6), st.integers(1, 400), st.sampled_from([1, 20, 256]))
+def test_colours_are_counted_as_by_a_loop(seed: int, pixels: int, levels: int) -> None:
+    z = np.random.default_rng(seed).integers(0, levels, (pixels, 3), dtype=np.uint8)
+    found = module.count_colours(z)
+    expected: dict[int, np.ndarray] = {}
+    for r, g, b in z.tolist():
+        number = (r // 4 * 64 + g // 4) * 64 + b // 4
+        features = np.array([1, r, g, b, r * r, r * g, r * b, g * g, g * b, b * b])
+        expected[number] = expected.get(number, 0) + features
+    assert found.number.tolist() == sorted(expected)
+    assert found.moments.tolist() == [expected[n].tolist() for n in sorted(expected)]  # whole numbers: exactly
+
+
+def test_a_start_draws_cells_by_their_weight() -> None:
+    """Of two colours, one three times as frequent: over many random states the first centre is it in three of four."""
+    z = np.repeat(np.array([[20, 20, 20], [220, 220, 220]], np.uint8), [30, 90], axis=0)
+    cells = module.count_colours(z)
+    starts = [module._spread_out_start(cells, 2, state) for state in range(400)]
+    assert all(sorted(start) == [0, 1] for start in starts)  # two centres, each nearest to its own colour
+    assert 260 <= sum(start[1] == 0 for start in starts) <= 340
+
+
+# What must not hang on single pixels
+
+
+def disturbed(chosen: Seeds, rng: np.random.Generator, pixels: int = 2) -> Seeds:
+    """As another processor would have it: on each side a few pixels more or less."""
+    masks = [mask.copy() for mask in chosen]
+    for mask, other in (masks, masks[::-1]):
+        edge = np.flatnonzero(ndimage.binary_dilation(mask) & ~ndimage.binary_erosion(mask) & ~other)
+        mask.flat[rng.choice(edge, pixels, replace=False)] ^= True
+    return Seeds(*masks)
+
+
+@pytest.mark.parametrize("name", ["panda", "macaw", "koala", "espresso"])
+def test_two_seeds_more_or_less_change_next_to_nothing(
+    real_seeds: dict[str, tuple[np.ndarray, Seeds]], name: str
+) -> None:
+    """A fit that draws pixels ends in another optimum: its costs then change by several nats in half of the picture."""
+    levels, chosen = real_seeds[name]
+    costs, rng = colour_models(levels, chosen).costs(levels), np.random.default_rng(0)
+    for _ in range(5):
+        other = colour_models(levels, disturbed(chosen, rng)).costs(levels)
+        for one, two in zip(costs, other, strict=True):
+            assert np.median(np.abs(one - two)) < 0.1
+            assert (np.abs(one - two) > 1).mean() < 0.02
 
 
 @pytest.mark.parametrize("random_state", range(5))
@@ -203,14 +257,13 @@ def test_one_seed_pixel_a_side() -> None:
     assert ((costs.foreground < costs.background) == (np.arange(5) < 2)).all()
 
 
-def test_more_seeds_than_the_sample_change_the_fit_little() -> None:
+def test_every_seed_counts() -> None:
     rng = np.random.default_rng(0)
     z = np.concatenate([rng.normal(60, 10, (6000, 3)), rng.normal(180, 20, (3000, 3))])
-    assert len(z) > module.SAMPLE
     mixture = fit_mixture(z, 2)
     order = np.argsort(mixture.means[:, 0])
-    np.testing.assert_allclose(mixture.weights[order], [2 / 3, 1 / 3], atol=0.03)
-    np.testing.assert_allclose(mixture.means[order], [[60] * 3, [180] * 3], atol=3)
+    np.testing.assert_allclose(mixture.weights[order], [2 / 3, 1 / 3], atol=1e-3)
+    np.testing.assert_allclose(mixture.means[order], [z[:6000].mean(0), z[6000:].mean(0)], atol=0.1)
 
 
 # Both models and their costs

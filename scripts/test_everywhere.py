@@ -1,0 +1,169 @@
+"""Run the numerical tests and every lesson as other processors would, and say where something differs.
+
+    python scripts/test_everywhere.py                  every variant that this machine has
+    python scripts/test_everywhere.py --minutes 25     no variant begins after 25 minutes; those left out are named
+    python scripts/test_everywhere.py --list           only say what would run
+    python scripts/test_everywhere.py --only disturbed the variants with this word in their names
+
+Libraries choose their kernels by the processor that they find, and kernels round differently. The variables below make
+them choose as they would elsewhere. Variants whose arithmetic gives the same bits as an earlier one's are not repeated.
+In the disturbed variants every saliency map that a lesson computes has noise on a few of its pixels, which stands for
+processors that nobody here has.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[1]
+
+LIBRARIES = {
+    "MKL_CBWR": ("COMPATIBLE", "SSE4_2", "AVX", "AVX2", "AVX512"),  # PyTorch's matrix products
+    "ONEDNN_MAX_CPU_ISA": ("SSE41", "AVX", "AVX2", "AVX512_CORE"),  # its convolutions
+    "ATEN_CPU_CAPABILITY": ("default", "avx2", "avx512"),  # its loops
+    "OPENBLAS_CORETYPE": ("Nehalem", "Sandybridge", "Haswell", "Zen", "SkylakeX"),  # NumPy's matrix products
+}
+
+NEEDS = {  # what a processor must say of itself before a library is told to use it
+    "SSE4_2": "sse4_2", "SSE41": "sse4_1", "AVX": "avx", "AVX2": "avx2", "avx2": "avx2", "AVX512": "avx512f",
+    "AVX512_CORE": "avx512bw", "avx512": "avx512f", "Nehalem": "sse4_2", "Sandybridge": "avx", "Haswell": "avx2",
+    "Zen": "avx2", "SkylakeX": "avx512bw",
+}  # fmt: skip
+
+NUMERICAL = (
+    "backward_by_hand", "class_model", "classifier", "colour_models", "deconvnet", "evaluation_ablations",
+    "evaluation_composites", "evaluation_deletion", "evaluation_localisation_error", "evaluation_maps",
+    "evaluation_measures", "evaluation_pointing", "evaluation_precision", "evaluation_sanity", "figures", "graph_cut",
+    "localise", "recording", "saliency", "seeds", "squeezenet", "top_photos",
+)  # fmt: skip
+
+ARITHMETIC = """
+import hashlib, numpy as np, torch, deepinside_edu as di
+classifier, photo = di.load_classifier(device="cpu"), di.photo("hens")
+bits = hashlib.sha256(classifier.scores(classifier.prepare(photo)).numpy().tobytes())
+for crops in (1, 10):
+    bits.update(di.saliency_map(classifier, photo, 8, crops).tobytes())
+random = np.random.default_rng(0).normal(size=(300, 300))
+bits.update((random @ random).tobytes() + np.linalg.inv(random).tobytes() + np.exp(random).tobytes())
+print(bits.hexdigest())
+"""
+
+DISTURBED = """
+# A hundredth of a per cent of a map's pixels is a thousandth larger or smaller.
+import os
+import numpy as np
+from deepinside_edu import saliency
+random, exact = np.random.default_rng(int(os.environ["DISTURBED"])), saliency._to_array
+def disturbed(values):
+    array = exact(values).copy()
+    pixels = random.choice(array.size, max(1, array.size // 10_000), replace=False)
+    array.flat[pixels] *= 1 + 1e-3 * random.choice((-1, 1), len(pixels))
+    return array
+saliency._to_array = disturbed
+"""
+
+
+class Variant(NamedTuple):
+    """What to set in the environment, and which tests to run there."""
+
+    settings: dict[str, str]
+    tests: bool = True
+
+    def __str__(self) -> str:
+        """Say it as one would type it."""
+        return " ".join(f"{name}={value}" for name, value in self.settings.items()) or "as it comes"
+
+
+def variants(processor: str) -> list[Variant]:
+    """All that this processor can do, those that differ most first."""
+    offered = [
+        Variant({name: value})
+        for name, values in LIBRARIES.items()
+        for value in values
+        if NEEDS.get(value, "") in processor
+    ]
+    everything_old = {"MKL_CBWR": "COMPATIBLE", "ONEDNN_MAX_CPU_ISA": "SSE41", "ATEN_CPU_CAPABILITY": "default"}
+    return [
+        Variant({"OMP_NUM_THREADS": "1", "MKL_CBWR": "COMPATIBLE"}),
+        Variant({"DISTURBED": "1"}, tests=False),
+        Variant({"OMP_NUM_THREADS": "4"}),
+        Variant({"OMP_NUM_THREADS": "2", "MKL_CBWR": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"}),
+        Variant({"OMP_NUM_THREADS": "1"}),
+        Variant({"DISTURBED": "2"}, tests=False),
+        Variant({"OMP_NUM_THREADS": "2"}),
+        Variant({"OMP_NUM_THREADS": "1", **everything_old}),
+        *offered,
+        Variant({"DISTURBED": "3", "OMP_NUM_THREADS": "1"}, tests=False),
+        Variant({}),
+    ]
+
+
+def main() -> int:
+    """Run them one after the other, whatever fails, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no variant after so many minutes")
+    parser.add_argument("--only", default="", help="the variants with this word in their names")
+    parser.add_argument("--list", action="store_true", help="only say what would run")
+    arguments = parser.parse_args()
+    start, seen, failed = time.monotonic(), {}, []
+    for variant in variants(flags()):
+        if arguments.only.casefold() not in str(variant).casefold():
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            environment = os.environ | variant.settings | {"IPYTHONDIR": folder, "OMP_WAIT_POLICY": "PASSIVE"}
+            bits = arithmetic(environment) + variant.settings.get("DISTURBED", "")
+            if bits in seen:
+                print(f"{variant}: the same bits as {seen[bits]}", flush=True)
+                continue
+            seen[bits] = variant
+            minutes = (time.monotonic() - start) / 60
+            if arguments.list or minutes > arguments.minutes:
+                print(f"{variant}: {'would run' if arguments.list else f'LEFT OUT after {minutes:.0f} minutes'}")
+                continue
+            if "DISTURBED" in variant.settings:
+                startup = Path(folder) / "profile_default" / "startup"
+                startup.mkdir(parents=True)
+                (startup / "disturbed.py").write_text(DISTURBED)
+            print(f"{variant}: …", flush=True)
+            results = [run(command, environment) for command in commands(variant)]
+        print(f"{variant}: {'green' if not any(results) else 'RED'}", flush=True)
+        failed += [str(variant)] * any(results)
+    print(f"test-everywhere: {len(failed)} of {len(seen)} variants failed", *failed, sep="\n    ")
+    return bool(failed)
+
+
+def commands(variant: Variant) -> list[list[str]]:
+    """Tests and lessons, both even if the first fail."""
+    pytest = [sys.executable, "-m", "pytest", "-q", "--numprocesses", "auto", "--maxprocesses", "2", "--dist"]
+    tests = [*pytest, "worksteal", *(f"tests/test_{name}.py" for name in NUMERICAL)]
+    lessons = [*pytest, "loadfile", "--nbval", "--nbval-current-env", "notebooks"]
+    return [tests, lessons] if variant.tests else [lessons]
+
+
+def run(command: list[str], environment: dict[str, str]) -> int:
+    """Run one of them and let it talk."""
+    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+
+
+def arithmetic(environment: dict[str, str]) -> str:
+    """The bits that scores, maps and matrix products have in this environment."""
+    script = [sys.executable, "-c", ARITHMETIC]
+    done = subprocess.run(script, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
+    return done.stdout.strip() + environment.get("OMP_NUM_THREADS", "")
+
+
+def flags() -> str:
+    """What the processor says it can do; where that is not to be had only what every processor can."""
+    path = Path("/proc/cpuinfo")
+    return next((line for line in path.read_text().splitlines() if line.startswith("flags")), "") if path.exists() else ""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
