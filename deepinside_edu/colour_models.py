@@ -17,7 +17,7 @@ from .seeds import Seeds
 Array = NDArray[np.float64]
 
 CELL = 4
-"""Colours are counted in cells of 4×4×4 grey levels: every seed counts, and one more or less changes next to nothing."""
+"""Colours are counted in cells of 4×4×4 levels: every seed counts, and one more or less changes hardly anything."""
 
 SIDE = -(-256 // CELL)
 """Cells along each of the three axes."""
@@ -134,8 +134,8 @@ class ColourModels:
 def colour_models(image: object, seeds: Seeds, components: int = 5, random_state: int = 0) -> ColourModels:
     """Fit one Gaussian mixture to the foreground seeds' colours and one to the background seeds'.
 
-    Each with full covariances, by expectation maximisation from a k-means++ start, on a histogram of the seeds' colours.
-    Where these fill fewer of its cells than there are components, there are fewer components.
+    Each has full covariances and comes from expectation maximisation on a histogram of the seeds' colours, with a
+    k-means++ start. Where the colours fill fewer cells than there are components, there are fewer components.
 
     Args:
         image: whatever `open_image` takes, resized to the masks, or a uint8 array `(H, W, 3)` of their size.
@@ -247,8 +247,8 @@ def _maximise(responsibilities: Array, features: Array) -> Mixture:
 def _spread_out_start(cells: Cells, components: int, random_state: int) -> NDArray[np.intp]:
     """k-means++: each next centre is drawn with a chance ∝ its weight and its squared distance to the nearest so far.
 
-    Each cell of the grid draws a waiting time of its own, ∝ 1/chance, and the first one is taken. So a seed more or less
-    changes the winner only where two arrive at the same time; a draw by summing up the chances would shift all of them.
+    Each cell of the grid waits for a random time of its own, ∝ 1/chance, and the first to arrive is taken. One seed more
+    or less then changes the winner only if two arrive together; a draw from the summed chances would shift them all.
     """
     waiting = _waiting_times(random_state)[cells.number]
     count = cells.moments[:, 0]
@@ -260,7 +260,7 @@ def _spread_out_start(cells: Cells, components: int, random_state: int) -> NDArr
             centre = means[:, [(waiting / chance).argmin()]]
         distances.append(((means - centre) ** 2).sum(0))
         chance = count * np.min(distances, axis=0)
-    return np.argmin(distances, axis=0)
+    return np.asarray(np.argmin(distances, axis=0))
 
 
 @lru_cache(maxsize=4)

@@ -87,7 +87,7 @@ def variants(processor: str) -> list[Variant]:
         Variant({name: value})
         for name, values in LIBRARIES.items()
         for value in values
-        if NEEDS.get(value, "") in processor
+        if NEEDS.get(value, "") in processor.split() or value in ("COMPATIBLE", "default")
     ]
     everything_old = {"MKL_CBWR": "COMPATIBLE", "ONEDNN_MAX_CPU_ISA": "SSE41", "ATEN_CPU_CAPABILITY": "default"}
     return [
@@ -160,9 +160,10 @@ def arithmetic(environment: dict[str, str]) -> str:
 
 
 def flags() -> str:
-    """What the processor says it can do; where that is not to be had only what every processor can."""
+    """What the processor says it can do; nothing where it cannot be asked."""
     path = Path("/proc/cpuinfo")
-    return next((line for line in path.read_text().splitlines() if line.startswith("flags")), "") if path.exists() else ""
+    lines = path.read_text().splitlines() if path.exists() else []
+    return next((line for line in lines if line.startswith("flags")), "")
 
 
 if __name__ == "__main__":

@@ -612,7 +612,7 @@ def test_float32_agrees_with_float64(classifier: Classifier, double: Classifier)
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * expected.max())
         exact = decisions(double, x.double())
         flips = sum(int((decided[layer] != exact[layer]).sum()) for layer in exact)
-        # The numbers that enter are right to some 1e-6 of a layer's typical one, so of a million few lie that near zero.
+        # What comes in is right to some 1e-6 of its usual size, so of a million few lie so near to zero.
         assert flips <= 1e-4 * sum(each.numel() for each in exact.values())
 
 
