@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from copy import deepcopy
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .saliency import TOLERANCE, _small_network
-from .verdict import Verdict, ask
+from .answer import Array
+from .exercise import ANYTHING, Answered, Exercise, Probe
+from .saliency import _small_network
+from .verdict import Verdict
 
-Array = NDArray[np.float64]
-
-LEVEL = 1.01
+LEVEL = 1.0
 """Levels of 255 that an answer may be off: rounding and cutting off are both right."""
 
 
@@ -31,18 +30,54 @@ def check_gradient(function: Callable[..., Any]) -> Verdict:
     Returns:
         A `Verdict` that names the mistake, or several, where they are known ones.
     """
-    network, c, lam = _small_network(), 1, 0.3
-    x = 0.5 * torch.randn(1, 3, 5, 6, generator=torch.Generator().manual_seed(4))
-    given = x.clone()
-    answer = ask(function, network, given, c, lam)
-    if not torch.equal(given.detach(), x):
-        return Verdict(False, "Your function changes x itself, but the step comes later. Work on x.clone().")
-    got = _to_array(answer, tuple(x.shape))
-    if isinstance(got, Verdict):
-        return got
-    if _close(got, _by_differences(network, x, c, lam)):
-        return Verdict(True, "Up the slope of the score, down the slope of the penalty, and nothing of the softmax.")
-    return Verdict(False, _gradient_mistake(got, network, x, c, lam))
+    return _gradient_exercise().check(function)
+
+
+def check_picture(function: Callable[..., Any]) -> Verdict:
+    """Check a learner's way from a class image to a picture: 255 (std · x + mean), whole levels from 0 to 255.
+
+    Args:
+        function: from (x, mean, std) to uint8 levels `(H, W, 3)`: `x` is `(1, 3, H, W)` in normalised space, `mean`
+            and `std` are tuples, one number for each channel on the scale 0..1.
+
+    Returns:
+        A `Verdict` that names the mistake, or several, where they are known ones.
+    """
+    return _picture_exercise().check(function)
+
+
+@cache
+def _gradient_exercise() -> Exercise:
+    network = _small_network()
+    generator = torch.Generator().manual_seed(4)
+    x, other = (0.5 * torch.randn(1, 3, *size, generator=generator) for size in ((5, 6), (4, 7)))
+    probes = [
+        Probe((network, image, c, lam), _by_differences(network, image, c, lam), words)
+        for image, c, lam, words in (
+            (x, 1, 0.0, "c = 1 and lam = 0 (J is S_c alone)"),
+            (x, 1, 0.3, "c = 1 and lam = 0.3"),
+            (other, 2, 0.1, "c = 2, lam = 0.1 and x of shape (1, 3, 4, 7)"),
+        )
+    ]
+    return Exercise(
+        probes=probes,
+        praise="Up the slope of the score, down the slope of the penalty, and nothing of the softmax.",
+        expected="a gradient, shaped like x",
+        knobs=(_CLASS, _VALUE, _PENALTY, _STEP),
+        mistaken=_mistaken_gradient,
+        remark=lambda probe, at: f"There x is {probe.given[1][at]:.3g}.",
+        about_shape=lambda got, probe: (
+            "Is that J itself? The gradient has a number for each entry of x." if got == () else ""
+        ),
+        untouched="Your function changes x itself, but the step comes later. Work on x.clone().",
+        hints={
+            "does not require grad": "Call requires_grad_() on x.clone() before the network sees it.",
+            "does not have a grad_fn": "Call requires_grad_() on x.clone() before the network sees it.",
+            "not have been used": "Take the gradient with respect to the very tensor that the network saw.",
+            "scalar outputs": "The scores are (1, classes): take scores[0, c], one number.",
+        },
+        most=3,
+    )
 
 
 def _by_differences(network: nn.Module, x: Tensor, c: int, lam: float) -> Array:
@@ -61,186 +96,265 @@ def _by_differences(network: nn.Module, x: Tensor, c: int, lam: float) -> Array:
     return np.asarray(slope.reshape(double.shape).numpy(), np.float64)
 
 
-_Values = Sequence[tuple[str, Callable[[Tensor], Tensor]]]
+_CLASS: dict[str, Callable[[Tensor, int], int]] = {
+    "": lambda scores, c: c,
+    "This climbs the class that the network predicts: take scores[0, c].": lambda scores, c: int(scores.argmax()),
+} | {
+    f"This climbs class {k} whatever c is: take scores[0, c].": lambda scores, c, k=k: k for k in (0, 1, 2)
+}  # fmt: skip
+_VALUE: dict[str, Callable[[Tensor, int], Tensor]] = {
+    "": lambda scores, c: scores[0, c],
+    "The score's sign is turned round: this walks down S_c.": lambda scores, c: -scores[0, c],
+    "This is the gradient of the probability P_c: the paper climbs the score, before the softmax.": (
+        lambda scores, c: scores.softmax(1)[0, c]
+    ),
+    "This is the gradient of log P_c: the paper climbs the score, before the softmax.": (
+        lambda scores, c: scores.log_softmax(1)[0, c]
+    ),
+    "This is the gradient of the cross-entropy, −log P_c: the paper climbs the score, before the softmax.": (
+        lambda scores, c: -scores.log_softmax(1)[0, c]
+    ),
+    "This climbs the sum of all scores: take scores[0, c].": lambda scores, c: scores.sum(),
+    "This climbs the mean of all scores: take scores[0, c].": lambda scores, c: scores.mean(),
+    "This climbs the squared score: take scores[0, c] as it is.": lambda scores, c: scores[0, c] ** 2,
+    "Of the score's slope nothing is left, the penalty's is alone there. (A softmax over axis 0, the batch, is 1 for "
+    "one image, and 1 has no slope.)": lambda scores, c: 0 * scores.sum(),
+}
+_UNSQUARED = "The norm is not squared: x/‖x‖ is the slope of λ‖x‖"
+_PENALTY: dict[str, Callable[[Array, float], Any]] = {
+    "": lambda x, lam: -2 * lam * x,
+    "The penalty's sign is turned round: it is taken away, − 2λx.": lambda x, lam: 2 * lam * x,
+    "The factor 2 is forgotten: the derivative of x² is 2x.": lambda x, lam: -lam * x,
+    "The factor 2 is forgotten, and the penalty's sign is turned round: − 2λx.": lambda x, lam: lam * x,
+    "The factor 2 is there twice: the derivative of x² is 2x.": lambda x, lam: -4 * lam * x,
+    f"{_UNSQUARED}. The paper has λ‖x‖², with slope 2λx.": lambda x, lam: -lam * x / np.linalg.norm(x),
+    f"{_UNSQUARED} (without a 2). The paper has λ‖x‖², with slope 2λx.": (
+        lambda x, lam: -2 * lam * x / np.linalg.norm(x)
+    ),
+    "The norm is not squared, and the penalty's sign is turned round: − 2λx.": (
+        lambda x, lam: lam * x / np.linalg.norm(x)
+    ),
+    "The penalty is the mean of x², and the paper's is the sum, with slope 2λx.": lambda x, lam: -2 * lam * x / x.size,
+    "The penalty itself is taken away, λ‖x‖²: take away its slope, 2λx.": lambda x, lam: -lam * np.square(x).sum(),
+    "The penalty itself is taken away, λx²: take away its slope, 2λx.": lambda x, lam: -lam * np.square(x),
+    "The penalty is the sum of |x|: the paper squares it, with slope 2λx.": lambda x, lam: -lam * np.sign(x),
+    "The factor λ is forgotten in the penalty: − 2λx.": lambda x, lam: -2 * x,
+    "The factor λ is squared in the penalty: − 2λx.": lambda x, lam: -2 * lam**2 * x,
+    "The factor x is forgotten in the penalty: − 2λx.": lambda x, lam: -2 * lam,
+    "The penalty is missing: take 2λx away.": lambda x, lam: 0.0,
+}
+_STEP: dict[str, Callable[[Array, Array], Array]] = {
+    "": lambda slope, x: slope,
+    "All signs are turned round: this is a descent. To climb, J's own gradient is added.": lambda slope, x: -slope,
+    "You divided by the length: leave the gradient as long as it is.": (
+        lambda slope, x: slope / (np.linalg.norm(slope) or 1)
+    ),
+    "You divided by the largest entry: leave the gradient as long as it is.": (
+        lambda slope, x: slope / np.abs(slope).max()
+    ),
+    "You kept the signs alone: leave the gradient's numbers as they are.": lambda slope, x: np.sign(slope),
+    "This is x after a step: return the gradient alone.": lambda slope, x: x + slope,
+    "This is x after a step of 0.1: return the gradient alone.": lambda slope, x: x + 0.1 * slope,
+    "The gradient is multiplied by x: leave it as it is.": lambda slope, x: x * slope,
+    "The size of each entry is right, but signs are lost: leave the abs out.": lambda slope, x: np.abs(slope),
+}
 
 
-def _gradient_mistake(got: Array, network: nn.Module, x: Tensor, c: int, lam: float) -> str:
-    values: _Values = (
-        ("", lambda scores: scores[0, c]),
-        ("The score's sign is turned round: this walks down S_c.", lambda scores: -scores[0, c]),
-        (
-            "This is the gradient of the probability P_c: the paper climbs the score, before the softmax.",
-            lambda scores: scores.softmax(1)[0, c],
-        ),
-        (
-            "This is the gradient of log P_c: the paper climbs the score, before the softmax.",
-            lambda scores: scores.log_softmax(1)[0, c],
-        ),
-        ("This climbs the class that the network predicts: take scores[0, c].", lambda scores: scores.max()),
-        ("This climbs the sum of all scores: take scores[0, c].", lambda scores: scores.sum()),
-        ("The score is missing: only the penalty is left.", lambda scores: 0 * scores.sum()),
-    )
+_SLOPES: dict[tuple[Any, ...], Array] = {}
+"""Hundreds of combinations of mistakes share a few slopes."""
+
+
+def _mistaken_gradient(
+    probe: Probe,
+    class_of: Callable[[Tensor, int], int],
+    value: Callable[[Tensor, int], Tensor],
+    penalty: Callable[[Array, float], Any],
+    step: Callable[[Array, Array], Array],
+) -> Array:
+    network, x, c, lam = probe.given
     plane = x.double().numpy()
-    norm = float(np.linalg.norm(plane))
-    penalties = (
-        ("", -2 * lam * plane),
-        ("The penalty's sign is turned round: it is taken away, − 2λx.", 2 * lam * plane),
-        ("The factor 2 is forgotten: the derivative of x² is 2x.", -lam * plane),
-        ("The factor 2 is forgotten, and the penalty's sign is turned round: − 2λx.", lam * plane),
-        ("The norm is not squared: x/‖x‖ is the slope of λ‖x‖, the paper has λ‖x‖², with slope 2λx.",
-         -lam * plane / norm),
-        ("The norm is not squared: x/‖x‖ is the slope of λ‖x‖ (without a 2). The paper has λ‖x‖², with slope 2λx.",
-         -2 * lam * plane / norm),
-        ("The norm is not squared, and the penalty's sign is turned round: − 2λx.", lam * plane / norm),
-        ("The penalty itself is taken away, λ‖x‖²: take away its slope, 2λx.", -lam * norm**2),
-        ("The penalty is the sum of |x|: the paper squares it, with slope 2λx.", -lam * np.sign(plane)),
-        ("λ is forgotten in the penalty: − 2λx.", -2 * plane),
-        ("The penalty is missing: take 2λx away.", 0.0),
-    )  # fmt: skip
-    scales: Sequence[tuple[str, Callable[[Array], Array]]] = (
-        ("", lambda slope: slope),
-        ("All signs are turned round: this is a descent. To climb, J's own gradient is added.", lambda slope: -slope),
-        ("You divided by the length: leave the gradient as long as it is.", _unit),
-    )
-    exact = deepcopy(network).double()
-    slopes = [(message, _slope(exact, x, value)) for message, value in values]
-    # The fewest mistakes that explain the answer are the likeliest.
-    for choice in sorted(
-        itertools.product(slopes, penalties, scales), key=lambda choice: sum(bool(message) for message, _ in choice)
+    key = (value, class_of, c, plane.tobytes())
+    if key not in _SLOPES:
+        with torch.enable_grad():
+            leaf = x.double().requires_grad_()
+            scores = deepcopy(network).double()(leaf)
+            (slope,) = torch.autograd.grad(value(scores, class_of(scores, c)), leaf)
+        _SLOPES[key] = np.asarray(slope.numpy(), np.float64)
+    return step(_SLOPES[key] + penalty(plane, lam), plane)
+
+
+@cache
+def _picture_exercise() -> Exercise:
+    probes = []
+    generator = torch.Generator().manual_seed(1)
+    # Means that differ, so that channels in a wrong order show; values beyond 0..255 on both sides; the sizes differ.
+    for height, width, mean, std in (
+        (4, 6, (0.55, 0.4, 0.25), (0.3, 0.2, 0.25)),
+        (5, 3, (0.3, 0.5, 0.6), (0.2, 0.25, 0.15)),
     ):
-        (_, slope), (_, penalty), (_, scale) = choice
-        if _close(got, scale(slope + penalty)):
-            return " ".join(message for message, _ in choice if message)
-    return "The values are wrong. Try lam = 0 first: then it is the gradient of scores[0, c] by x, and nothing else."
-
-
-def _unit(slope: Array) -> Array:
-    return slope / (np.linalg.norm(slope) or 1)
-
-
-def _slope(network: nn.Module, x: Tensor, value: Callable[[Tensor], Tensor]) -> Array:
-    leaf = x.double().requires_grad_()
-    (slope,) = torch.autograd.grad(value(network(leaf)), leaf)
-    return np.asarray(slope.numpy(), np.float64)
-
-
-def check_picture(function: Callable[..., Any]) -> Verdict:
-    """Check a learner's way from a class image to a picture: 255 (std · x + mean), whole levels from 0 to 255.
-
-    Args:
-        function: from (x, mean, std) to uint8 levels `(H, W, 3)`: `x` is `(1, 3, H, W)` in normalised space, `mean`
-            and `std` are tuples, one number a channel on the scale 0..1.
-
-    Returns:
-        A `Verdict` that names the mistake, or several, where they are known ones.
-    """
-    # Means that differ, so that channels in a wrong order show; values beyond 0..255 on both sides.
-    mean, std = (0.55, 0.4, 0.25), (0.3, 0.2, 0.25)
-    x = 1.5 * torch.randn(1, 3, 4, 6, generator=torch.Generator().manual_seed(1))
-    given = x.clone()
-    with np.errstate(all="ignore"):  # what NumPy warns of when a negative number becomes uint8 the verdict says better
-        answer = ask(function, given, mean, std)
-    if not torch.equal(given.detach(), x):
-        return Verdict(False, "Your function changes x itself, which the next step still needs. Do not write into it.")
-    levels = _to_levels(answer)
-    if isinstance(levels, Verdict):
-        return levels
-    plane = x[0].double().permute(1, 2, 0).numpy()
-    right = np.empty((4, 6, 3))
-    for y, column, channel in np.ndindex(4, 6, 3):
-        level = 255 * (plane[y, column, channel] * std[channel] + mean[channel])
-        right[y, column, channel] = min(max(float(level), 0.0), 255.0)
-    if levels.shape == right.shape and np.abs(levels - right).max() <= LEVEL:
-        return Verdict(True, "The mean colour once, whole levels, and what is too dark or too bright is clipped.")
-    return Verdict(False, _picture_mistake(levels, plane, np.asarray(mean), np.asarray(std)))
-
-
-def _to_levels(answer: Any) -> Array | Verdict:
-    if isinstance(answer, Verdict):
-        return answer
-    try:
-        levels = np.asarray(answer.detach().cpu() if isinstance(answer, Tensor) else answer)
-    except (TypeError, ValueError, RuntimeError):
-        return Verdict(False, f"Return an array (H, W, 3) of dtype uint8; yours is of type {type(answer).__name__}.")
-    if levels.shape == (1, 4, 6, 3):
-        return Verdict(False, "The picture must be (4, 6, 3); yours is (1, 4, 6, 3). Drop the batch's axis: x[0].")
-    if levels.shape in ((3, 4, 6), (1, 3, 4, 6)):
-        return Verdict(
-            False, f"The picture must be (4, 6, 3), colours last; yours is {levels.shape}: x[0].permute(1, 2, 0)."
-        )
-    if levels.shape == (6, 4, 3):
-        return Verdict(False, "The picture must be (4, 6, 3), height first; yours is (6, 4, 3): x and y are swapped.")
-    if levels.shape != (4, 6, 3):
-        return Verdict(False, f"For x (1, 3, 4, 6) the picture must be (4, 6, 3); yours is {levels.shape}.")
-    if levels.dtype != np.uint8:
-        return Verdict(
-            False, f"A picture has whole levels, dtype uint8; yours has {levels.dtype}. Last: .astype(np.uint8)."
-        )
-    return levels.astype(np.float64)
-
-
-def _picture_mistake(levels: Array, plane: Array, mean: Array, std: Array) -> str:
-    around = np.zeros(3)  # broadcasts like a mean that is not there
-    means = (
-        ("", mean),
-        ("The mean is added twice: zero in normalised space is the mean colour already, so add it once.", 2 * mean),
-        ("The mean is added twice, once before std: zero in normalised space is the mean colour already.",
-         mean + std * mean),
-        ("The mean is not added: a zero image would be black instead of the mean colour.", around),
-        ("The mean is taken away instead of added.", -mean),
-        ("The mean is added before std is multiplied: the other way round, std · x + mean.", std * mean),
-        ("The mean is one number for all channels: each has its own.", mean.mean() + around),
-    )  # fmt: skip
-    spreads = (
-        ("", std),
-        ("std is forgotten: normalising divided by it, so multiply by it.", np.ones(3)),
-        ("You divide by std: normalising did so already, so multiply by it.", 1 / std),
+        x = 1.5 * torch.randn(1, 3, height, width, generator=generator)
+        right = np.empty((height, width, 3))
+        for i, j, channel in np.ndindex(height, width, 3):
+            level = 255 * (float(x[0, channel, i, j]) * std[channel] + mean[channel])
+            right[i, j, channel] = min(max(level, 0.0), 255.0)
+        words = f"x of shape (1, 3, {height}, {width}), mean = {mean} and std = {std}"
+        probes.append(Probe((x, mean, std), right, words, slack=LEVEL))
+    return Exercise(
+        probes=probes,
+        praise="The mean colour once, whole levels, and what is too dark or too bright is clipped.",
+        expected="a picture, height first and colours last",
+        knobs=(_LAYOUT, _INSTEAD, _INPUT, _MEAN, _SPREAD, _ORDER, _FACTOR, _LIMITS),
+        mistaken=_mistaken_picture,
+        forms={},
+        remark=_remark_on_picture,
+        about_shape=_about_shape_of_picture,
+        symptom=_nearly_black,
+        dtype=("uint8", "a picture has whole levels, dtype uint8, and yours has another: end with .astype(np.uint8)."),
+        untouched="Your function changes x itself, which the next step still needs. Do not write into it.",
+        hints={
+            "must match the size": "Colours come last: x[0].permute(1, 2, 0) is (H, W, 3), as mean and std want it.",
+            "broadcast": "Colours come last: x[0].permute(1, 2, 0) is (H, W, 3), as mean and std want it.",
+        },
     )
-    orders = (
-        ("", [0, 1, 2]),
-        ("Red and blue are swapped: keep the order of the channels.", [2, 1, 0]),
-    )
-    unclipped = "You forgot to clip: a level below 0 or above 255 wraps around in uint8. Clip first, then convert."
-    small = "The factor 255 is missing: levels go from 0 to 255, not from 0 to 1."
-    scales = (("", 255.0, False), (unclipped, 255.0, True), (small, 1.0, False), (f"{small} {unclipped}", 1.0, True))
-    choices = itertools.product(means, spreads, orders, scales)
-    for choice in sorted(choices, key=lambda choice: sum(bool(part[0]) for part in choice)):
-        (_, added), (_, spread), (_, order), (_, factor, wrapped) = choice
-        wrong = (factor * (plane * spread + added))[:, :, order]
-        inside = (wrong >= 0) & (wrong <= 255)
-        near = np.abs(levels - wrong.clip(0, 255)) <= LEVEL
-        # What lies outside becomes anything where it is not clipped: processors do not agree on it.
-        if (inside.mean() > 0.2 and near[inside].all()) if wrapped else near.all():
-            return " ".join(str(part[0]) for part in choice if part[0])
-    if levels.min() == 0 and levels.max() == 255 and np.ptp(levels) == 255:
-        low, high = plane.min(), plane.max()
-        if np.abs(levels - 255 * (plane - low) / (high - low)).max() <= LEVEL:
-            return "You stretched the values to 0..255: that is another picture. Undo the normalising: std · x + mean."
+
+
+def _nearly_black(answered: Answered) -> str:
+    if any(answer.values.size == 0 or answer.values.max() > 1 for _, answer in answered):
+        return ""
+    return "No level is above 1, which is all but black: levels go from 0 to 255. Is the factor 255 missing?"
+
+
+_LAYOUT: dict[str, Callable[[Array], Array]] = {
+    "": lambda x: x.transpose(1, 2, 0),
+    "A reshape does not move the channels, it mixes pixels: x[0].permute(1, 2, 0).": (
+        lambda x: x.reshape(*x.shape[1:], 3)
+    ),
+    "The picture stands upside down: keep the order of the rows.": lambda x: x.transpose(1, 2, 0)[::-1],
+    "The picture is mirrored: keep the order of the columns.": lambda x: x.transpose(1, 2, 0)[:, ::-1],
+    "Rows and columns are swapped, the height comes first: x[0].permute(1, 2, 0).": lambda x: x.transpose(2, 1, 0),
+    "Colours must be last: x[0].permute(1, 2, 0).": lambda x: x,
+}
+_EARLY = "You clip x before the normalising is undone: clip the levels, at the end."
+_INPUT: dict[str, Callable[[Array, Array, Array], Array]] = {
+    "": lambda plane, mean, std: plane,
+    _EARLY: lambda plane, mean, std: plane.clip(0, 1),
+    _EARLY + " ": lambda plane, mean, std: plane.clip(-1, 1),
+    _EARLY + "  ": lambda plane, mean, std: plane.clip(min=0),
+    "You take |x|: keep its sign.": lambda plane, mean, std: np.abs(plane),
+}
+_INSTEAD: dict[str, Callable[[Array, Array, Array], Array] | None] = {
+    "": None,
+    "You show x itself, as if it were a picture: undo the normalising, std · x + mean.": lambda plane, mean, std: plane,
+    "You normalise again, (x − mean) / std: undo it, std · x + mean.": lambda plane, mean, std: (plane - mean) / std,
+    "You stretched the values to 0..255: that is another picture. Undo the normalising: std · x + mean.": (
+        lambda plane, mean, std: (plane - plane.min()) / np.ptp(plane)
+    ),
+    "You stretched each channel to 0..255: that is another picture. Undo the normalising: std · x + mean.": (
+        lambda plane, mean, std: (plane - plane.min((0, 1))) / np.ptp(plane, (0, 1))
+    ),
+    "You took −1..1 for 0..255: that is another picture. Undo the normalising: std · x + mean.": (
+        lambda plane, mean, std: (plane + 1) / 2
+    ),
+    "You sent x through a sigmoid: that is another picture. Undo the normalising: std · x + mean.": (
+        lambda plane, mean, std: 1 / (1 + np.exp(-plane))
+    ),
+}
+"""What is done instead of undoing the normalising."""
+
+_ONE_MEAN = "The mean is one number for all channels: each has its own."
+_MEAN: dict[str, Callable[[Array, Array], Any]] = {
+    "": lambda mean, std: mean,
+    "The mean is added twice: zero in normalised space is the mean colour already, so add it once.": (
+        lambda mean, std: 2 * mean
+    ),
+    "The mean is added twice, once before std: zero in normalised space is the mean colour already.": (
+        lambda mean, std: mean + std * mean
+    ),
+    "The mean is not added: a zero image would be black instead of the mean colour.": lambda mean, std: 0.0,
+    "The mean is taken away instead of added.": lambda mean, std: -mean,
+    "The mean is added before std is multiplied: the other way round, std · x + mean.": lambda mean, std: std * mean,
+    _ONE_MEAN: lambda mean, std: mean.mean(),
+    _ONE_MEAN + " ": lambda mean, std: mean[0],
+    "The mean colour is always 0.5 for you: take the mean that is given.": lambda mean, std: 0.5,
+    "The mean is ImageNet's for you, whatever is given: take the mean that is given.": (
+        lambda mean, std: np.array([0.485, 0.456, 0.406])
+    ),
+}
+_SPREAD: dict[str, Callable[[Array], Any]] = {
+    "": lambda std: std,
+    "The factor std is forgotten: normalising divided by it, so multiply by it.": lambda std: 1.0,
+    "You divide by std: normalising did so already, so multiply by it.": lambda std: 1 / std,
+    "You multiply by std twice: once is enough.": lambda std: std**2,
+    "The sign of x is turned round.": lambda std: -std,
+    "The spread is one number for all channels: each has its own std.": lambda std: std.mean(),
+    "The spread is ImageNet's for you, whatever is given: take the std that is given.": (
+        lambda std: np.array([0.229, 0.224, 0.225])
+    ),
+}
+_ORDER = {
+    "": [0, 1, 2],
+    "Red and blue are swapped: keep the order of the channels.": [2, 1, 0],
+    "All three channels show red: keep each channel's own numbers.": [0, 0, 0],
+}
+_FACTOR = {
+    "": 255.0,
+    "Levels are multiplied by 100: they go from 0 to 255.": 100.0,
+    "Levels are multiplied by 128: they go from 0 to 255.": 128.0,
+}
+_LIMITS: dict[str, Callable[[Array], Array]] = {
+    "": lambda levels: levels.clip(0, 255),
+    "The picture is a negative: 255 less each level.": lambda levels: 255 - levels.clip(0, 255),
+    "You take the size of a negative level: it is darker than black, 0.": lambda levels: np.abs(levels).clip(0, 255),
+    "Only the upper end is clipped: a level below 0 wraps around in uint8. Clip at 0 as well.": (
+        lambda levels: np.where(levels >= 0, levels.clip(max=255), ANYTHING)
+    ),
+    "Only the lower end is clipped: a level above 255 wraps around in uint8. Clip at 255 as well.": (
+        lambda levels: np.where(levels <= 255, levels.clip(min=0), ANYTHING)
+    ),
+    "You forgot to clip: a level below 0 or above 255 wraps around in uint8. Clip first, then convert.": (
+        lambda levels: np.where((levels >= 0) & (levels <= 255), levels, ANYTHING)  # processors do not agree on these
+    ),
+}
+
+
+def _mistaken_picture(
+    probe: Probe,
+    layout: Callable[[Array], Array],
+    instead: Callable[[Array, Array, Array], Array] | None,
+    first: Callable[[Array, Array, Array], Array],
+    mean_of: Callable[[Array, Array], Any],
+    spread: Callable[[Array], Any],
+    order: list[int],
+    factor: float,
+    limits: Callable[[Array], Array],
+) -> Array:
+    x, mean, std = probe.given[0][0].double().numpy(), np.array(probe.given[1]), np.array(probe.given[2])
+    plane = first(x.transpose(1, 2, 0), mean, std)
+    plane = instead(plane, mean, std) if instead else plane * spread(std) + mean_of(mean, std)
+    levels = limits(factor * plane)[:, :, order]
+    if (levels == ANYTHING).any() and ((levels > 0) & (levels < 255)).mean() < 0.2:
+        raise ValueError("Almost all is wrapped round, black or white: too little to know a mistake by.")
+    return layout(levels.transpose(2, 0, 1))
+
+
+def _remark_on_picture(probe: Probe, at: tuple[int, ...]) -> str:
+    if len(at) != 3:
+        return ""
+    x, mean, std = probe.given
+    i, j, channel = at
+    value, colour = float(x[0, channel, i, j]), ("red", "green", "blue")[channel]
+    level = 255 * (value * std[channel] + mean[channel])
+    clipped = "" if 0 <= level <= 255 else f", clipped to {min(max(level, 0), 255):.0f}"
     return (
-        f"The values are wrong: x = {plane[0, 0, 0]:.2f} in red, with mean {mean[0]:g} and std {std[0]:g}, is level "
-        f"{255 * (plane[0, 0, 0] * std[0] + mean[0]):.0f}; yours is {levels[0, 0, 0]:.0f}."
+        f"There x is {value:.2f} in {colour}, and 255 · ({std[channel]:g} · {value:.2f} + {mean[channel]:g}) is "
+        f"{level:.0f}{clipped}."
     )
 
 
-def _to_array(answer: Any, shape: tuple[int, ...]) -> Array | Verdict:
-    """Turn an answer into numbers of the right shape, or into a `Verdict` that says why it is none."""
-    if isinstance(answer, Verdict):
-        return answer
-    if isinstance(answer, tuple) and len(answer) == 1:
-        return Verdict(False, "torch.autograd.grad gives a tuple: write (g,) = torch.autograd.grad(…).")
-    try:
-        values = np.asarray(answer.detach().cpu() if isinstance(answer, Tensor) else answer, np.float64)
-    except (TypeError, ValueError, RuntimeError):
-        kind = type(answer).__name__
-        return Verdict(False, f"Return the gradient as a tensor or an array of shape {shape}; yours is of type {kind}.")
-    if values.shape != shape:
-        got = f"{values.shape}" if values.shape else "one number, perhaps J itself"
-        return Verdict(False, f"The gradient must be {shape}, as x is; yours is {got}.")
-    if not np.isfinite(values).all():
-        return Verdict(False, "There is NaN or infinity in your gradient: somewhere you divide by zero.")
-    return values
-
-
-def _close(got: Array, expected: Array | float) -> bool:
-    expected = np.asarray(expected)
-    return bool(np.abs(got - expected).max() <= TOLERANCE * np.abs(expected).max())
+def _about_shape_of_picture(got: tuple[int, ...], probe: Probe) -> str:
+    height, width, _ = probe.right.shape
+    if got in ((3, height, width), (1, 3, height, width)):
+        return "Colours come last: x[0].permute(1, 2, 0)."
+    if got == (width, height, 3):
+        return "Height comes first: x and y are swapped."
+    return ""

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
+from functools import cache, wraps
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from ..backward_by_hand import RULES
-from .saliency import TOLERANCE
-from .verdict import Verdict, ask
-
-Array = NDArray[np.float64]
-Way = Callable[[Array, Array], Array]
+from .answer import Array
+from .exercise import Exercise, Probe
+from .verdict import Verdict
 
 
 def check_relu(function: Callable[..., Any]) -> Verdict:
@@ -29,106 +28,40 @@ def check_relu(function: Callable[..., Any]) -> Verdict:
     Returns:
         A `Verdict` that names the mistake, or several, where they are known ones.
     """
-    x, r = _relu_example()
-    answers: dict[str, Array] = {}
-    for rule in RULES:
-        given = x.clone(), r.clone()
-        got = _to_array(ask(function, *given, rule), tuple(r.shape), "R_n must be {}, as R_n+1 is; yours is {}.")
-        if not (torch.equal(given[0], x) and torch.equal(given[1], r)):
-            return Verdict(False, "Your function changes x or r itself, which others still need. Make a new tensor.")
-        if isinstance(got, Verdict):
-            # Where the first rule stumbles the others would too.
-            return got if rule == RULES[0] else Verdict(False, f"Under {rule!r}: {got.message}")
-        answers[rule] = got
-    right = {rule: np.vectorize(_one_entry)(x.double().numpy(), r.double().numpy(), rule) for rule in RULES}
-    wrong = [rule for rule in RULES if not _close(answers[rule], right[rule])]
-    if not wrong:
+    if not callable(function):
+        return _relu_exercise(RULES[0]).check(function)
+
+    def told(rule: str) -> Callable[..., Any]:
+        """The learner's function, whatever rule it is asked for, given this one."""
+
+        @wraps(function)
+        def asked(x: Tensor, r: Tensor, _: str) -> Any:
+            return function(x, r, rule)
+
+        return asked
+
+    def under(rules: tuple[str, ...]) -> list[Verdict]:
+        """The verdicts where the learner's function is given these rules instead of the three."""
+        return [_relu_exercise(rule).check(told(other)) for rule, other in zip(RULES, rules, strict=True)]
+
+    verdicts = under(RULES)
+    if all(verdicts):
         return Verdict(True, "The gradient asks X, DeconvNet asks R, guided asks both, and each answer is yes or no.")
-    if _close(answers["gradient"], right["deconvnet"]) and _close(answers["deconvnet"], right["gradient"]):
-        return Verdict(False, "The masks are swapped: the gradient has 1(X_n > 0), DeconvNet 1(R_n+1 > 0).")
-    if all(_close(answers[rule], answers["gradient"]) for rule in RULES) and len(wrong) < len(RULES):
-        return Verdict(False, "Your function gives the same under all three rules: look at `rule`.")
     messages: dict[str, list[str]] = {}
-    for rule in wrong:
-        messages.setdefault(_relu_mistake(answers[rule], x.double().numpy(), r.double().numpy(), rule), []).append(rule)
+    for rule, verdict in zip(RULES, verdicts, strict=True):
+        if not verdict:
+            messages.setdefault(verdict.message, []).append(rule)
+    if len(messages) == 1 and len(verdicts) == len(*messages.values()):
+        return verdicts[0]  # under all rules the same: not to be said three times
+    for rule in RULES:
+        if all(_relu_exercise(rule).check(told(other)) for other in RULES):
+            return Verdict(False, f"Your function does what {rule!r} means under all three rules: look at `rule`.")
+    for rules in itertools.permutations(RULES):
+        if all(under(rules)):
+            mixed = " and ".join(repr(rule) for rule, other in zip(RULES, rules, strict=True) if rule != other)
+            return Verdict(False, f"The masks are swapped between {mixed}: the gradient has 1(X_n > 0), DeconvNet "
+                           "1(R_n+1 > 0), guided both.")  # fmt: skip
     return Verdict(False, " ".join(f"Under {' and '.join(map(repr, rules))}: {m}" for m, rules in messages.items()))
-
-
-def _relu_example() -> tuple[Tensor, Tensor]:
-    """X and R of both signs in all four combinations, with zeros that ≥ would let through."""
-    generator = torch.Generator().manual_seed(5)
-    x, r = torch.randn(2, 2, 4, 5, generator=generator).unbind(0)
-    x[:, 0], r[0, 1, :2] = 0, 0
-    return x, r
-
-
-def _one_entry(x: float, r: float, rule: str) -> float:
-    if rule in ("gradient", "guided") and not x > 0:
-        return 0.0
-    if rule in ("deconvnet", "guided") and not r > 0:
-        return 0.0
-    return r
-
-
-def _relu_mistake(got: Array, x: Array, r: Array, rule: str) -> str:
-    by_activation = (
-        "you multiply by the activation X, and the mask is its indicator, 1(X > 0): yes or no, without a size. "
-        "A well-known package shipped this mistake."
-    )
-    if rule == "deconvnet":
-        of_x: Sequence[tuple[str, Any]] = (
-            ("", 1.0),
-            ("DeconvNet does not look at X: leave the forward mask 1(X > 0) out.", x > 0),
-            ("DeconvNet does not look at X: leave the forward mask out.", x >= 0),
-            (by_activation + " DeconvNet does not even have that mask.", x.clip(min=0)),
-            ("you multiply by X: DeconvNet does not look at X at all.", x),
-        )
-    else:
-        of_x = (
-            ("", x > 0),
-            ("X = 0 must stay closed: the mask is X > 0, not X >= 0.", x >= 0),
-            (by_activation, x.clip(min=0)),
-            ("you multiply by X itself, and the mask is 1(X > 0): yes or no.", x),
-            ("the mask asks whether X is above 0, not whether it is other than 0.", x != 0),
-            ("the forward mask is turned round: open is where X > 0.", x <= 0),
-            ("the forward mask is turned round: open is where X > 0.", x < 0),
-            ("the forward mask 1(X > 0) is missing.", 1.0),
-        )
-    size = "you use |R|, but the sign of R must stay."
-    if rule == "gradient":
-        of_r: Sequence[tuple[str, Array]] = (
-            ("", r),
-            ("back-propagation lets a negative R pass: it has no mask 1(R > 0).", r.clip(min=0)),
-            (size, np.abs(r)),
-            ("R itself is missing: multiply the mask by R.", np.ones_like(r)),
-        )
-    else:
-        of_r = (
-            ("", r.clip(min=0)),
-            ("the backward mask 1(R > 0) is missing. A mask of |R| stops nothing.", r),
-            (size + " 1(R > 0) stops what is negative.", np.abs(r)),
-            ("the backward mask is turned round: what is above 0 passes.", r.clip(max=0)),
-            ("R itself is missing: this is the mask alone. Multiply it by R.", (r > 0).astype(float)),
-            ("you multiply by R twice: the mask is the indicator 1(R > 0).", r.clip(min=0) ** 2),
-        )
-    if rule == "guided":
-        for alone, other in (((x > 0) * r, "the backward one, 1(R > 0)"), (r.clip(min=0), "the forward one, 1(X > 0)")):
-            if _close(got, alone):
-                return f"this is only one mask, and guided has both: add {other}."
-        if _close(got, r * ((x > 0) | (r > 0))):
-            return "one open mask is enough here, and guided wants both: and, not or."
-        if _close(got, r * (x * r > 0)):
-            return "the sign of X · R is asked: two negative ones have a positive product. Ask X > 0 and R > 0."
-    if _close(-got, np.vectorize(_one_entry)(x, r, rule)):
-        return "the sign is turned round: what passes is R itself, not −R."
-    # The fewest mistakes that explain the answer are the likeliest.
-    pairs = itertools.product(of_x, of_r)
-    for (first, by), (second, value) in sorted(pairs, key=lambda pair: bool(pair[0][0]) + bool(pair[1][0])):
-        if _close(got, by * value):
-            return " ".join(message for message in (first, second) if message)
-    right = np.vectorize(_one_entry)(x, r, rule)
-    at = tuple(int(i) for i in np.unravel_index(np.abs(got - right).argmax(), got.shape))
-    return f"where X = {x[at]:.2f} and R = {r[at]:.2f} it must give {right[at]:.2f}; yours is {got[at]:.2f}."
 
 
 def check_pool(function: Callable[..., Any]) -> Verdict:
@@ -141,30 +74,136 @@ def check_pool(function: Callable[..., Any]) -> Verdict:
     Returns:
         A `Verdict` that names the mistake where it is a known one.
     """
-    answers = []
-    for x, r, kernel, stride in _pool_examples():
-        given = x.clone(), r.clone()
-        answer = ask(function, *given, kernel, stride)
-        got = _to_array(answer, tuple(x.shape), "R_n must be {}, as X_n is; yours is {}.")
-        if not (torch.equal(given[0], x) and torch.equal(given[1], r)):
-            return Verdict(False, "Your function changes x or r itself, which others still need. Begin with zeros.")
-        if isinstance(got, Verdict):
-            return got
-        answers.append(got)
-    for (x, r, kernel, stride), got in zip(_pool_examples(), answers, strict=True):
-        if not _close(got, _by_moving_the_input(x, r, kernel, stride)):
-            return Verdict(False, _pool_mistake(answers))
-    return Verdict(True, "Each value to its own switch; where two windows share one, both are added.")
+    return _pool_exercise().check(function)
 
 
-def _pool_examples() -> Iterator[tuple[Tensor, Tensor, int, int]]:
-    """Windows that overlap and share maxima; equal maxima in a window; windows side by side; another number of rows."""
+@cache
+def _relu_exercise(rule: str) -> Exercise:
+    generator = torch.Generator().manual_seed(5)
+    probes = []
+    for shape in ((2, 4, 5), (3, 5)):
+        # X and R of both signs in all four combinations, with zeros that ≥ would let through.
+        x, r = torch.randn(2, *shape, generator=generator).unbind(0)
+        x.view(-1)[::4], r.view(-1)[5:9] = 0, 0
+        pairs = zip(x.view(-1).tolist(), r.view(-1).tolist(), strict=True)
+        right = np.array([_one_entry(*pair, rule) for pair in pairs])
+        probes.append(Probe((x, r, rule), right.reshape(shape), f"x and r of shape {shape}"))
+    of_r = _OF_R_GRADIENT if rule == "gradient" else _OF_R_MASKED
+    return Exercise(
+        probes=probes,
+        praise="Right.",
+        expected="R_n, a number for each entry of r",
+        knobs=(_AT_ONCE[rule], _OF_X_NONE if rule == "deconvnet" else _OF_X_MASK, of_r),
+        mistaken=_mistaken_relu,
+        remark=lambda probe, at: f"There X = {probe.given[0][at]:.2f} and R = {probe.given[1][at]:.2f}.",
+        untouched="Your function changes x or r itself, which others still need. Make a new tensor.",
+    )
+
+
+def _one_entry(x: float, r: float, rule: str) -> float:
+    if rule in ("gradient", "guided") and not x > 0:
+        return 0.0
+    if rule in ("deconvnet", "guided") and not r > 0:
+        return 0.0
+    return r
+
+
+Way = Callable[[Array, Array], ArrayLike]
+
+
+def _mistaken_relu(
+    probe: Probe, at_once: Way | None, of_x: Callable[[Array], Any], of_r: Callable[[Array], Any]
+) -> ArrayLike:
+    x, r = (each.double().numpy() for each in probe.given[:2])
+    return at_once(x, r) if at_once else np.asarray(of_x(x) * of_r(r))
+
+
+_BY_ACTIVATION = (
+    "You multiply by the activation X, and the mask is its indicator, 1(X > 0): yes or no, without a size. A "
+    "well-known package shipped this mistake."
+)
+_TURNED = "The forward mask is turned round: open is where X > 0."
+_OF_X_MASK: dict[str, Callable[[Array], Any]] = {
+    "": lambda x: x > 0,
+    "The entries with X = 0 must stay closed: the mask is X > 0, not X >= 0.": lambda x: x >= 0,
+    _BY_ACTIVATION: lambda x: x.clip(min=0),
+    "You multiply by X itself, and the mask is 1(X > 0): yes or no.": lambda x: x,
+    "The mask asks whether X is above 0, not whether it is other than 0.": lambda x: x != 0,
+    "You multiply by the sign of X, and the mask is 1(X > 0): 1 or 0, never −1.": np.sign,
+    _TURNED: lambda x: x <= 0,
+    _TURNED + " ": lambda x: x < 0,
+    "The forward mask 1(X > 0) is missing.": lambda x: 1.0,
+    "The forward mask asks X > 1: it asks X > 0.": lambda x: x > 1,
+}
+_OF_X_NONE: dict[str, Callable[[Array], Any]] = {
+    "": lambda x: 1.0,
+    "DeconvNet does not look at X: leave the forward mask 1(X > 0) out.": lambda x: x > 0,
+    "DeconvNet does not look at X: leave the forward mask out.": lambda x: x >= 0,
+    _BY_ACTIVATION + " DeconvNet does not even have that mask.": lambda x: x.clip(min=0),
+    "You multiply by X: DeconvNet does not look at X at all.": lambda x: x,
+}
+_SIZE = "You use |R|, but the sign of R must stay."
+_OF_R_GRADIENT: dict[str, Callable[[Array], Any]] = {
+    "": lambda r: r,
+    "Back-propagation lets a negative R pass: it has no mask 1(R > 0).": lambda r: r.clip(min=0),
+    "Back-propagation lets a positive R pass: it has no mask of R.": lambda r: r.clip(max=0),
+    _SIZE: np.abs,
+    "The factor R is missing: multiply the mask by R.": np.ones_like,
+    "The sign of R is turned round: what passes is R itself, not −R.": lambda r: -r,
+    "You take R squared: R itself passes.": np.square,
+    "You take the sign of R alone: R itself passes.": np.sign,
+}
+_OF_R_MASKED: dict[str, Callable[[Array], Any]] = {
+    "": lambda r: r.clip(min=0),
+    "The backward mask 1(R > 0) is missing. A mask of |R| stops nothing.": lambda r: r,
+    _SIZE + " The mask 1(R > 0) stops what is negative.": np.abs,
+    "The backward mask is turned round: what is above 0 passes.": lambda r: r.clip(max=0),
+    "The factor R is missing: this is the mask alone. Multiply it by R.": lambda r: (r > 0).astype(float),
+    "You multiply by R twice: the mask is the indicator 1(R > 0).": lambda r: r.clip(min=0) ** 2,
+    "The sign of R is turned round: what passes is R itself, not −R.": lambda r: -r.clip(min=0),
+    "The backward mask asks R > 1: it asks R > 0.": lambda r: r * (r > 1),
+}
+_AT_ONCE: dict[str, dict[str, Way | None]] = {
+    "gradient": {"": None},
+    "deconvnet": {"": None},
+    "guided": {
+        "": None,
+        "One open mask is enough here, and guided wants both: and, not or.": lambda x, r: r * ((x > 0) | (r > 0)),
+        "The sign of X · R is asked: two negative ones have a positive product. Ask X > 0 and R > 0.": (
+            lambda x, r: r * (x * r > 0)
+        ),
+        "The sum of both rules' answers: guided is both masks on one R.": (
+            lambda x, r: (x > 0) * r + r.clip(min=0)
+        ),
+        "The mean of both rules' answers: guided is both masks on one R.": (
+            lambda x, r: ((x > 0) * r + r.clip(min=0)) / 2
+        ),
+    },
+}  # fmt: skip
+
+
+@cache
+def _pool_exercise() -> Exercise:
     generator = torch.Generator().manual_seed(7)
-    for height, width, kernel, stride in ((7, 9, 3, 2), (4, 6, 2, 2)):
+    probes = []
+    # Windows side by side; overlapping ones that share maxima; others with many overlaps; equal maxima in all of them.
+    for height, width, kernel, stride in ((4, 6, 2, 2), (7, 9, 3, 2), (5, 4, 2, 1), (9, 7, 3, 3)):
         h, w = (height - kernel) // stride + 1, (width - kernel) // stride + 1
         x = torch.randint(-4, 5, (height, width), generator=generator).float()
         r = torch.randint(1, 9, (h, w), generator=generator).float()
-        yield x, r * (1 - 2 * torch.randint(0, 2, (h, w), generator=generator)), kernel, stride
+        r = r * (1 - 2 * torch.randint(0, 2, (h, w), generator=generator))
+        words = f"x of shape {(height, width)}, r of shape {(h, w)}, kernel {kernel} and stride {stride}"
+        probes.append(Probe((x, r, kernel, stride), _by_moving_the_input(x, r, kernel, stride), words))
+    return Exercise(
+        probes=probes,
+        praise="Each value to its own switch; where two windows share one, both are added.",
+        expected="R_n, a number for each entry of x",
+        knobs=(_AT, _VALUE, _WAY),
+        mistaken=_put_back,
+        remark=_remark_on_pool,
+        untouched="Your function changes x or r itself, which others still need. Begin with zeros.",
+        hints={"out of bounds": "A window begins at row i · stride and column j · stride; r[i, j] is its value."},
+    )
 
 
 def _by_moving_the_input(x: Tensor, r: Tensor, kernel: int, stride: int) -> Array:
@@ -190,81 +229,6 @@ def _by_moving_the_input(x: Tensor, r: Tensor, kernel: int, stride: int) -> Arra
     return slope
 
 
-_Place = Callable[[Array, float], Array]
-
-
-def _pool_mistake(answers: Sequence[Array]) -> str:
-    places: Sequence[tuple[str, _Place]] = (
-        ("", lambda part, value: value * _first(part == part.max())),
-        (
-            "Of equal maxima you take the last: the first one counts, row by row, as in the way forward.",
-            lambda part, value: value * _first((part == part.max())[::-1, ::-1])[::-1, ::-1],
-        ),
-        (
-            "Of equal maxima you take the first column by column: they count row by row.",
-            lambda part, value: value * _first((part == part.max()).T).T,
-        ),
-        (
-            "Equal maxima all get R: only the first one, row by row, has the switch.",
-            lambda part, value: value * (part == part.max()),
-        ),
-        (
-            "Equal maxima share R: only the first one, row by row, has the switch.",
-            lambda part, value: value * (part == part.max()) / (part == part.max()).sum(),
-        ),
-        ("R is copied to the whole window: only its maximum gets it.", lambda part, value: np.full(part.shape, value)),
-        (
-            "R is spread over the window, as for an average: only its maximum gets it.",
-            lambda part, value: np.full(part.shape, value / part.size),
-        ),
-        (
-            "R goes to the largest |X| of a window: the switch is where the largest X was.",
-            lambda part, value: value * _first(np.abs(part) == np.abs(part).max()),
-        ),
-        ("R goes to the minimum of a window.", lambda part, value: value * _first(part == part.min())),
-        (
-            "R goes to a window's first corner: that is un-pooling without switches. Look where the maximum was.",
-            lambda part, value: value * _first(np.ones(part.shape, bool)),
-        ),
-        (
-            "Row and column are exchanged: a place in a window is (row, column) = divmod(its number, kernel).",
-            lambda part, value: value * _first(part == part.max()).T,
-        ),
-        ("R has the wrong sign: what arrives is added.", lambda part, value: -value * _first(part == part.max())),
-        ("R itself is missing: you count the windows.", lambda part, value: 1.0 * _first(part == part.max())),
-        (
-            "You multiply R by the maximum: the place of the maximum matters, not its size.",
-            lambda part, value: value * part.max() * _first(part == part.max()),
-        ),
-        (
-            "You put the maximum itself back: R's value goes to its place.",
-            lambda part, value: part.max() * _first(part == part.max()),
-        ),
-        (
-            "A negative R, or a maximum below 0, is stopped: that is a ReLU's mask, and pooling has none.",
-            lambda part, value: max(value, 0) * _first(part == part.max()),
-        ),
-        (
-            "A maximum below 0 is stopped: that is a ReLU's mask, and pooling has none.",
-            lambda part, value: value * (part.max() > 0) * _first(part == part.max()),
-        ),
-    )
-    overwritten = "Where windows overlap, the later one overwrites: what comes from several is added, += and not =."
-    corner = "The window's own place is missing: its row and column begin at i·stride and j·stride."
-    ways = (
-        ("", "added"), (overwritten, "written"), (overwritten, "written where not 0"), (corner, "at the corner"),
-    )  # fmt: skip
-    choices = itertools.product(places, ways)
-    for (first, place), (second, way) in sorted(choices, key=lambda pair: bool(pair[0][0]) + bool(pair[1][0])):
-        wrong = (_put_back(*example, place, way) for example in _pool_examples())
-        if all(_close(got, each) for got, each in zip(answers, wrong, strict=True)):
-            return " ".join(message for message in (first, second) if message)
-    return (
-        "The values are wrong. Take one window, x[i·stride : i·stride + kernel, j·stride : j·stride + kernel]: the "
-        "place of its maximum gets r[i, j] added, and no other place gets anything from this window."
-    )
-
-
 def _first(where: NDArray[np.bool_]) -> Array:
     """1 at the first true entry, row by row."""
     one = np.zeros(where.shape)
@@ -272,36 +236,120 @@ def _first(where: NDArray[np.bool_]) -> Array:
     return one
 
 
-def _put_back(x: Tensor, r: Tensor, kernel: int, stride: int, place: _Place, way: str) -> Array:
-    plane = x.double().numpy()
-    below = np.zeros_like(plane)
-    for i, j in np.ndindex(tuple(r.shape)):
-        window = slice(i * stride, i * stride + kernel), slice(j * stride, j * stride + kernel)
-        new = place(plane[window], float(r[i, j]))
-        if way == "at the corner":
-            below[:kernel, :kernel] += new
-        elif way == "added":
-            below[window] += new
+_AT: dict[str, Callable[[Array], Array]] = {
+    "": lambda part: _first(part == part.max()),
+    "Of equal maxima you take the last: the first one counts, row by row, as in the way forward.": (
+        lambda part: _first((part == part.max())[::-1, ::-1])[::-1, ::-1]
+    ),
+    "Of equal maxima you take the first column by column: they count row by row.": (
+        lambda part: _first((part == part.max()).T).T
+    ),
+    "Equal maxima all get R: only the first one, row by row, has the switch.": (
+        lambda part: (part == part.max()).astype(float)
+    ),
+    "Equal maxima share R: only the first one, row by row, has the switch.": (
+        lambda part: (part == part.max()) / (part == part.max()).sum()
+    ),
+    "The value of R is copied to the whole window: only its maximum gets it.": np.ones_like,
+    "The value of R is spread over the window, as for an average: only its maximum gets it.": (
+        lambda part: np.full(part.shape, 1 / part.size)
+    ),
+    "The value of R goes to the largest |X| of a window: the switch is where the largest X was.": (
+        lambda part: _first(np.abs(part) == np.abs(part).max())
+    ),
+    "The value of R goes to the minimum of a window: the switch is where the largest X was.": (
+        lambda part: _first(part == part.min())
+    ),
+    "The value of R goes to a window's first corner, as in un-pooling without switches. Look where the maximum was.": (
+        lambda part: _first(np.ones(part.shape, bool))
+    ),
+    "The value of R goes to a window's middle, as in un-pooling without switches. Look where the maximum was.": (
+        lambda part: _middle(part)
+    ),
+    "Row and column are exchanged: a place in a window is (row, column) = divmod(its number, kernel).": (
+        lambda part: _first(part == part.max()).T
+    ),
+}
+
+
+def _middle(part: Array) -> Array:
+    one = np.zeros(part.shape)
+    one[part.shape[0] // 2, part.shape[1] // 2] = 1
+    return one
+
+
+_VALUE: dict[str, Callable[[Array, float], float]] = {
+    "": lambda part, value: value,
+    "The sign of R is turned round: what arrives is added.": lambda part, value: -value,
+    "The value of R is missing: you count the windows.": lambda part, value: 1.0,
+    "You multiply R by the maximum: the place of the maximum matters, not its size.": (
+        lambda part, value: value * float(part.max())
+    ),
+    "You put the maximum itself back: R's value goes to its place.": lambda part, value: float(part.max()),
+    "A negative R is stopped: that is a ReLU's mask, and pooling has none.": lambda part, value: max(value, 0.0),
+    "A maximum below 0 is stopped: that is a ReLU's mask, and pooling has none.": (
+        lambda part, value: value * (part.max() > 0)
+    ),
+    "You use |R|: its sign must stay.": lambda part, value: abs(value),
+    "You divide by the number of pixels in a window: the maximum gets all of R.": (
+        lambda part, value: value / part.size
+    ),
+}
+_OVERWRITTEN = "Where windows overlap, the later one overwrites: what comes from several is added, += and not =."
+_WAY = {
+    "": "added",
+    _OVERWRITTEN: "written",
+    _OVERWRITTEN + " ": "written where not 0",
+    "Where windows overlap, the largest value stays: what comes from several is added, +=.": "largest",
+    "What comes from several windows is averaged: it is added, +=.": "averaged",
+    "The window's own place is missing: its row and column begin at i·stride and j·stride.": "at the corner",
+    "The stride is forgotten: a window begins at row i·stride and column j·stride.": "stride of 1",
+    "The stride is forgotten in the answer's rows and columns: they begin at i·stride and j·stride.": "put at i, j",
+    "Windows lie `kernel` apart for you: they lie `stride` apart.": "kernel apart",
+    "A place in a window is divmod(its number, kernel): the window is `kernel` wide, not `stride`.": "divmod by stride",
+    "The rows and columns of r are exchanged: r[i, j] has row i and column j.": "r turned",
+}
+
+
+def _put_back(
+    probe: Probe, at: Callable[[Array], Array], value: Callable[[Array, float], float], way: str
+) -> Array:
+    x, r, kernel, stride = probe.given
+    plane, values = x.double().numpy(), r.double().numpy()
+    values = values.T if way == "r turned" else values
+    below, count = np.zeros_like(plane), np.zeros_like(plane)
+    apart = {"stride of 1": 1, "kernel apart": kernel}.get(way, stride)
+    for i, j in np.ndindex(values.shape):
+        window = slice(i * apart, i * apart + kernel), slice(j * apart, j * apart + kernel)
+        part = plane[window]
+        new = at(part) * value(part, float(values[i, j]))
+        if way in ("at the corner", "put at i, j", "divmod by stride"):
+            for row, column in np.argwhere(new):
+                place = {
+                    "at the corner": (row, column), "put at i, j": (i + row, j + column),
+                    "divmod by stride": np.add((i * stride, j * stride), divmod(row * kernel + column, stride)),
+                }[way]  # fmt: skip
+                below[tuple(place)] += new[row, column]
+        elif way == "written":
+            below[window] = new
+        elif way == "written where not 0":
+            below[window] = np.where(new != 0, new, below[window])
+        elif way == "largest":
+            below[window] = np.maximum(below[window], new)
         else:
-            below[window] = new if way == "written" else np.where(new != 0, new, below[window])
-    return below
+            below[window] += new
+            count[window] += new != 0
+    return np.asarray(below / count.clip(min=1)) if way == "averaged" else below
 
 
-def _to_array(answer: Any, shape: tuple[int, ...], about_shape: str) -> Array | Verdict:
-    """Turn an answer into numbers of the right shape, or into a `Verdict` that says why it is none."""
-    if isinstance(answer, Verdict):
-        return answer
-    try:
-        values = np.asarray(answer.detach().cpu() if isinstance(answer, Tensor) else answer, np.float64)
-    except (TypeError, ValueError, RuntimeError):
-        kind = type(answer).__name__
-        return Verdict(False, f"Return R_n as a tensor or an array of shape {shape}; yours is of type {kind}.")
-    if values.shape != shape:
-        return Verdict(False, about_shape.format(shape, values.shape or "one number"))
-    if not np.isfinite(values).all():
-        return Verdict(False, "There is NaN or infinity in your R_n: somewhere you divide by zero.")
-    return values
-
-
-def _close(got: Array, expected: Any) -> bool:
-    return bool(np.abs(got - expected).max() <= TOLERANCE * np.abs(expected).max())
+def _remark_on_pool(probe: Probe, at: tuple[int, ...]) -> str:
+    x, r, kernel, stride = probe.given
+    arrive = []
+    for i, j in np.ndindex(tuple(r.shape)):
+        part = x[i * stride : i * stride + kernel, j * stride : j * stride + kernel]
+        row, column = divmod(int(np.flatnonzero(part.numpy().ravel() == float(part.max()))[0]), kernel)
+        if (i * stride + row, j * stride + column) == at:
+            arrive.append(f"r[{i}, {j}] = {float(r[i, j]):g}")
+    return f"There {' and '.join(arrive)} arrive{'s' if len(arrive) == 1 else ''}." if arrive else (
+        "There no window has its maximum, or another place of the window has it first."
+    )  # fmt: skip

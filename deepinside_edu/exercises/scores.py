@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .verdict import Verdict, ask
-
-Array = NDArray[np.float64]
+from .answer import Array
+from .exercise import FORMS, Exercise, Probe
+from .verdict import Verdict
 
 
 def check_softmax(function: Callable[[Any], Any]) -> Verdict:
@@ -22,78 +22,7 @@ def check_softmax(function: Callable[[Any], Any]) -> Verdict:
     Returns:
         A `Verdict` that names the mistake.
     """
-    small = np.array([[2.0, 1.0, 0.0], [0.5, 3.0, -1.0]])
-    # One row far above the other: the largest score of the whole table would turn the other row into 0 / 0.
-    huge = np.array([[1000.0, 1001.0, 999.0], [-1000.0, -1002.0, -1001.0]])
-    for scores in (small, huge):
-        answer = _ask(function, scores)
-        if isinstance(answer, Verdict):
-            return answer
-        if answer.shape != scores.shape:
-            return Verdict(
-                False,
-                f"You returned an array of shape {answer.shape} for scores {scores.shape}: expected one "
-                f"probability for each score.{_shape_hint(answer.shape, scores.shape)}",
-            )
-        if not _near(answer, _softmax(scores)):
-            return Verdict(False, _softmax_mistake(answer, scores))
-    return Verdict(True, "Each row adds up to 1, and scores of 1,000 do not overflow.")
-
-
-def _softmax(scores: Array) -> Array:
-    """The oracle: for each entry the sum of exp(S_k − S_c) from its definition, so that nothing can overflow to NaN."""
-    table = np.zeros_like(scores)
-    for n, row in enumerate(scores):
-        for c, score in enumerate(row):
-            table[n, c] = 1 / sum(np.exp(min(other - score, 700.0)) for other in row)
-    return table
-
-
-def _softmax_mistake(answer: Array, scores: Array) -> str:
-    with np.errstate(all="ignore"):
-        powers = np.exp(scores)
-        one_maximum = np.exp(scores - scores.max())
-        known = {
-            "these columns add up to 1, so your sum runs over the photos (the wrong axis). Sum over the classes "
-            "of one photo: axis=1, keepdims=True.": _softmax(scores.T).T,
-            "the whole table adds up to 1: you divided by the sum over every photo. Sum over the classes of one "
-            "photo: axis=1, keepdims=True.": powers / powers.sum(),
-            "these are the powers exp S_c alone: divide each by the sum of its row.": powers,
-            "you divided the scores by their sum: take the exponential of each score first.": (
-                scores / scores.sum(1, keepdims=True)
-            ),
-            "these are logarithms, log P_c: take exp of them.": np.log(_softmax(scores)),
-            "the best class got 1 and all others 0: that is the arg max. A softmax leaves every class a share.": (
-                (scores == scores.max(1, keepdims=True)).astype(float)
-            ),
-            "the sign is turned round: the highest score got the lowest probability.": _softmax(-scores),
-            "you subtracted the largest score, but did not divide by the sum of the row.": (
-                np.exp(scores - scores.max(1, keepdims=True))
-            ),
-            "you used 2 as the base: the softmax uses e, np.exp.": _softmax(scores * np.log(2)),
-        }
-        for message, wrong in known.items():
-            if np.isfinite(wrong).all() and _near(answer, wrong):
-                return f"For ordinary scores, {message}" if scores.max() < 100 else f"For huge scores, {message}"
-        overflow, underflow = powers / powers.sum(1, keepdims=True), one_maximum / one_maximum.sum(1, keepdims=True)
-    if not np.isfinite(answer).all():
-        if np.allclose(answer, underflow, equal_nan=True) and np.isfinite(answer[0]).all():
-            return (
-                "one photo's scores are far below the other's, and its row became nan: you subtracted the largest "
-                "score of the whole table. Subtract the largest of each row: S.max(axis=1, keepdims=True)."
-            )
-        if np.allclose(answer, overflow, equal_nan=True):
-            return (
-                "right for ordinary scores, but exp(1000) overflows to inf, and inf / inf is nan. Adding a constant "
-                "to a row changes nothing in P_c: subtract the row's largest score first."
-            )
-        return "there are values that are not finite (nan or inf). Where do you divide by 0, or overflow?"
-    if np.allclose(answer.sum(1), 1):
-        return "each row adds up to 1, as it should, but the shares are not exp S_c / Σ_k exp S_k."
-    return (
-        f"a row of probabilities must add up to 1; your first row adds up to {answer[0].sum():.3g}. "
-        "Divide exp S_c by the sum of exp S_k over the row."
-    )
+    return _softmax_exercise().check(function)
 
 
 def check_convolution(function: Callable[[Any, Any, Any, Any], Any]) -> Verdict:
@@ -106,22 +35,203 @@ def check_convolution(function: Callable[[Any, Any, Any, Any], Any]) -> Verdict:
     Returns:
         A `Verdict` that names the mistake.
     """
+    return _convolution_exercise().check(function)
+
+
+def _arrays(argument: Any) -> Any:
+    return argument.copy() if isinstance(argument, np.ndarray) else argument
+
+
+def _tensors(argument: Any) -> Any:
+    """A function written for tensors is as right as one for arrays."""
+    import torch
+
+    return torch.tensor(argument) if isinstance(argument, np.ndarray) else argument
+
+
+@cache
+def _softmax_exercise() -> Exercise:
+    tables = (
+        [[2.0, 1.0, 0.0], [0.5, 3.0, -1.0]],
+        [[0.3, -0.2, 1.1], [-2.0, 0.4, 0.1], [1.5, 1.0, 2.5]],  # square: sums along the wrong axis do not stop here
+        [[-1.5, -0.5, -2.5, -3.0]],  # one photo, all scores below 0
+        # Huge rows. Only the row's own largest score makes all of them harmless: its smallest, first, last, middle or
+        # mean one leaves something to overflow, and the table's largest turns the other row into 0 / 0.
+        [[1000.0, 1001.0, 999.0], [-1000.0, -1002.0, -1001.0]],
+        [[0.0, 1500.0, 1.0], [1.0, 0.0, 1500.0], [1500.0, 1.0, 0.0]],
+        [[1000.0, 0.0, -1000.0], [-1000.0, 0.0, 1000.0]],
+        [[0.0, 1000.0, 1.0]],
+        [[998.0, 1001.0, 1000.0]],
+        [[-1000.0, -1002.0, -1001.0]],
+    )
+    return Exercise(
+        probes=[Probe((np.array(table),), _softmax(np.array(table)), f"S = {_short(table)}") for table in tables],
+        praise="Each row adds up to 1, and scores of 1,000 do not overflow.",
+        expected="one probability for each score",
+        knobs=(_SHIFT, _POWER, _SHARE, _AFTER),
+        mistaken=_softmax_with,
+        remark=_remark_on_softmax,
+        about_shape=lambda got, probe: "Return the whole table, not one number or row." if len(got) < 2 else "",
+        hints={
+            "broadcast": "A sum over axis 1 loses that axis: keepdims=True keeps the shapes.",
+            "must match the size": "A sum over axis 1 loses that axis: keepdim=True keeps the shapes.",
+        },
+        ways=(_arrays, _tensors),
+    )
+
+
+def _short(table: list[list[float]]) -> str:
+    return str([[int(score) if score == int(score) else score for score in row] for row in table])
+
+
+def _softmax(scores: Array) -> Array:
+    """The oracle: for each entry the sum of exp(S_k − S_c) from its definition, so that nothing can overflow to NaN."""
+    table = np.zeros_like(scores)
+    for n, row in enumerate(scores):
+        for c, score in enumerate(row):
+            table[n, c] = 1 / sum(np.exp(min(other - score, 700.0)) for other in row)
+    return table
+
+
+def _take(which: str) -> str:
+    return (
+        f"You subtract {which}, and a score that lies 1,000 above it still overflows to inf. "
+        "Subtract the largest of each row, S.max(axis=1, keepdims=True)."
+    )
+
+
+_SHIFT: dict[str, Callable[[Array], Any]] = {
+    "": lambda scores: scores.max(1, keepdims=True),
+    "Huge scores break it: exp(1000) overflows to inf, and inf / inf is nan. Adding a constant to a row changes "
+    "nothing in P_c, so subtract the row's largest score first.": lambda scores: 0,
+    "You subtracted the largest score of the whole table. Where one photo's scores lie far below the other's, its row "
+    "becomes 0 / 0 = nan. Subtract the largest of each row: S.max(axis=1, keepdims=True).": lambda scores: scores.max(),
+    _take("the smallest score of the row"): lambda scores: scores.min(1, keepdims=True),
+    _take("the smallest score of the table"): lambda scores: scores.min(),
+    _take("the mean of the row"): lambda scores: scores.mean(1, keepdims=True),
+    _take("the mean of the table"): lambda scores: scores.mean(),
+    _take("the median of the row"): lambda scores: np.median(scores, 1, keepdims=True),
+    _take("the row's first score"): lambda scores: scores[:, :1],
+    _take("the row's last score"): lambda scores: scores[:, -1:],
+    "You subtract the largest |S|: where all scores are far below 0, the row becomes 0 / 0 = nan. Subtract the largest "
+    "score with its sign, S.max(axis=1, keepdims=True).": lambda scores: np.abs(scores).max(1, keepdims=True),
+    "You subtract the largest score of each column, so the shares of a row change: axis=1, keepdims=True.": (
+        lambda scores: scores.max(0)
+    ),
+    "You add the row's largest score: subtract it.": lambda scores: -scores.max(1, keepdims=True),
+    "You take one number away whatever the scores are: it must be the row's largest score.": lambda scores: 1000.0,
+}
+_CAP = "You limit the scores to 700 or so, and then larger ones look equal: subtract the row's largest score instead."
+_POWER: dict[str, Callable[[Array, Any], Array]] = {
+    "": lambda scores, shift: np.exp(scores - shift),
+    "The scores themselves are divided by their sum: take the exponential of each score first.": (
+        lambda scores, shift: scores
+    ),
+    "You used 2 as the base: the softmax uses e, np.exp.": lambda scores, shift: 2.0 ** (scores - shift),
+    "You used 10 as the base: the softmax uses e, np.exp.": lambda scores, shift: 10.0 ** (scores - shift),
+    "The sign is turned round: the highest score got the lowest probability.": (
+        lambda scores, shift: np.exp(-scores - (-scores).max(1, keepdims=True) * np.any(shift))
+    ),
+    "You took the exponential twice: once is enough.": lambda scores, shift: np.exp(np.exp(scores - shift)),
+    "You squared the powers or doubled the scores: take exp S_c as it is.": (
+        lambda scores, shift: np.exp(2 * (scores - shift))
+    ),
+    _CAP: lambda scores, shift: np.exp(scores.clip(-700, 700)),
+    _CAP + " ": lambda scores, shift: np.exp(np.minimum(scores, 700)),
+    _CAP + "  ": lambda scores, shift: np.exp(np.minimum(scores, 709)),
+    _CAP + "   ": lambda scores, shift: np.exp(scores.clip(-500, 500)),
+    _CAP + "    ": lambda scores, shift: np.exp(scores.clip(-100, 100)),
+    "You divide the scores by the largest one: that changes the shares. Subtract it.": (
+        lambda scores, shift: np.exp(scores / scores.max(1, keepdims=True))
+    ),
+    "The exponential is taken of |S|: keep the sign.": lambda scores, shift: np.exp(np.abs(scores)),
+    "Each score went through a sigmoid on its own: a softmax compares the scores of a row.": (
+        lambda scores, shift: 1 / (1 + np.exp(-scores))
+    ),
+}
+_SHARE: dict[str, Callable[[Array], Array]] = {
+    "": lambda powers: powers / powers.sum(1, keepdims=True),
+    "These columns add up to 1, so your sum runs over the photos (the wrong axis). Sum over the classes of one photo: "
+    "axis=1, keepdims=True.": lambda powers: powers / powers.sum(0),
+    "The whole table adds up to 1: you divided by the sum over every photo. Sum over the classes of one photo: "
+    "axis=1, keepdims=True.": lambda powers: powers / powers.sum(),
+    "You did not divide by the sum of the row: these are the powers alone (or divided by the largest of them).": (
+        lambda powers: powers
+    ),
+    "You divide by the number of classes: divide by the sum of the row.": lambda powers: powers / powers.shape[1],
+    "You divide by the mean of the row: divide by its sum.": lambda powers: powers / powers.mean(1, keepdims=True),
+    "You divide by the root of the sum of squares: divide by the sum itself.": (
+        lambda powers: powers / np.sqrt(np.square(powers).sum(1, keepdims=True))
+    ),
+    "You divide by 1 + the sum: divide by the sum alone.": lambda powers: powers / (1 + powers.sum(1, keepdims=True)),
+    "Each sum leaves the class's own power out: it runs over all classes.": (
+        lambda powers: powers / (powers.sum(1, keepdims=True) - powers)
+    ),
+    "The sums lie along the wrong axis: without keepdims=True they are divided into columns, and not into rows.": (
+        lambda powers: powers / powers.sum(1)
+    ),
+}
+_AFTER: dict[str, Callable[[Array, Array], Array]] = {
+    "": lambda shares, scores: shares,
+    "These are logarithms, log P_c: take exp of them.": lambda shares, scores: np.log(shares),
+    "The best class got 1 and all others 0: that is the arg max. A softmax leaves every class a share.": (
+        lambda shares, scores: (scores == scores.max(1, keepdims=True)).astype(float)
+    ),
+    "You replace nan by a number afterwards: it comes from an overflow, and the answer is lost there. Subtract the "
+    "row's largest score first.": lambda shares, scores: np.nan_to_num(shares),
+    "This is 1 − P_c.": lambda shares, scores: 1 - shares,
+}
+
+
+def _softmax_with(
+    probe: Probe,
+    shift: Callable[[Array], Any],
+    power: Callable[[Array, Any], Array],
+    share: Callable[[Array], Array],
+    after: Callable[[Array, Array], Array],
+) -> Array:
+    (scores,) = probe.given
+    return after(share(power(scores, shift(scores))), scores)
+
+
+def _remark_on_softmax(probe: Probe, at: tuple[int, ...]) -> str:
+    return f"It is exp({probe.given[0][at]:g}) divided by the sum of exp over the row."
+
+
+@cache
+def _convolution_exercise() -> Exercise:
     random = np.random.default_rng(0)
-    # (x, K, stride): square first, where swapped axes run and can be named; then oblong ones.
-    cases = [((2, 7, 7), (2, 3, 3), 2), ((3, 5, 8), (3, 2, 3), 1), ((1, 9, 6), (1, 3, 2), 3)]
-    for x_shape, k_shape, stride in cases:
+    probes = []
+    # One thing changes at a time, so that a message can say what was right before: a square x; an oblong one; an oblong
+    # kernel; strides that leave rows and columns over.
+    for x_shape, k_shape, stride in (
+        ((2, 7, 7), (2, 3, 3), 2),
+        ((2, 5, 8), (2, 3, 3), 1),
+        ((3, 5, 8), (3, 2, 3), 1),
+        ((1, 9, 6), (1, 3, 2), 3),
+        ((3, 8, 11), (3, 3, 2), 2),
+    ):
         x = random.integers(-4, 5, x_shape).astype(float)
         kernel = random.integers(-3, 4, k_shape).astype(float)
-        bias = 0.5
-        answer = _ask(function, x, kernel, bias, stride)
-        if isinstance(answer, Verdict):
-            if x_shape[1] != x_shape[2]:
-                return Verdict(False, f"{answer.message} (x was oblong, {x_shape}: rows come first, then columns.)")
-            return answer
-        expected = _convolve(x, kernel, bias, stride)
-        if answer.shape != expected.shape or not _near(answer, expected):
-            return Verdict(False, _convolution_mistake(answer, x, kernel, bias, stride))
-    return Verdict(True, "Windows, stride, channels and bias are all as in the network's own layers.")
+        words = f"x of shape {x_shape}, K of shape {k_shape}, b = 0.5 and stride {stride}"
+        probes.append(Probe((x, kernel, 0.5, stride), _convolve(x, kernel, 0.5, stride), words))
+    return Exercise(
+        probes=probes,
+        praise="Windows, stride, channels and bias are all as in the network's own layers.",
+        expected="a map",
+        knobs=(_KERNEL, _SUM, _BIAS, _PLACE),
+        mistaken=_convolution_with,
+        forms={"There is a ReLU in it already: return the convolution alone, negative values too.": _relu} | FORMS,
+        remark=_remark_on_convolution,
+        about_shape=_about_shape_of_map,
+        hints={
+            "broadcast": "A window is x[:, top : top + h, left : left + w], and (h, w) is K.shape[1:].",
+            "must match the size": "A window is x[:, top : top + h, left : left + w], and (h, w) is K.shape[1:].",
+            "out of bounds": "There are (H − h) // stride + 1 rows, and columns likewise.",
+        },
+        ways=(_arrays, _tensors),
+        most=3,
+    )
 
 
 def _convolve(x: Array, kernel: Array, bias: float, stride: int) -> Array:
@@ -134,93 +244,149 @@ def _convolve(x: Array, kernel: Array, bias: float, stride: int) -> Array:
     return out
 
 
-def _convolution_mistake(answer: Array, x: Array, kernel: Array, bias: float, stride: int) -> str:
-    kernels = {
-        "": kernel,
-        "the kernel is flipped: networks lay it on as it is (K[u, v] on x[i + u, j + v])": kernel[:, ::-1, ::-1],
-    }
-    if kernel.shape[1] == kernel.shape[2]:
-        kernels["x and y are swapped in the kernel: rows (u) come first, then columns (v)"] = kernel.transpose(0, 2, 1)
-    biases = {
-        "": bias,
-        "the bias is missing: add b once to each output": 0.0,
-        "the bias is added once for every product: add it once, after the sum over all": bias * kernel.size,
-    }
-    if len(kernel) > 1:
-        biases["the bias is added once for every channel: add it once, after the sum over all"] = bias * len(kernel)
-    for about_kernel, some_kernel in kernels.items():
-        for about_bias, some_bias in biases.items():
-            right = _convolve(x, some_kernel, some_bias, stride)
-            dense = _convolve(x, some_kernel, some_bias, 1)
-            places = {
-                "": right,
-                "the stride is forgotten: the window must start at row i · stride and column j · stride": dense,
-                "the stride is forgotten in the windows: they must start at row i · stride and column j · stride": (
-                    dense[: right.shape[0], : right.shape[1]]
-                ),
-                "x and y are swapped: i counts rows (the first axis of the map), j counts columns": right.T,
-            }
-            for about_place, wrong in places.items():
-                if _near(answer, wrong):
-                    return _several(about_kernel, about_bias, about_place)
-    right = _convolve(x, kernel, bias, stride)
-    plain = right - bias
-    sums = {
-        "you kept one map a channel: sum over the channels too": np.stack(
-            [_convolve(x[c : c + 1], kernel[c : c + 1], 0, stride) for c in range(len(x))]
-        ),
-        "only the first channel is used: sum over all of them": _convolve(x[:1], kernel[:1], 0, stride),
-        "you took the mean of the products: a convolution takes their sum": plain / kernel.size,
-    }
-    for about_sum, wrong in sums.items():
-        for about_bias, some_bias in biases.items():
-            if _near(answer, wrong + some_bias):
-                return _several(about_sum, about_bias)
-    if _near(answer, right.clip(0)):
-        return "there is a ReLU in it already: return the convolution alone, negative values too."
-    if answer.shape != right.shape:
-        return (
-            f"your map has shape {answer.shape}; expected {right.shape} for x {x.shape}, K {kernel.shape} and stride "
-            f"{stride}: (H − h) // stride + 1 rows, and columns likewise.{_shape_hint(answer.shape, right.shape)}"
+def _relu(values: Array) -> Array:
+    return values.clip(min=0)
+
+
+def _windows(x: Array, kernel: Array) -> Array:
+    """All windows of x, a stride of 1: (channels, rows, columns, h, w)."""
+    return np.lib.stride_tricks.sliding_window_view(x, kernel.shape[1:], axis=(1, 2))
+
+
+_FLIPPED = "The kernel is flipped: networks lay it on as it is (K[u, v] on x[i + u, j + v])."
+_KERNEL: dict[str, Callable[[Array], Array]] = {
+    "": lambda kernel: kernel,
+    _FLIPPED: lambda kernel: kernel[:, ::-1, ::-1],
+    _FLIPPED + " ": lambda kernel: kernel[:, ::-1],
+    _FLIPPED + "  ": lambda kernel: kernel[:, :, ::-1],
+    "The kernel's channels are in reverse order: channel c of K is for channel c of x.": lambda kernel: kernel[::-1],
+    "Rows and columns are swapped in the kernel: rows (u) come first, then columns (v).": (
+        lambda kernel: kernel.transpose(0, 2, 1)
+    ),
+    "Each window meets the kernel's first channel alone: channel c of K belongs to channel c of x.": (
+        lambda kernel: np.broadcast_to(kernel[:1], kernel.shape)
+    ),
+}
+_SUM: dict[str, Callable[[Array], Array]] = {
+    "": lambda products: products.sum((0, -2, -1)),
+    "You kept one map a channel: sum over the channels too.": lambda products: products.sum((-2, -1)),
+    "Only the first channel is used: sum over all of them.": lambda products: products[0].sum((-2, -1)),
+    "Only the last channel is used: sum over all of them (is a sum overwritten in the loop?).": (
+        lambda products: products[-1].sum((-2, -1))
+    ),
+    "You took the mean of the products: a convolution takes their sum.": lambda products: products.mean((0, -2, -1)),
+    "You took the mean over the channels: a convolution takes the sum.": (
+        lambda products: products.sum((-2, -1)).mean(0)
+    ),
+    "You took the largest product: a convolution takes their sum.": lambda products: products.max((0, -2, -1)),
+    "You took the largest channel: a convolution sums over the channels.": (
+        lambda products: products.sum((-2, -1)).max(0)
+    ),
+    "Only the window's first place is used: sum over all places of the kernel.": (
+        lambda products: products[..., 0, 0].sum(0)
+    ),
+    "Only the window's last place is used: sum over all places of the kernel (= for +=?).": (
+        lambda products: products[-1, ..., -1, -1]
+    ),
+}
+_BIAS: dict[str, Callable[[float, Array], float]] = {
+    "": lambda bias, kernel: bias,
+    "The bias is missing: add b once to each output.": lambda bias, kernel: 0.0,
+    "The bias is added once for every product: add it once, after the sum over all.": (
+        lambda bias, kernel: bias * kernel.size
+    ),
+    "The bias is added once for every channel: add it once, after the sum over all.": (
+        lambda bias, kernel: bias * len(kernel)
+    ),
+    "The bias is added once for every place of the kernel: add it once, after the sum over all.": (
+        lambda bias, kernel: bias * kernel[0].size
+    ),
+    "The bias is taken away: add it.": lambda bias, kernel: -bias,
+    "The bias is added twice.": lambda bias, kernel: 2 * bias,
+}
+
+
+def _stepped(windows: Array, stride: int) -> Array:
+    return windows[:, ::stride, ::stride]
+
+
+def _padded(x: Array, kernel: Array, stride: int) -> Array:
+    around = ((0, 0), *((side // 2, side // 2) for side in kernel.shape[1:]))
+    return _stepped(_windows(np.pad(x, around), kernel), stride)
+
+
+def _like(windows: Array, rows: int, columns: int, stride: int = 1) -> Array:
+    """Windows from the corner on, so many; and empty ones beyond the last."""
+    out = np.zeros((len(windows), rows, columns, *windows.shape[-2:]))
+    there = windows[:, ::stride, ::stride][:, :rows, :columns]
+    out[:, : there.shape[1], : there.shape[2]] = there
+    return out
+
+
+_SIZE = "There are (H − h) // stride + 1 rows, and columns likewise"
+_PLACE: dict[str, Callable[[Array, Array, int], Array]] = {
+    "": lambda x, kernel, stride: _stepped(_windows(x, kernel), stride),
+    "The stride is forgotten: the window must start at row i · stride and column j · stride.": (
+        lambda x, kernel, stride: _windows(x, kernel)
+    ),
+    "The stride is forgotten in the windows: they must start at row i · stride and column j · stride.": (
+        lambda x, kernel, stride: _like(
+            _windows(x, kernel),
+            (x.shape[1] - kernel.shape[1]) // stride + 1,
+            (x.shape[2] - kernel.shape[2]) // stride + 1,
         )
-    i, j = (int(n) for n in np.argwhere(~np.isclose(answer, right))[0])
-    return (
-        f"output [{i}, {j}] is {answer[i, j]:.3g}; expected {right[i, j]:.3g}. It is the sum of "
-        f"x[:, {i * stride}:{i * stride + kernel.shape[1]}, {j * stride}:{j * stride + kernel.shape[2]}] * K, plus b."
-    )
+    ),
+    "The stride is used for the rows alone: columns step by it too.": (
+        lambda x, kernel, stride: _windows(x, kernel)[:, ::stride]
+    ),
+    "The stride is used for the columns alone: rows step by it too.": (
+        lambda x, kernel, stride: _windows(x, kernel)[:, :, ::stride]
+    ),
+    "Windows are the kernel's size apart: they are `stride` apart.": (
+        lambda x, kernel, stride: _windows(x, kernel)[:, :: kernel.shape[1], :: kernel.shape[2]]
+    ),
+    "Rows and columns are swapped: i counts rows (the first axis of the map), j counts columns.": (
+        lambda x, kernel, stride: _stepped(_windows(x, kernel), stride).swapaxes(1, 2)
+    ),
+    "Rows and columns are swapped in x: its axes are channel, row, column.": (
+        lambda x, kernel, stride: _stepped(_windows(x.swapaxes(1, 2), kernel), stride)
+    ),
+    "The picture is padded: windows lie wholly within x here.": _padded,
+    f"The last row and column of windows are missing (is the + 1 forgotten?). {_SIZE}.": (
+        lambda x, kernel, stride: _like(
+            _windows(x, kernel),
+            (x.shape[1] - kernel.shape[1]) // stride,
+            (x.shape[2] - kernel.shape[2]) // stride,
+            stride,
+        )
+    ),
+    f"The map has H // stride rows. {_SIZE}.": (
+        lambda x, kernel, stride: _like(_windows(x, kernel), x.shape[1] // stride, x.shape[2] // stride, stride)
+    ),
+}
 
 
-def _ask(function: Callable[..., Any], *arguments: Any) -> Array | Verdict:
-    """The learner's answer as an array; a function written for tensors is as right as one for arrays."""
-    import torch
-
-    stops: list[Verdict] = []
-    for convert in (np.array, torch.tensor):  # both copy, so that the learner's function may write into them
-        given = [convert(each) if isinstance(each, np.ndarray) else each for each in arguments]
-        with np.errstate(all="ignore"):  # a warning on stderr says less than the verdict
-            answer = ask(function, *given)
-        if isinstance(answer, Verdict):
-            stops.append(answer)
-            continue
-        try:
-            return np.asarray(answer, dtype=float)
-        except (TypeError, ValueError, RuntimeError):
-            return Verdict(False, f"You returned {type(answer).__name__}; expected an array of numbers.")
-    # What NumPy's array lacks is no news to someone who wrote for tensors.
-    return stops["numpy" in stops[0].message]
+def _convolution_with(
+    probe: Probe,
+    kernel_of: Callable[[Array], Array],
+    sum_of: Callable[[Array], Array],
+    bias_of: Callable[[float, Array], float],
+    place: Callable[[Array, Array, int], Array],
+) -> Array:
+    x, kernel, bias, stride = probe.given
+    laid = kernel_of(kernel)
+    return sum_of(place(x, laid, stride) * laid[:, None, None]) + bias_of(bias, kernel)
 
 
-def _near(answer: Array, expected: Array) -> bool:
-    # float32 answers are right answers too.
-    return answer.shape == expected.shape and bool(np.allclose(answer, expected, rtol=1e-4, atol=1e-6))
+def _remark_on_convolution(probe: Probe, at: tuple[int, ...]) -> str:
+    _, kernel, _, stride = probe.given
+    (i, j), (_, height, width) = at, kernel.shape
+    rows, columns = f"{i * stride}:{i * stride + height}", f"{j * stride}:{j * stride + width}"
+    return f"It is the sum of x[:, {rows}, {columns}] * K, plus b."
 
 
-def _several(*messages: str) -> str:
-    said = [message for message in messages if message]
-    return "; and ".join(said) + "."
-
-
-def _shape_hint(got: tuple[int, ...], expected: tuple[int, ...]) -> str:
-    if got == expected[::-1]:
-        return " Rows and columns are swapped."
-    return " Return the whole array, not one number." if got == () else ""
+def _about_shape_of_map(got: tuple[int, ...], probe: Probe) -> str:
+    if not got:
+        return "Return the whole map, not one number."
+    swapped = " Rows and columns are swapped." if got == probe.right.shape[::-1] else ""
+    return f"{_SIZE}.{swapped}"
