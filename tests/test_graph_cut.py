@@ -399,7 +399,7 @@ def test_no_smoothness_that_is_allowed_gives_worse_than_a_constant() -> None:
     """Most pixels would rather be background, by a little, and the others object, by far more: so the sum decides."""
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
-    costs = Costs(np.where(rng.random((20, 30)) < 0.8, 0.01, 0), np.where(rng.random((20, 30)) < 0.5, 1.0, 0))
+    costs = Costs(np.where(rng.random((20, 30)) < 0.8, 0.01, 0), np.where(rng.random((20, 30)) < 0.3, 1.0, 0))
     assert costs.foreground.sum() < costs.background.sum()
     for smoothness in (SMOOTHEST, SMOOTHEST / 7):
         cut = graph_cut(image, costs, smoothness)
