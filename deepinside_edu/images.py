@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -149,6 +150,9 @@ class Annotation(NamedTuple):
     objects: tuple[tuple[str, Box], ...]
 
 
+_CORNER = r"[+-]?([0-9]{1,9}(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,2})?"
+
+
 def read_annotation(path: Path, first_pixel: int = 0) -> Annotation:
     """Read an annotation in the XML layout of ILSVRC and VOC, whose corners are both inside the box (inclusive pixels).
 
@@ -161,23 +165,34 @@ def read_annotation(path: Path, first_pixel: int = 0) -> Annotation:
         and bottom exclusive: xmax + 1. A fraction of a pixel, as VOC has a few, is rounded.
 
     Raises:
-        ValueError: no XML, an object without a name or without four numbers, or a box that is inside out.
+        ValueError: no XML, an object without a name or without four numbers, a size that is no whole number of pixels,
+            what should be there once twice, or a box that is inside out.
         OSError: a file that cannot be opened.
     """
     try:
         root = ElementTree.parse(path).getroot()
     except (ElementTree.ParseError, LookupError, ValueError) as error:  # the latter two: an encoding nobody knows
         raise ValueError(f"{path.name} is no XML that can be read ({error}); expected an annotation.") from error
-    sides = [root.findtext(f"size/{side}", "0") for side in ("width", "height")]
-    width, height = (int(side) if side.strip().isdecimal() else 0 for side in sides)
+
+    def only(entry: ElementTree.Element, way: str, default: str = "") -> str:
+        found = entry.findall(way)
+        if len(found) > 1:
+            raise ValueError(f"{path.name} has {way} {len(found)} times in one {entry.tag}; expected it once.")
+        return (found[0].text or "").strip() if found else default
+
+    sides = [only(root, f"size/{side}", "0") or "0" for side in ("width", "height")]
+    if not all(re.fullmatch(r"[0-9]{1,9}(\.0*)?", side) for side in sides):
+        shown = " and ".join(side[:20] for side in sides)
+        raise ValueError(f"{path.name} has {shown} for width and height; expected whole numbers of pixels.")
+    width, height = (int(float(side)) for side in sides)
     objects = []
     for entry in root.findall("object"):
-        name = entry.findtext("name", "").strip()
-        texts = [entry.findtext(f"bndbox/{corner}", "") for corner in ("xmin", "ymin", "xmax", "ymax")]
-        try:
-            left, top, right, bottom = (round(float(text)) - first_pixel for text in texts)
-        except (ValueError, OverflowError) as error:
-            raise ValueError(f"{path.name} has {texts} for the corners of {name!r}; expected four numbers.") from error
+        name = only(entry, "name")
+        texts = [only(entry, f"bndbox/{corner}") for corner in ("xmin", "ymin", "xmax", "ymax")]
+        if not all(re.fullmatch(_CORNER, text) for text in texts):  # float() would take 1_0 and nan too
+            texts = [text[:20] for text in texts]
+            raise ValueError(f"{path.name} has {texts} for the corners of {name!r}; expected four numbers.")
+        left, top, right, bottom = (round(float(text)) - first_pixel for text in texts)
         if not name:
             raise ValueError(f"{path.name} has an object without a name; expected its class.")
         if right < left or bottom < top:

@@ -6,6 +6,7 @@ They are no photographs: no object throws a shadow, grounds have nothing to do w
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -20,6 +21,7 @@ from PIL import Image, ImageOps
 
 from ..images import Box, Photo, photos
 from ..localise import bounding_box
+from .datasets import AnyPath, as_path, read_text, told, why_no_file
 
 STAMPS = Path("/usr/share/tuxpaint/stamps")
 """Where Debian's package tuxpaint-stamps-default puts some 200 photos of objects with transparent grounds."""
@@ -70,7 +72,7 @@ class Composite:
     wordnet_id: str
 
 
-def read_cutouts(folder: Path, csv_file: Path) -> tuple[Cutout, ...]:
+def read_cutouts(folder: AnyPath, csv_file: AnyPath) -> tuple[Cutout, ...]:
     """Read pictures with transparent grounds and their classes.
 
     Args:
@@ -85,16 +87,19 @@ def read_cutouts(folder: Path, csv_file: Path) -> tuple[Cutout, ...]:
         ValueError: no such folder or file, a missing column, a picture that is not there, is listed twice, cannot be
             read or has no transparent ground. None is skipped.
     """
-    folder, csv_file = Path(folder), Path(csv_file)
-    if not folder.is_dir():
+    folder, csv_file = as_path(folder), as_path(csv_file)
+    if not os.path.isdir(folder):  # noqa: PTH112  # it raises nothing, whatever the name is
         raise ValueError(
             f"there is no folder {folder}; expected one of pictures with transparent grounds. On Debian and Ubuntu "
             f"`apt-get install tuxpaint-stamps-default` puts some into {STAMPS}."
         )
-    if not csv_file.is_file():
-        raise ValueError(f"there is no file {csv_file}; expected a CSV with the columns stamp and wordnet_id.")
-    lines = [line for line in csv_file.read_text("utf-8-sig").splitlines() if line and not line.startswith("#")]
+    if why := why_no_file(csv_file):
+        raise ValueError(f"{why}; expected a CSV with the columns stamp and wordnet_id.")
+    lines = [line for line in read_text(csv_file).splitlines() if line and not line.startswith("#")]
     rows = list(csv.DictReader(lines))
+    header = next(csv.reader(lines), [])
+    if max(header.count("stamp"), header.count("wordnet_id")) > 1:
+        raise ValueError(f"{csv_file.name} has the columns {', '.join(header)}; expected stamp and wordnet_id once.")
     cutouts: dict[str, Cutout] = {}
     for row in rows:
         name, wordnet_id = row.get("stamp"), row.get("wordnet_id")
@@ -110,7 +115,7 @@ def read_cutouts(folder: Path, csv_file: Path) -> tuple[Cutout, ...]:
 
 def _read_rgba(folder: Path, name: str) -> Image.Image:
     path = folder / name
-    if not path.is_file():
+    if why_no_file(path):
         raise ValueError(
             f"there is no stamp {name} in {folder}. Is it another version of the package? "
             "`apt-get install --reinstall tuxpaint-stamps-default`, or take its line out of the list."
@@ -119,7 +124,7 @@ def _read_rgba(folder: Path, name: str) -> Image.Image:
         with Image.open(path) as opened:
             image = opened.convert("RGBA")
     except OSError as error:
-        raise ValueError(f"{name} is no picture that can be read: {error}.") from error
+        raise ValueError(f"{name} is no picture that can be read: {told(error)}.") from error
     low, high = image.getchannel("A").getextrema()
     if low > 0 or high == 0:  # type: ignore[operator]  # of one band they are two numbers
         raise ValueError(f"{name} has no transparent ground, or nothing else. Give it an alpha channel.")

@@ -6,9 +6,11 @@ import csv
 import io
 import os
 import re
+import stat
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
+from typing import TypeAlias
 
 from PIL import Image
 
@@ -19,6 +21,8 @@ SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 """Of files that count as images."""
 
 COLUMNS = ("left", "top", "right", "bottom")
+
+AnyPath: TypeAlias = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)
@@ -103,7 +107,7 @@ class Dataset:
         return f"Dataset({self.name!r}, {len(self.examples)} images)"
 
 
-def read_ilsvrc(images: Path, annotations: Path, leave_out: Collection[str] = ()) -> Dataset:
+def read_ilsvrc(images: AnyPath, annotations: AnyPath, leave_out: Collection[str] = ()) -> Dataset:
     """Read ILSVRC's layout: a folder of images, a folder of XML files of the same names, synset ids as classes.
 
     Both folders may have folders in them, links too. xmin, ymin, xmax and ymax are pixels counted from 0 and inside
@@ -126,11 +130,12 @@ def read_ilsvrc(images: Path, annotations: Path, leave_out: Collection[str] = ()
 
     Source: ILSVRC development kit, ``eval_localization_flat.m``.
     """
+    images, annotations = as_path(images), as_path(annotations)
     title = _title(images)
     return _leave_out(_pair(title, _by_name(images, SUFFIXES), _by_name(annotations, {".xml"}), 0), leave_out)
 
 
-def read_voc(folder: Path, split: str = "", leave_out: Collection[str] = ()) -> Dataset:
+def read_voc(folder: AnyPath, split: str = "", leave_out: Collection[str] = ()) -> Dataset:
     """Read VOC's layout: ``JPEGImages``, ``Annotations``, for a split ``ImageSets/Main``; several classes an image.
 
     xmin, ymin, xmax and ymax are pixels counted from 1 and inside the box. Objects that are marked difficult or
@@ -148,12 +153,13 @@ def read_voc(folder: Path, split: str = "", leave_out: Collection[str] = ()) -> 
         ValueError: as in `read_ilsvrc`, or no such split.
         OSError: likewise.
     """
+    folder = as_path(folder)
     pictures = _by_name(folder / "JPEGImages", SUFFIXES)
     annotations = _by_name(folder / "Annotations", {".xml"})
     listed: Collection[str] = ()
     if split:
         path = folder / "ImageSets" / "Main" / f"{split}.txt"
-        if not path.is_file():
+        if why_no_file(path):
             there = ", ".join(sorted(each.stem for each in path.parent.glob("*.txt"))[:9]) or "none"
             raise ValueError(f"there is no split {path}; expected one of those there are: {there}.")
         listed = {line.split()[0] for line in read_text(path).splitlines() if line.strip()}
@@ -163,7 +169,7 @@ def read_voc(folder: Path, split: str = "", leave_out: Collection[str] = ()) -> 
     return _leave_out(_pair(title, pictures, annotations, 1, listed), leave_out)
 
 
-def read_csv(path: Path, images: Path | None = None) -> Dataset:
+def read_csv(path: AnyPath, images: AnyPath | None = None) -> Dataset:
     """Read a CSV with one box a line: columns ``image``, ``wordnet_id`` or ``class``, ``left, top, right, bottom``.
 
     Several lines may have one image and several classes. The box is (left, top, right, bottom) in whole pixels,
@@ -179,15 +185,14 @@ def read_csv(path: Path, images: Path | None = None) -> Dataset:
         its `problem`.
 
     Raises:
-        ValueError: no such file or folder, no CSV, a missing column, or no line at all.
+        ValueError: no such file or folder, no CSV, a column that is missing or there twice, or no line at all.
         OSError: a file that cannot be opened.
     """
-    if not path.is_file():
-        raise ValueError(
-            f"there is no file {path}; expected a CSV with the columns image, class, {', '.join(COLUMNS)}."
-        )
-    folder = images or path.parent
-    if not folder.is_dir():
+    path = as_path(path)
+    if why := why_no_file(path):
+        raise ValueError(f"{why}; expected a CSV with the columns image, class, {', '.join(COLUMNS)}.")
+    folder = as_path(images) if images else path.parent
+    if not os.path.isdir(folder):  # noqa: PTH112  # it raises nothing, whatever the name is
         raise ValueError(f"there is no folder {folder}; expected the one that the CSV's column image is relative to.")
     rows = _rows(path)
     _, first = next(rows, (0, []))
@@ -198,6 +203,9 @@ def read_csv(path: Path, images: Path | None = None) -> Dataset:
         need = ", ".join(name if name != "class" else "class (or wordnet_id)" for name in missing)
         commas = " The fields are separated by commas." if len(header) == 1 else ""
         raise ValueError(f"{path} has no column {need}; its first line is {', '.join(header) or 'empty'}.{commas}")
+    twice = [name for name in ("image", label, *COLUMNS) if header.count(name) > 1]
+    if twice:
+        raise ValueError(f"{path} has the column {', '.join(twice)} more than once; expected it once. Take one away.")
     examples: dict[str, Example] = {}
     for number, fields in rows:
         row = dict.fromkeys(header, "") | {name: text.strip() for name, text in zip(header, fields, strict=False)}
@@ -236,7 +244,7 @@ def read_text(path: Path) -> str:
         raise ValueError(f"line {line} of {path} is not UTF-8; expected a text in UTF-8. Save it so.") from error
 
 
-def read_names(path: Path) -> tuple[str, ...]:
+def read_names(path: AnyPath) -> tuple[str, ...]:
     """Read names of images, or numbers, one a line; empty lines and lines that begin with ``#`` and a space are none.
 
     Args:
@@ -249,7 +257,7 @@ def read_names(path: Path) -> tuple[str, ...]:
         ValueError: another encoding.
         OSError: a file that cannot be opened.
     """
-    lines = read_text(path).splitlines()
+    lines = read_text(as_path(path)).splitlines()
     return tuple(line.strip() for line in lines if line.strip() and not _is_comment(line))
 
 
@@ -286,7 +294,7 @@ def shipped_photos() -> Dataset:
     return Dataset("shipped photos", tuple(examples))
 
 
-def read_translation(path: Path) -> dict[str, tuple[str, ...]]:
+def read_translation(path: AnyPath) -> dict[str, tuple[str, ...]]:
     """Read which of a network's classes mean a data set's class: a CSV without header, two columns a line.
 
     Args:
@@ -300,8 +308,9 @@ def read_translation(path: Path) -> dict[str, tuple[str, ...]]:
         ValueError: no such file, no CSV, or a line without a comma.
         OSError: a file that cannot be opened.
     """
-    if not path.is_file():
-        raise ValueError(f"there is no file {path}; expected lines such as bird,n01530575.")
+    path = as_path(path)
+    if why := why_no_file(path):
+        raise ValueError(f"{why}; expected lines such as bird,n01530575.")
     found: dict[str, tuple[str, ...]] = {}
     for number, row in _rows(path):
         if len(row) != 2 or not row[0].strip():
@@ -341,13 +350,48 @@ def class_indices(
     raise ValueError(f"class {name!r} {why}; a translation (--classes) can say which is meant")
 
 
+def as_path(path: AnyPath) -> Path:
+    """Give a path, of a text too; ``~`` is the home folder."""
+    return Path(path).expanduser()
+
+
+def why_no_file(path: Path) -> str:
+    """Say why there is no file that can be opened at a path; nothing if there is one.
+
+    A name may be longer than the system takes, have a zero in it, go round in links, or lie in a closed folder.
+    """
+    try:
+        kind = path.stat().st_mode
+    except FileNotFoundError:
+        return f"there is no file {path}"
+    except OSError as error:
+        return f"there is no file {_short(path)} that can be opened ({error.strerror})"
+    except ValueError as error:
+        return f"there is no file {str(path)!r}, and there cannot be one ({error})"
+    if stat.S_ISREG(kind):
+        return ""
+    return f"{path} is {'a folder' if stat.S_ISDIR(kind) else 'no ordinary file'}"
+
+
+def told(error: Exception) -> str:
+    """Give an error's words, those of the file system without its number."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{_short(error.filename)} cannot be opened ({error.strerror})"
+    return str(error)
+
+
+def _short(path: object) -> str:
+    words = str(path)
+    return words if len(words) <= 200 else f"{words[:100]}…{words[-80:]}"
+
+
 def _by_name(folder: Path, suffixes: Collection[str]) -> dict[str, Path]:
     """Every file of these kinds in a folder and the folders in it, by its name without the suffix."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # noqa: PTH112  # it raises nothing, whatever the name is
         raise ValueError(f"there is no folder {folder}; expected one with {', '.join(sorted(suffixes))} files.")
     found: dict[str, Path] = {}
     for path in sorted(_files(folder)):
-        if path.suffix.lower() in suffixes and path.is_file():
+        if path.suffix.lower() in suffixes:
             if path.stem in found:
                 raise ValueError(f"{path} and {found[path.stem]} have one name; expected each once. Take one away.")
             found[path.stem] = path
@@ -387,10 +431,14 @@ def _pair(
             problem = "image without annotation" if name in images else "neither image nor annotation"
             examples.append(replace(example, problem=problem))
             continue
+        problem = why_no_file(annotations[name])
+        if problem:
+            examples.append(replace(example, problem=problem))
+            continue
         try:
             size, objects = read_annotation(annotations[name], first_pixel)
         except (ValueError, OSError) as error:
-            examples.append(replace(example, problem=str(error)))
+            examples.append(replace(example, problem=told(error)))
             continue
         for label, box in objects:
             example = _with_box(example, label, box)
@@ -411,18 +459,17 @@ def _checked(example: Example) -> Example:
     """The example with what can be seen to be wrong before its image is opened."""
     if example.problem:
         return example
-    if example.path is None or not example.path.is_file():
-        where = f": there is no file {example.path}" if example.path else ""
-        return replace(example, problem=f"annotation without image{where}")
+    why = why_no_file(example.path) if example.path else ""
+    if example.path is None or why:
+        return replace(example, problem=f"annotation without image{': ' * bool(why)}{why}")
     return example if example.classes else replace(example, problem="annotation without a box")
 
 
 def _csv_box(row: Mapping[str, str]) -> Box:
     texts = [row[name] for name in COLUMNS]
-    try:
-        left, top, right, bottom = (int(text) for text in texts)
-    except ValueError as error:
-        raise ValueError(f"box {', '.join(texts)}; expected four whole numbers of pixels") from error
+    if not all(re.fullmatch("[+-]?[0-9]{1,9}", text) for text in texts):  # int() would take 1_0 and ² too
+        raise ValueError(f"box {', '.join(text[:20] for text in texts)}; expected four whole numbers of pixels")
+    left, top, right, bottom = (int(text) for text in texts)
     if not (left < right and top < bottom):
         raise ValueError(f"box {', '.join(texts)} is inside out or empty; right and bottom are exclusive")
     return left, top, right, bottom

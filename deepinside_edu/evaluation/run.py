@@ -33,7 +33,7 @@ from ..images import Box
 from ..localise import in_pixels_of, segment
 from ..saliency import saliency_maps_of_batch
 from ..seeds import seeds
-from .datasets import Dataset, Example, class_indices, open_example
+from .datasets import AnyPath, Dataset, Example, as_path, class_indices, open_example, told
 from .localisation_error import (
     GUESSES,
     Counts,
@@ -76,7 +76,7 @@ def localisation_error(
     translation: Mapping[str, Collection[str]] | None = None,
     crops: int = 10,
     problems: str = "stop",
-    out: Path | None = None,
+    out: AnyPath | None = None,
     workers: int = 0,
     chunk: int = 0,
     batch: int = 0,
@@ -157,7 +157,7 @@ def localisation_error(
     with ranks(classifier.device) as group:
         group.agree(settings | {"images": len(cases), "names, classes and boxes": _digest(map(_truth_in_words, cases))})
         share = cases[group.rank :: group.size]
-        outcomes = _run(work, share, group, out, settings)
+        outcomes = _run(work, share, group, None if out is None else as_path(out), settings)
         counts, problem_lines, notes = Counts(), [], []
         for case in share:
             outcome = outcomes[case.example.name]
@@ -374,7 +374,7 @@ def _open(case: Case) -> Opened | Outcome:
         seen = fingerprint(content)
         photo = open_example(example, {"name": str(example.path), "content": content})
     except (ValueError, OSError) as error:
-        return Outcome(example.name, seen, problem=str(error))
+        return Outcome(example.name, seen, problem=told(error))
     problem, _ = _look(photo.size, case)
     return Outcome(example.name, seen, photo.size, problem=problem) if problem else Opened(photo, seen)
 
