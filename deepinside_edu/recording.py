@@ -194,6 +194,7 @@ class _Watch(TorchFunctionMode):
         self._runs = Counter([IMAGE, SCORES])
         self._noted: dict[int, tuple[Tensor, int]] = {}  # outputs and their versions; held, so that no id comes twice
         self._hidden: dict[int, Tensor] = {}  # held, for the same reason
+        self._switches: set[int] = set()  # of these, the places of maxima that a pooling gave
         self._kept: list[tuple[Tensor, int]] = []  # memory that is the network's own too, and its version
         self._done = False
 
@@ -282,9 +283,19 @@ class _Watch(TorchFunctionMode):
         kwargs = kwargs or {}
         seen = None if self._done else _as_relu(func, args, kwargs)
         if seen is None or not self._running or not (seen.x.requires_grad and torch.is_grad_enabled()):
+            whole = _whole(args)
+            before = None if whole is None else whole.grad_fn
             result = func(*args, **kwargs)
-            if self._running and isinstance(result, (Tensor, tuple, list)):
-                results = [result] if isinstance(result, Tensor) else result
+            if self._running:
+                results = list(result) if isinstance(result, (tuple, list)) else [result]
+                if whole is not None and whole.grad_fn is not before:  # it was written to, perhaps to a part of it
+                    results = [*results, whole]
+                    _note_inside(whole, func, args, kwargs)
+                elif func is functional.pad:  # torch puts a circular border together of copies
+                    node = result.grad_fn
+                    while _operation(node) == "CopySlices":
+                        node.metadata["inside"] = _of_a_copy()
+                        node = node.next_functions[0][0]
                 self._label(results)
                 if self._hidden or any(isinstance(each, Tensor) and each.grad_fn is None for each in results):
                     self._find_hidden(func, [*args, *kwargs.values()], results)
@@ -294,6 +305,8 @@ class _Watch(TorchFunctionMode):
         name = self._numbered(call.name if call.noted else f"{call.name}.relu".removeprefix("."))
         x = self._keep_before_overwriting(seen.x, name) if seen.in_place else self._keep(seen.x, name)
         y: Tensor = _Relu.apply(seen.x, seen.ceiling, seen.in_place, self._copying, self.rule)  # type: ignore[no-untyped-call]
+        if y._base is not None and y._base.grad_fn is not None and seen.in_place:
+            y._base.grad_fn.metadata["inside"] = RELU  # type: ignore[index]  # torch declares it a method
         self._kept.append((y.detach(), y._version))  # its way back needs it
         self._label([y])
         kind = type(call.module).__name__ if call.noted else "relu"
@@ -302,18 +315,23 @@ class _Watch(TorchFunctionMode):
 
     def _find_hidden(self, func: Callable[..., Any], given: list[Any], results: Sequence[Any]) -> None:
         """Follow what comes from the image without a graph, such as the mask x > 0, to the operations that use it."""
+        name = getattr(func, "__name__", "")
         for result in results:
             if not isinstance(result, Tensor):
                 continue
             node: Any = result.grad_fn
             if node is None:
-                shape_alone = getattr(func, "__name__", "") in OF_A_SHAPE
-                if not shape_alone and any(
+                if name not in OF_A_SHAPE and any(
                     self._is_hidden(x) or (x.requires_grad and not x.is_leaf) for x in _all(given)
                 ):
                     self._hidden[id(result)] = result
-            elif self._hidden and any(map(self._is_hidden, _all(given))):
-                node.metadata["hidden"] = True
+                    if "max_pool" in name:
+                        self._switches.add(id(result))
+            elif name.strip("_") not in SUMS:
+                hidden = filter(self._is_hidden, _all(given))
+                switches = self._switches if "max_unpool" in name else ()
+                if any(id(x) not in switches for x in hidden):
+                    node.metadata["hidden"] = True
 
     def _is_hidden(self, x: Tensor) -> bool:
         return id(x) in self._hidden
@@ -325,6 +343,45 @@ class _Watch(TorchFunctionMode):
             if isinstance(result, Tensor) and result.grad_fn is not None:
                 metadata: Any = result.grad_fn.metadata  # torch declares it a method, and it is a dict
                 metadata.setdefault("layer", layer)
+
+
+def _whole(args: Sequence[Any]) -> Tensor | None:
+    """What a function that writes in place would write to: its first argument, or the tensor that this is a part of."""
+    first = args[0] if args else None
+    if not isinstance(first, Tensor):
+        return None
+    return first if first._base is None else first._base
+
+
+def _note_inside(whole: Tensor, func: Callable[..., Any], args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+    """Note what was done to a part of a tensor: the graph says "CopySlices", and hides the operation's own node.
+
+    The operation is done again to shapes without values, which costs next to nothing.
+    """
+    node: Any = whole.grad_fn
+    if node is None or _operation(node) != "CopySlices":
+        return
+
+    def shape(value: Any) -> Any:
+        if isinstance(value, (tuple, list)):
+            return type(value)(map(shape, value))
+        if not isinstance(value, Tensor):
+            return value
+        bare = torch.empty_like(value, device="meta", requires_grad=value.requires_grad)
+        return bare.clone() if value.requires_grad else bare
+
+    first, *others = map(shape, args)
+    try:
+        func(first, *others, **{name: shape(value) for name, value in kwargs.items()})
+    except Exception:  # whatever it is, a rule says nothing about it
+        return
+    copied = func is Tensor.__setitem__ and _operation(first.grad_fn) == "CopySlices"  # y[:2] = x
+    node.metadata["inside"] = _of_a_copy() if copied else first.grad_fn
+
+
+def _of_a_copy() -> Any:
+    """The graph's node of a copy."""
+    return torch.empty(0, device="meta", requires_grad=True).clone().copy_(torch.empty(0, device="meta")).grad_fn
 
 
 def _all(given: list[Any]) -> list[Tensor]:
@@ -395,23 +452,48 @@ _CLAMPS: dict[Callable[..., Any], Callable[..., _Clamp]] = {
 ReLU's slope here, which is 0; torch itself gives clamp a slope of 1 there."""
 
 LINEAR = {
-    "AdaptiveAvgPool1D", "AdaptiveAvgPool2D", "AdaptiveAvgPool3D", "AdaptiveMaxPool2D", "Add", "Alias",
-    "AsStrided", "AvgPool2D", "AvgPool3D", "Cat", "Clone", "ConstantPadNd", "Convolution", "Copy", "CopySlices",
-    "CudnnBatchNorm", "CudnnConvolution", "Expand", "Flip", "Gather", "Index", "IndexSelect",
-    "MaxPool2DWithIndices", "MaxPool3DWithIndices", "Mean", "MiopenBatchNorm", "MkldnnConvolution", "NativeBatchNorm",
-    "Neg", "Permute", "PixelShuffle", "PixelUnshuffle", "ReflectionPad2D", "Repeat", "ReplicationPad2D", "Reshape",
-    "ReshapeAlias", "Roll", "Rsub", "Select", "Slice", "Split", "SplitWithSizes", "Squeeze", "Stack", "Sub", "Sum", "T",
-    "ToCopy", "Transpose", "Unbind", "UnsafeSplit", "UnsafeView", "Unsqueeze", "UpsampleBicubic2D",
-    "UpsampleBilinear2D", "UpsampleNearest2D", "View",
+    "AdaptiveAvgPool2D", "AdaptiveAvgPool3D", "Add", "Alias", "AsStrided", "AvgPool2D", "AvgPool3D", "BlockDiag",
+    "Cat", "ChannelShuffle", "Clone", "Col2Im", "Complex", "Conj", "ConjPhysical", "ConstantPadNd", "Copy", "Cumsum",
+    "Deg2Rad", "DiagEmbed", "Diagonal", "DiagonalScatter", "Expand", "FftC2C", "FftC2R", "FftR2C", "Fill", "Flip",
+    "Gather", "Im2Col", "Index", "IndexAdd", "IndexCopy", "IndexFill", "IndexPut", "IndexSelect", "MaskedFill",
+    "MaskedScatter", "MaskedSelect", "MaxUnpool2D", "MaxUnpool3D", "Mean", "NanToNum", "Nansum", "NarrowCopy", "Neg",
+    "NegView", "Permute", "PixelShuffle", "PixelUnshuffle", "Put", "Rad2Deg", "ReflectionPad1D", "ReflectionPad2D",
+    "ReflectionPad3D", "Repeat", "ReplicationPad1D", "ReplicationPad2D", "ReplicationPad3D", "Reshape", "ReshapeAlias",
+    "Roll", "Rot90", "Rsub", "Scatter", "ScatterAdd", "Select", "SelectScatter", "Slice", "SliceScatter", "Split",
+    "SplitWithSizes", "Squeeze", "Stack", "Sub", "Sum", "T", "Take", "ToCopy", "Trace", "Transpose", "Tril", "Triu",
+    "Unbind", "Unfold", "UnsafeSplit", "UnsafeView", "Unsqueeze", "UpsampleBicubic2D", "UpsampleBicubic2DAa",
+    "UpsampleBilinear2D", "UpsampleBilinear2DAa", "UpsampleLinear1D", "UpsampleNearest1D", "UpsampleNearest2D",
+    "UpsampleNearest3D", "UpsampleNearestExact1D", "UpsampleNearestExact2D", "UpsampleNearestExact3D",
+    "UpsampleTrilinear3D", "View", "ViewAsComplex", "ViewAsReal", "Where", "Zero",
 }  # fmt: skip
-"""Operations that hand R on as back-propagation does under every rule: linear ones, and those that pick a maximum."""
+"""Operations that are linear in all of their inputs together: they hand R on as back-propagation does, under every
+rule. Indices and masks are no inputs; made of the image, they are strange (`_find_hidden`)."""
 
-LINEAR_IN_EACH = {"Addbmm", "Addmm", "Addmv", "Baddbmm", "Bmm", "Div", "Dot", "Linear", "Mm", "Mul", "Mv"}
-"""Products: linear as long as one factor alone depends on the image (Div: the one above the line)."""
+LINEAR_IN: dict[str, tuple[set[int], ...]] = {
+    **dict.fromkeys(("Bmm", "Dot", "LinalgCross", "Mm", "Mul", "Mv", "Vdot"), ({0}, {1})),
+    **dict.fromkeys(
+        ("Convolution", "CudnnConvolution", "MkldnnConvolution", "MpsConvolution", "Linear", "CudnnBatchNorm",
+         "MiopenBatchNorm", "NativeBatchNorm"), ({0, 2}, {1, 2})),
+    **dict.fromkeys(("Addbmm", "Addcmul", "Addmm", "Addmv", "Addr", "Baddbmm"), ({0, 1}, {0, 2})),
+    "Addcdiv": ({0, 1},), "Div": ({0},), "GridSampler2D": ({0},), "GridSampler3D": ({0},),
+    "CudnnGridSampler": ({0},), "Lerp": ({0, 1}, {2}), "Trilinear": ({0}, {1}, {2}),
+}  # fmt: skip
+"""Products and the like: linear as long as the image changes none but the inputs of one of these groups."""
 
+PICKING = {
+    "AdaptiveMaxPool2D", "AdaptiveMaxPool3D", "FractionalMaxPool2D", "FractionalMaxPool3D", "MaxPool2D",
+    "MaxPool2DWithIndices", "MaxPool3DWithIndices",
+}  # fmt: skip
+"""Operations that pick some values of each map by their size: R goes to where these came from, under every rule."""
 
-SUMS = {"Add", "Cat", "Rsub", "Stack", "Sub"}
-"""What these do to R does not depend on the other terms."""
+PICKING_ALONG = {"Amax", "Amin", "Kthvalue", "Max", "Median", "Min", "Nanmedian", "Sort", "Topk"}
+"""Likewise, if they look along rows and columns (`_is_pooling`)."""
+
+SUMS = {
+    "add", "cat", "column_stack", "concat", "concatenate", "dstack", "hstack", "iadd", "isub", "radd", "row_stack",
+    "rsub", "stack", "sub", "subtract", "vstack",
+}  # fmt: skip
+"""Functions that do to R what does not depend on the other terms."""
 
 OF_A_SHAPE = {
     "empty_like", "full_like", "new_empty", "new_full", "new_ones", "new_tensor", "new_zeros", "ones_like", "rand_like",
@@ -420,12 +502,21 @@ OF_A_SHAPE = {
 """Functions that take nothing but a shape from their tensor."""
 
 
+RELU = "relu"
+"""Stands for the node of a ReLU of ours that wrote to a part of a tensor."""
+
+
 def _is_pooling(node: Any) -> bool:
-    """Whether a maximum is taken over rows and columns, and not over several maps, as a ReLU could be written too."""
+    """Whether values are picked along rows and columns, and not among several maps, as a ReLU could be written too."""
     dims = getattr(node, "_saved_dim", ())
     rank = len(node._saved_self_sym_sizes) if hasattr(node, "_saved_self_sym_sizes") else node._saved_self.ndim
     dims = dims if isinstance(dims, (tuple, list)) else (dims,)
     return rank == 4 and bool(dims) and {(dim - 2**64 if dim >= 2**63 else dim) % rank for dim in dims} <= {2, 3}
+
+
+def _operation(node: Any) -> str:
+    """What a node of the graph is the way back of."""
+    return "" if node is None else re.sub(r"Backwards?\d*(_copy)?$", "", node.name().rpartition("::")[2])
 
 
 class _Known(NamedTuple):
@@ -459,13 +550,18 @@ def _judged(node: Any, layer: str, below: list[_Known]) -> _Known:
     strange = next((each.strange for each in below if each.strange), None)
     if strange or not any(ways) or isinstance(node, _Relu._backward_cls):
         return _Known(any(ways), strange)
-    operation = re.sub(r"Backwards?\d*$", "", node.name().rpartition("::")[2])
-    linear = operation in LINEAR and not getattr(node, "_saved_training", False)  # a batch norm by the image's own
-    product = operation in LINEAR_IN_EACH and sum(ways) == 1 and (operation != "Div" or ways[0])
-    maximum = operation in {"Amax", "Max"} and _is_pooling(node)
+    inside = node.metadata.get("inside") or node  # of an operation that wrote to a part of a tensor, its own node
+    if inside is RELU:
+        return _Known(True, None)
+    operation = _operation(inside)
+    changed = {position for position, way in enumerate(ways) if way}
+    linear = operation in LINEAR or any(changed <= group for group in LINEAR_IN.get(operation, ()))
+    picking = operation in PICKING or (operation in PICKING_ALONG and _is_pooling(inside))
+    # A batch norm may go by the image's own statistics, and a quotient may be rounded.
+    other = getattr(inside, "_saved_training", False) or getattr(inside, "_saved_rounding_mode", None)
     # A Function written in Python may have any name.
-    if isinstance(node, BackwardCFunction) or not (linear or product or maximum):
+    if isinstance(inside, BackwardCFunction) or other or not (linear or picking):
         return _Known(True, (layer, operation))
-    if node.metadata.get("hidden", False) and operation not in SUMS:
+    if node.metadata.get("hidden", False):
         return _Known(True, (layer, f"{operation} by a mask made of the image"))
     return _Known(True, None)

@@ -588,8 +588,8 @@ STRANGE: dict[str, tuple[Any, str]] = {
     "below the line": (lambda x: torch.div(torch.ones(1).double(), x + 9), "Div"),
     "matrix product": (lambda x: x @ x, "Bmm"), "layer norm": (lambda x: functional.layer_norm(x, x.shape[1:]), None),
     "minimum": (lambda x: torch.minimum(x, x.flip(3)), "Minimum"),
-    "where": (lambda x: torch.where(x > 0, x, 0), "Where"),
-    "written": (lambda x: x.clone().masked_fill_(x < 0, 0), "MaskedFill"),
+    "where": (lambda x: torch.where(x > 0, x, 0), "Where by a mask made of the image"),
+    "written": (lambda x: x.clone().masked_fill_(x < 0, 0), "MaskedFill by a mask made of the image"),
 }  # fmt: skip
 
 
