@@ -155,7 +155,7 @@ class Exercise:
 
     def _explain_stop(self, probe: Probe, stop: Stop, *, whole: bool) -> str:
         if stop.kind == "stub":
-            return "Nothing to check yet: replace the ... by your own lines and return the value."
+            return "Nothing to check yet: replace the ... by your own line and return its value."
         if stop.kind == "odd":
             given = "" if whole else f" It was given {probe.words}."
             if stop.reason.endswith("expected numbers"):
