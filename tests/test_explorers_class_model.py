@@ -1,6 +1,5 @@
 """The class-model studio by its traits and by what a browser sends, without a browser; its thread is held by a gate."""
 
-import base64
 import io
 import sys
 import threading
@@ -11,6 +10,7 @@ import pytest
 import torch
 import traitlets
 from PIL import Image
+from still_pictures import opened, place
 
 import deepinside_edu as di
 from deepinside_edu.class_model import PRESETS
@@ -223,9 +223,9 @@ def test_an_unknown_class_is_said_and_the_last_state_stays(studio, text, words):
     ("trait", "value", "words"),
     [
         ("class_index", 5, "out of range"),
-        ("regularisation", -0.1, "got -0.1"),
-        ("regularisation", None, "float"),
-        ("length", 0, "got 0"),
+        ("regularisation", -0.1, "at least 0"),
+        ("regularisation", None, "expected a number of at least 0 for λ, got nothing"),
+        ("length", 0, "at least 1"),
         ("length", MOST_STEPS + 1, "use a loop"),
         ("start", "koalla", "no start is called"),
         ("preset", "best", "preset"),
@@ -348,15 +348,18 @@ def test_the_still_picture_is_of_the_step_that_is_looked_at(studio):
     def still():
         data, _ = studio._repr_mimebundle_()
         assert data["text/plain"] == repr(studio)
-        return np.asarray(Image.open(io.BytesIO(base64.b64decode(data["image/png"]))))
+        assert opened(data["image/png"]).size == studio.still().size
+        return studio.still()
 
-    grey = still()
-    assert (grey == grey[0, 0]).all()
+    mean = studio.classifier.picture(torch.zeros(1, 3, *studio.classifier.size))
+    assert place(still(), mean) is not None
+    assert "before the first step" in still().info["Description"]
     run_to_the_end(studio)
     studio.shown = 3
-    assert np.array_equal(still(), np.asarray(studio.steps[2].picture))
+    assert place(still(), studio.steps[2].picture) is not None
+    assert f"step 3 of {studio.length}: S_c {studio.steps[2].score:.3g}" in still().info["Description"]
     studio.contrast = "stretched"
-    assert np.array_equal(still(), np.asarray(di.figures.stretch_contrast(studio.steps[2].picture)))
+    assert place(still(), di.figures.stretch_contrast(studio.steps[2].picture)) is not None
 
 
 def test_what_cannot_be_shown_at_all_is_an_error_of_the_call(tiny):

@@ -1,6 +1,5 @@
 """The ReLU microscope by its traits and by what a browser sends, without a browser; its thread is held by a gate."""
 
-import base64
 import copy
 import io
 import sys
@@ -11,6 +10,7 @@ import pytest
 import torch
 import traitlets
 from PIL import Image
+from still_pictures import opened, place
 from torch import nn
 
 import deepinside_edu as di
@@ -162,9 +162,9 @@ def test_the_ladder_s_pictures_are_small_and_its_figures_follow(scope):
     ladder = scope.result
     assert [name for name, *_ in content["rungs"]] == [rung.name for rung in ladder]
     assert (content["neuron"], content["value"]) == ("the score of red ape (0)", ladder.value)
-    lengths = sum(width * height * (3 if colours else 1) for *_, (width, height), colours in content["rungs"])
+    lengths = sum(width * height * (3 if colours else 1) for *_, (width, height), colours, _ in content["rungs"])
     assert [len(each) for each in buffers] == 3 * [lengths]
-    assert content["rungs"][-1] == ["image", "image", [3, SIDE, SIDE], [SIDE, SIDE], True]
+    assert content["rungs"][-1] == ["image", "image", [3, SIDE, SIDE], [SIDE, SIDE], True, 3 * [False]]
     values = scope.last("distances")[0]["values"]
     for rung, texts in zip(ladder, values, strict=True):
         for (cosine, relative, differing), rule in zip(texts, ("deconvnet", "guided"), strict=True):
@@ -216,10 +216,19 @@ def test_a_rung_or_a_channel_that_is_not_there_is_said(scope):
     scope.rung = "4"
     assert scope.last("view")[0]["rung"] == "image"
     assert scope.message == "'4' is not between this neuron and the image, which is shown in its place."
+    assert scope.rung == "image"
+    with pytest.raises(ValueError, match="channel 4 is out of range; 'image' has channels 0 to 2"):
+        scope.plane = 4
+    scope.neuron = 0  # what did not fit is not tried again
+    assert (scope.last("view")[0]["rung"], scope.message) == ("image", "")
+    scope.rung = "1"
     scope.plane = 4
-    assert "Channel 4 is out of range; 'image' has channels 0 to 2." in scope.last("state")[0]["message"]
-    scope.neuron = 0
-    assert (scope.last("view")[0]["rung"], scope.message) == ("4", "")
+    scope.rung = "image"
+    assert scope.last("view")[0]["channels"] == [0, 1, 2]
+    assert scope.message == "'image' has no channel 4; the one with the largest |R| is shown."
+    assert scope.plane == "auto"
+    scope.neuron = 1
+    assert (scope.last("view")[0]["channels"], scope.message) == ([0, 1, 2], "")
 
 
 @pytest.mark.parametrize("text", ["BLUE", "1", " blue bee "])
@@ -246,7 +255,7 @@ def test_an_unknown_class_is_said_and_the_last_neuron_stays(scope, text, words):
         ("layer", "image", "has no neurons"),
         ("channel", 6, "has channels 0 to 5"),
         ("channel", -1, "out of range"),
-        ("channel", None, "int"),
+        ("channel", None, "whole number"),
         ("position", [7, 0], "a unit of its 7×7"),
         ("position", [0], "out of range"),
         ("position", [0.5, 1], "out of range"),
@@ -254,7 +263,7 @@ def test_an_unknown_class_is_said_and_the_last_neuron_stays(scope, text, words):
         ("rules", [], "at least one rule"),
         ("rules", ["grad"], "grad"),
         ("rung", "10", "no layer is called"),
-        ("plane", -1, "a channel from 0"),
+        ("plane", -1, "channel -1 is out of range"),
         ("plane", "best", "'auto', 'all'"),
         ("photo", "pandas", "no photo is called"),
     ],
@@ -408,13 +417,17 @@ def test_an_upload_is_shown_and_never_stored(scope):
 def test_the_still_picture_is_of_the_state_and_the_text_is_short(scope):
     data, _ = scope._repr_mimebundle_()
     assert data["text/plain"] == repr(scope)
-    still = np.asarray(Image.open(io.BytesIO(base64.b64decode(data["image/png"]))))
-    assert still.shape[:2] == (SIDE, 3 * SIDE + 8)
-    scope.rules = ["gradient"]
-    picture = scope.still()
-    assert picture.size == (2 * SIDE + 4, SIDE)
-    expected = di.figures.signed_picture(scope.result["image"].r["gradient"][0].numpy(), peak=di.figures.PEAK)
-    assert np.array_equal(np.asarray(picture)[:, SIDE + 4 :], np.asarray(expected))
+    assert opened(data["image/png"]).size == scope.still().size
+    scope.rules = ["gradient", "guided"]
+    still, pictures = scope.still(), [scope.classifier.picture(scope.recording.x("image"))]
+    for rule in scope.rules:
+        r = scope.result["image"].r[rule][0].numpy()
+        pictures.append(di.figures.signed_picture(r, peak=di.figures.PEAK))
+    (top, first), *others = (place(still, each) for each in pictures)
+    assert [(top, first + k * (SIDE + 8)) for k in (1, 2)] == others
+    words = still.info["Description"]
+    assert "gradient: R_n at the image" in words
+    assert "guided back-propagation: R_n at the image" in words
 
 
 def test_shapes_that_are_no_maps():
@@ -431,7 +444,7 @@ def test_a_grey_network_and_units_of_a_flat_layer():
     explorer.layer = "2"
     assert explorer.result.neuron.layer == "2"
     assert explorer.last("view")[0]["channels"] == [0]
-    assert explorer.still().size == (8 * 3 + 8, 8)
+    assert place(explorer.still(), explorer.classifier.picture(explorer.recording.x("image"))) is not None
     explorer.close()
 
 

@@ -1,6 +1,5 @@
 """The saliency explorer by its traits and by what a browser sends, without a browser; its thread is held by a gate."""
 
-import base64
 import io
 import sys
 import threading
@@ -10,6 +9,7 @@ import pytest
 import torch
 import traitlets
 from PIL import Image
+from still_pictures import opened, place
 
 import deepinside_edu as di
 from deepinside_edu.explorers.saliency import SaliencyExplorer
@@ -179,7 +179,7 @@ def test_a_network_of_another_shape_and_precision():
     assert (content["size"], len(m), len(w)) == ([8, 6], 4 * 48, 4 * 48)
     assert len(explorer.last("photo")[1][0]) == 3 * 48
     assert (explorer.result.saliency.dtype, explorer.result.w.dtype) == (np.float32, torch.float64)
-    assert explorer.still().size == (3 * 8 + 8, 6)
+    assert place(explorer.still(), explorer._picture) is not None
     explorer.close()
 
 
@@ -227,8 +227,8 @@ def test_the_strength_asks_for_nothing_and_is_of_the_still_picture(explorer):
     for strength in (0.0, 1.0):
         explorer.set_state({"strength": strength})
         assert (explorer.wait(PATIENCE), explorer.result) == (True, result)
-        overlay = np.asarray(explorer.still())[:, -SIDE:]
-        assert np.array_equal(overlay, di.figures.overlay(explorer._picture, result.saliency, strength))
+        overlay = di.figures.overlay(explorer._picture, result.saliency, strength)
+        assert place(explorer.still(), overlay) is not None
     assert explorer.told == before
 
 
@@ -240,7 +240,7 @@ def test_another_photo_begins_with_its_own_first_class(explorer):
     assert explorer.result.prediction == first
     assert explorer.class_index == first.class_index
     seen = explorer.classifier.picture(explorer.classifier.prepare(di.photo("hens")))
-    assert np.array_equal(np.asarray(explorer.still())[:, :SIDE], seen)
+    assert place(explorer.still(), seen) is not None
 
 
 def test_a_score_held_at_zero_is_explained(explorer):
@@ -422,13 +422,15 @@ def test_two_side_by_side_do_not_disturb_each_other(explorer, tiny):
 def test_the_still_picture_shows_photo_map_and_overlay(explorer):
     bundle = explorer._repr_mimebundle_()[0]
     assert bundle["text/plain"] == repr(explorer)
-    still = Image.open(io.BytesIO(base64.b64decode(bundle["image/png"])))
-    assert still.size == (3 * SIDE + 8, SIDE)
-    pixels = np.asarray(explorer.still())
-    m = explorer.result.saliency
+    still, m = explorer.still(), explorer.result.saliency
+    assert opened(bundle["image/png"]).size == still.size
     photo = explorer.classifier.picture(explorer.classifier.prepare(di.photo("red_panda")))
-    for k, picture in enumerate((photo, di.figures.heat_map(m), di.figures.overlay(photo, m, 0.6))):
-        assert np.array_equal(pixels[:, k * (SIDE + 4) :][:, :SIDE], np.asarray(picture))
+    pictures = photo, di.figures.heat_map(m), di.figures.overlay(photo, m, 0.6)
+    (top, left), *others = (place(still, each) for each in pictures)
+    assert others == [(top, left + k * (SIDE + 8)) for k in (1, 2)]
+    words = still.info["Description"].split("; ")
+    assert words[0].startswith(f"{explorer.result.prediction.label} (")
+    assert [each.split(",")[0].split(":")[0] for each in words[-2:]] == ["map M", "overlay"]
 
 
 def test_what_cannot_be_shown_at_all_is_an_error_of_the_call(tiny):

@@ -1,6 +1,5 @@
 """The sanity explorer by its traits and by what a browser sends, without a browser; its thread is held by a gate."""
 
-import base64
 import io
 import math
 import sys
@@ -12,6 +11,7 @@ import torch
 import traitlets
 from no_trace import no_trace
 from PIL import Image
+from still_pictures import opened, place
 from torch import nn
 
 import deepinside_edu as di
@@ -262,7 +262,7 @@ def test_a_map_of_zeros_is_said_and_has_no_rank_correlation(explorer):
     [
         ("down_to", 4, "expected 0 to 3 random layers, got 4"),
         ("down_to", -1, "expected 0 to 3 random layers, got -1"),
-        ("random_state", -1, "expected a random state from 0"),
+        ("random_state", -1, "expected the random state from 0 to"),
         ("class_index", 4, "classes 0 to 3"),
         ("photo", "unicorn", "no photo is called 'unicorn'"),
     ],
@@ -414,24 +414,29 @@ def test_the_still_picture_shows_both_rows_of_maps(explorer):
     explorer.down_to = 2
     bundle = explorer._repr_mimebundle_()[0]
     assert bundle["text/plain"] == repr(explorer)
-    still = Image.open(io.BytesIO(base64.b64decode(bundle["image/png"])))
-    assert still.size == (4 * SIDE + 12, 2 * SIDE + 4)
-    pixels = np.asarray(explorer.still())
+    still = explorer.still()
+    assert opened(bundle["image/png"]).size == still.size
     shown = explorer.result
     photo = explorer.classifier.picture(explorer.classifier.prepare(di.photo("red_panda")))
-    assert np.array_equal(pixels[:SIDE, :SIDE], np.asarray(photo))
+    _, left = place(still, photo)
+    half = still.height // 2
     for row, maps in enumerate((shown.trained, shown.maps)):
-        for column, method in enumerate(METHODS, 1):
-            part = pixels[row * (SIDE + 4) :, column * (SIDE + 4) :][:SIDE, :SIDE]
-            assert np.array_equal(part, np.asarray(di.figures.heat_map(maps[method])))
+        part = still.crop((0, row * half, still.width, (row + 1) * half))
+        places = [place(part, di.figures.heat_map(maps[method])) for method in METHODS]
+        assert places == [(places[0][0], left + column * (SIDE + 8)) for column in (1, 2, 3)]
+    explorer.down_to = 0  # two rows would be the same
+    assert explorer.still().height <= half
+    assert "no layer is random yet" in explorer.still().info["Description"]
 
 
 def test_the_still_picture_says_what_the_network_says(classifier):
     explorer = di.explore.sanity(di.photo("duck"), classifier)
     explorer.down_to = 1
-    said = np.asarray(explorer.still())[228:, :224]
-    assert (said < 128).any()
-    assert (said[:, -3:] == 255).all()  # nothing is cut off
+    words, result = explorer.still().info["Description"], explorer.result
+    assert f"last 1 of {len(explorer.layers)} layers random, down to {result.layer}" in words
+    assert f"this network says {result.top.label} ({result.top.class_index})" in words
+    for method, likeness in result.similarities.items():
+        assert f"rank correlation {likeness.rank_correlation:.2f}".replace("-", "−") in words, method
     explorer.close()
 
 
@@ -476,7 +481,8 @@ def test_a_network_whose_maps_cannot_be_compared_is_an_error_of_the_call(tiny):
 def test_before_anything_was_compared_the_still_picture_is_the_photo(tiny, monkeypatch):
     monkeypatch.setattr(SanityExplorer, "_compare", lambda *_: "")
     explorer = SanityExplorer(classifier=tiny)
-    assert explorer.still().size == (tiny.size[1], tiny.size[0])
+    assert place(explorer.still(), explorer._picture) is not None
+    assert "Nothing to compare yet" in explorer.still().info["Description"]
     explorer.close()
 
 

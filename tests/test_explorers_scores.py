@@ -161,8 +161,8 @@ def test_a_class_that_is_not_found_leaves_the_last_one(explorer, text, words):
     [
         ("k", 0, "expected k from 1 to 20, got 0"),
         ("k", 21, "expected k from 1 to 20, got 21"),
-        ("k", None, "int"),
-        ("shown", "logarithm", "shown"),
+        ("k", None, "expected a whole number from 1 to 20 for k, got nothing"),
+        ("shown", "logarithm", "expected 'score' or 'probability'"),
         ("class_index", 1000, "out of range"),
         ("class_index", -1, "out of range"),
         ("photo", "pigs", "no photo is called"),

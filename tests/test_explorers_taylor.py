@@ -1,6 +1,5 @@
 """The Taylor explorer by its traits and by what a browser sends, without a browser; its thread is held by a gate."""
 
-import base64
 import io
 import sys
 import threading
@@ -11,6 +10,7 @@ import torch
 import traitlets
 from PIL import Image
 from small_networks import smooth_network
+from still_pictures import opened, place
 from torch import nn
 
 import deepinside_edu as di
@@ -229,7 +229,7 @@ def test_s_is_the_nearest_place_and_asks_the_network_for_nothing(walk, monkeypat
     [
         ("s", 64.5, "64"),
         ("s", float("nan"), "got nan"),
-        ("s", "far", "float"),
+        ("s", "far", "expected a number from"),
         ("direction", "up", "direction"),
         ("class_index", 3, "out of range"),
         ("photo", "pandas", "no photo is called"),
@@ -390,14 +390,17 @@ def test_a_page_that_is_opened_later_gets_everything(walk):
 def test_the_still_picture_is_of_the_state_and_the_text_is_short(walk, smooth):
     data, _ = walk._repr_mimebundle_()
     assert data["text/plain"] == repr(walk)
-    assert Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).size == (524, 224)
-    first = np.asarray(walk.still())
-    assert np.array_equal(first[:, :224], np.asarray(smooth.picture(walk.result.x).resize((224, 224))))
-    chart = first[:, 224:].reshape(-1, 3)
+    still = walk.still()
+    assert opened(data["image/png"]).size == still.size
+    assert place(still, smooth.picture(walk.result.x).resize((224, 224))) is not None
+    chart = np.asarray(still)[:, 232:].reshape(-1, 3)
     for colour in ((0, 114, 178), (200, 90, 0)):
         assert (chart == colour).all(1).sum() > 100
+    words = still.info["Description"]
+    assert f"its slope is {walk.result.slope:.3g} per level" in words
+    assert "s = 0 levels, along the gradient w" in words
     walk.s = 64
-    assert not np.array_equal(np.asarray(walk.still())[:, :224], first[:, :224])
+    assert place(walk.still(), smooth.picture(walk.result.x).resize((224, 224))) is None
 
 
 def test_nothing_is_loaded_from_another_host():

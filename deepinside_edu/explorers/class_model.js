@@ -34,6 +34,7 @@ class Film extends Kernel {
     this.progress.message = message;
     this.tell();
   }
+  get message() { return this.progress.message; }
   clear(progress) {
     Object.assign(this, { progress, values: [], scores: [], pictures: new Map(), numbers: [], looked: 0 });
   }
@@ -217,16 +218,22 @@ function render({ model, el, film }) {
   const undo = []; // what a view that goes away takes back
   const on = (name, react) => { model.on(name, react); undo.push(() => model.off(name, react)); };
 
-  const bound = (trait, label, control, read) => { // a control that shows a trait and sets it
+  const follow = (trait, control) => {
     const update = () => { control.value = model.get(trait); };
-    control.addEventListener("change", () => film.keep({ [trait]: read(control) }));
     on(`change:${trait}`, update);
     queueMicrotask(update);
+  };
+  const bound = (trait, label, control) => { // a control that shows a trait and sets it
+    control.addEventListener("change", () => film.keep({ [trait]: control.value }));
+    follow(trait, control);
     return h("label", {}, label, control);
   };
-  const select = (trait, label, pairs) => bound(trait, label, h("select", {}, ...options(pairs)), (c) => c.value);
-  const number = (trait, label, limits) =>
-    bound(trait, label, h("input", { type: "number", ...limits }), (c) => c.value === "" ? null : c.valueAsNumber);
+  const select = (trait, label, pairs) => bound(trait, label, h("select", {}, ...options(pairs)));
+  const number = (trait, label, limits) => {
+    const field = numberField(limits, (value) => film.set({ [trait]: value }));
+    follow(trait, field);
+    return h("label", {}, label, field);
+  };
 
   const button = (text, action, main) =>
     h("button", { type: "button", class: main ? "first" : "", onclick: (event) => {
@@ -318,13 +325,13 @@ function render({ model, el, film }) {
   theme.observe(document.body, { attributes: true });
 
   const search = classField(model, id, film);
-  el.append(h("div", { class: "deepinside class-model" },
+  const box = h("div", { class: "deepinside class-model" },
     h("div", { class: "row" }, search,
       select("preset", "preset", [["paper", "paper: the paper's objective"], ["readable", "readable: with later regularisers"]]),
       select("objective", "objective", [["score", "score S_c"], ["probability", "probability P_c"]]),
       number("regularisation", "λ", { min: 0, step: "any" }),
       number("length", "steps", { min: 1, max: model.get("most_steps") }),
-      bound("start", "start", start, (c) => c.value),
+      bound("start", "start", start),
       uploadField(film, "start")),
     about,
     h("div", { class: "row buttons" }, run, pause, step, reset, bar, pace), status,
@@ -333,7 +340,9 @@ function render({ model, el, film }) {
     h("div", { class: "row" },
       select("contrast", "contrast", [["plain", "as it is: 0 to 255, clipped"],
         ["stretched", "stretched: 128 + 127 (p − mean) / 99.5 % quantile of |p − mean|"]]),
-      ...films)));
+      ...films));
+  el.append(box);
+  undo.push(comeAlive(film, el, box));
   update();
   return () => {
     undo.forEach((each) => each());

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import base64
 import io
 import os
 import signal
@@ -12,11 +11,10 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
-import anywidget
 import torch
 import traitlets
 from PIL import Image
@@ -28,7 +26,10 @@ from ..classifier import Classifier, check_classifier
 from ..images import Photo, photos
 from ..opening import open_image
 from ..weights import load_classifier
-from .explorer import YOURS, browser_half
+from .explorer import YOURS
+from .settings import Choice, Judged, Number, Refused, Told, Whole, shown
+from .stills import panels, titled
+from .widget import Widget, browser_half, share
 
 FIRST = "goose"
 """The class to begin with, one of the paper's Figure 1, where the network knows it."""
@@ -92,7 +93,7 @@ class _Run:
         return step
 
 
-class ClassModelExplorer(anywidget.AnyWidget):
+class ClassModelExplorer(Widget):
     """One class's image while it climbs; the traits are what the controls show, `result` the step that is looked at.
 
     One thread climbs while the kernel answers other cells; it ends with the last step, at a pause, and with the widget.
@@ -111,18 +112,18 @@ class ClassModelExplorer(anywidget.AnyWidget):
 
     _esm, _css = browser_half("class_model")
 
-    labels = traitlets.List(traitlets.Unicode(), read_only=True).tag(sync=True)
-    starts = traitlets.List(traitlets.Unicode(), read_only=True).tag(sync=True)
-    most_steps = traitlets.Int(MOST_STEPS, read_only=True).tag(sync=True)
-    recipe = traitlets.Unicode(read_only=True).tag(sync=True)
-    class_index = traitlets.Int().tag(sync=True)
-    preset = traitlets.Enum(tuple(PRESETS), "paper").tag(sync=True)
-    objective = traitlets.Enum(OBJECTIVES, "score").tag(sync=True)
-    regularisation = traitlets.Float(PRESETS["paper"].weight).tag(sync=True)
-    length = traitlets.Int(PRESETS["paper"].steps).tag(sync=True)
-    start = traitlets.Unicode("zero").tag(sync=True)
-    contrast = traitlets.Enum(("plain", "stretched"), "plain").tag(sync=True)
-    shown = traitlets.Int(0).tag(sync=True)
+    labels = Told().tag(sync=True)
+    starts = Told().tag(sync=True)
+    most_steps = Told(MOST_STEPS).tag(sync=True)
+    recipe = Told("").tag(sync=True)
+    class_index = Judged(0).tag(sync=True)
+    preset = Choice(tuple(PRESETS), "paper", "the preset").tag(sync=True)
+    objective = Choice(tuple(OBJECTIVES), "score", "the objective").tag(sync=True)
+    regularisation = Number(PRESETS["paper"].weight, "λ", 0).tag(sync=True)
+    length = Whole(PRESETS["paper"].steps, "the number of steps", 1).tag(sync=True)
+    start = Judged("zero").tag(sync=True)
+    contrast = Choice(("plain", "stretched"), "plain", "the contrast").tag(sync=True)
+    shown = Whole(0, "the step that is looked at", 0).tag(sync=True)
 
     def __init__(
         self, image: object = None, classifier: Classifier | None = None, class_index: int | str | None = None
@@ -135,7 +136,7 @@ class ClassModelExplorer(anywidget.AnyWidget):
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._quiet, self._count = True, 0
+        self._quiet, self._count, self._refused = True, 0, ""
         labels = list(self.classifier.labels)
         if class_index is not None:
             chosen = self.classifier.find(class_index)
@@ -174,7 +175,7 @@ class ClassModelExplorer(anywidget.AnyWidget):
     @property
     def message(self) -> str:
         """What went wrong last, or nothing."""
-        return self._run.message
+        return self._said(self._run)
 
     def run(self) -> None:
         """Climb to the last step; from the start again if the end was reached."""
@@ -204,9 +205,7 @@ class ClassModelExplorer(anywidget.AnyWidget):
         try:
             self.class_index = self.classifier.find(text)
         except (ValueError, TypeError) as error:
-            self._say(f"{error} The last class stays.")
-        else:
-            self._say("")
+            self._refuse(f"{error} The last class stays.")
 
     def save(self, file: str | os.PathLike[str] | BinaryIO, kind: str = "") -> None:
         """Save the steps so far as a film, with the contrast that is shown (all stretched like the last).
@@ -233,37 +232,36 @@ class ClassModelExplorer(anywidget.AnyWidget):
             self._run.wanted = 0
         super().close()
 
-    def send(self, content: Any, buffers: Any = None) -> None:
-        """Send to the browser, unless the kernel is going away."""
-        with suppress(RuntimeError):  # zmq's, from then on
-            super().send(content, buffers)
-
     # --- traits -------------------------------------------------------------------------------------------------------
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
-        """Take what the browser sends; what is refused is said in the widget, and its controls go back."""
-        try:
-            super().set_state(sync_data)
-        except traitlets.TraitError as error:
-            self._say(f"{error} The last setting stays.")
-            self.send_state([name for name in sync_data if self.has_trait(name)])
+        """Take what the browser sends; what was refused before is forgotten."""
+        self._forgive()
+        super().set_state(sync_data)
+
+    def _refuse(self, words: str) -> None:
+        self._refused = words
+        self._tell_state()
+
+    def _said(self, run: _Run) -> str:
+        return " ".join(filter(None, (run.message, self._refused)))
+
+    def _forgive(self) -> None:
+        if self._refused:
+            self._refuse("")
 
     @traitlets.validate("class_index")
     def _known_class(self, proposal: dict[str, Any]) -> int:
-        with _as_trait_error():
+        try:
             return self.classifier.find(proposal["value"])
-
-    @traitlets.validate("regularisation")
-    def _possible_weight(self, proposal: dict[str, Any]) -> float:
-        with _as_trait_error():
-            return Recipe(regularisation=proposal["value"]).weight
+        except (ValueError, TypeError) as error:
+            raise Refused(str(error)) from None
 
     @traitlets.validate("length")
     def _possible_length(self, proposal: dict[str, Any]) -> int:
-        with _as_trait_error():
-            steps = Recipe(steps=proposal["value"]).steps
+        steps = int(proposal["value"])
         if steps > MOST_STEPS:
-            raise traitlets.TraitError(
+            raise Refused(
                 f"expected at most {MOST_STEPS} steps, each of which is kept, got {steps}. For more, use a loop: "
                 "for step in di.class_model(classifier, class_index, steps=1000)."
             )
@@ -271,9 +269,10 @@ class ClassModelExplorer(anywidget.AnyWidget):
 
     @traitlets.validate("start")
     def _known_start(self, proposal: dict[str, Any]) -> str:
-        if proposal["value"] not in self.starts:
-            raise traitlets.TraitError(f"no start is called {proposal['value']!r}; there are {', '.join(self.starts)}.")
-        return str(proposal["value"])
+        start = proposal["value"].name if isinstance(proposal["value"], Photo) else proposal["value"]
+        if not isinstance(start, str) or start not in self.starts:
+            raise Refused(f"no start is called {shown(start)}; there are {', '.join(self.starts)}.")
+        return start
 
     @traitlets.validate("shown")
     def _possible_step(self, proposal: dict[str, Any]) -> int:
@@ -319,7 +318,7 @@ class ClassModelExplorer(anywidget.AnyWidget):
 
     def _begin(self, again: bool = False) -> None:
         with self._changed:
-            self._run.wanted = 0
+            self._run.wanted, self._refused = 0, ""
             self._run = self._new_run()
             self.shown = 0
             self._tell_state()
@@ -332,7 +331,8 @@ class ClassModelExplorer(anywidget.AnyWidget):
         with self._changed:
             run = self._run
             run.wanted = min(steps, run.recipe.steps - len(run.steps))
-            run.message, run.since = "", (time.perf_counter(), len(run.steps))
+            run.message, self._refused = "", ""
+            run.since = time.perf_counter(), len(run.steps)
             self._tell_state()
             if self._thread is None:
                 with suppress(RuntimeError):  # outside a kernel there is no loop, and Ctrl-C works as ever
@@ -377,7 +377,8 @@ class ClassModelExplorer(anywidget.AnyWidget):
         began, first = run.since
         seconds, steps = time.perf_counter() - began, len(run.steps) - first
         rate = steps / seconds if began and steps and seconds else 0.0
-        return {"run": run.number, "about": run.about, "state": run.state, "message": run.message, "rate": rate}
+        return {"run": run.number, "about": run.about, "state": run.state, "message": self._said(run),
+                "rate": rate}  # fmt: skip
 
     def _tell_steps(self, run: _Run) -> None:
         """Send what is new: the scores of every step and the picture of the last, as bytes that nothing has altered."""
@@ -406,12 +407,10 @@ class ClassModelExplorer(anywidget.AnyWidget):
             self._send_steps(run, first, run.steps[first:number])
             first = number
 
-    def _say(self, text: str) -> None:
-        self._run.message = text
-        self._tell_state()
-
     def _on_browser(self, _: object, content: dict[str, Any], buffers: list[memoryview]) -> None:
         asked = content.get("do")
+        if asked != "hello":
+            self._forgive()
         if asked in ("run", "pause", "step", "reset"):
             getattr(self, asked)()
         elif asked == "find":
@@ -428,7 +427,7 @@ class ClassModelExplorer(anywidget.AnyWidget):
         try:
             self._photo = open_image(content)
         except (ValueError, TypeError) as error:
-            self._say(f"{error} The last start stays.")
+            self._refuse(f"{error} The last start stays.")
             return
         if YOURS not in self.starts:
             self.set_trait("starts", [*self.starts, YOURS])
@@ -449,27 +448,28 @@ class ClassModelExplorer(anywidget.AnyWidget):
     # --- where there is no kernel -------------------------------------------------------------------------------------
 
     def still(self) -> Image.Image:
-        """Draw what is looked at, for a page without a kernel: before the first step the mean colour."""
-        step = self.result
-        x = torch.zeros(1, len(self.classifier.mean), *self.classifier.size) if step is None else step.image
-        picture = self.classifier.picture(x)
-        return figures.stretch_contrast(picture) if self.contrast == "stretched" and step is not None else picture
+        """Draw what is looked at, with its class, recipe and step; before the first step the start."""
+        run, step = self._run, self.result
+        title = f"{run.about['label']} ({run.about['target']}): {run.about['way']}"
+        if step is None:
+            x = torch.zeros(1, len(self.classifier.mean), *self.classifier.size)
+            start = "the zero image, which is the mean colour" if self.start == "zero" else f"start: {self.start}"
+            return titled(title, panels((self.classifier.picture(x).convert("RGB"), f"before the first step: {start}")))
+        picture = step.picture.convert("RGB")
+        stretched = self.contrast == "stretched"
+        if stretched:
+            picture = figures.stretch_contrast(picture)
+        said = f"step {step.number} of {run.recipe.steps}: S_c {step.score:.3g}, P_c {share(step.probability)}"
+        return titled(title, panels((picture, said + " (contrast stretched)" * stretched)))
+
+    def _may_be_saved(self) -> bool:
+        return bool(self.start != YOURS)
 
     def __repr__(self) -> str:
         """Say what is shown, in one line that is the same on every machine."""
         run, step = self._run, self.result
         number = 0 if step is None else step.number
         return f"ClassModelExplorer({run.about['label']!r}, {self.preset!r}, step {number} of {run.recipe.steps})"
-
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """Add a still picture for a reader without a kernel; never of a photo that was uploaded."""
-        bundle = super()._repr_mimebundle_(**kwargs)
-        data = bundle[0] if isinstance(bundle, tuple) else bundle
-        if data is not None and self.start != YOURS:
-            buffer = io.BytesIO()
-            self.still().save(buffer, "png", optimize=True)
-            data["image/png"] = base64.b64encode(buffer.getvalue()).decode()
-        return bundle
 
 
 def _in_words(recipe: Recipe, way: str) -> str:
@@ -484,14 +484,6 @@ def _in_words(recipe: Recipe, way: str) -> str:
     later += [f"a Gaussian blur of σ {recipe.blur:g} to {last_blur:g} pixels"] if recipe.blur else []
     later += [f"contrast × {recipe.contrast:g} in the last step"] if recipe.contrast != 1 else []
     return f"{text}; not in the paper: {', '.join(later)}." if later else f"{text}, and nothing else."
-
-
-@contextmanager
-def _as_trait_error() -> Iterator[None]:
-    try:
-        yield
-    except (ValueError, TypeError) as error:
-        raise traitlets.TraitError(str(error)) from error
 
 
 def _in_background(work: Callable[[], None]) -> None:

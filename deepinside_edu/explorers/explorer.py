@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import atexit
-import base64
-import io
 import threading
 import weakref
 from abc import abstractmethod
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
-import anywidget
 import numpy as np
 import traitlets
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from .. import figures, images
@@ -26,6 +21,8 @@ from ..classifier import Classifier, Prediction, check_classifier, ranked
 from ..opening import open_image
 from ..saliency import ForwardPass, Linearisation, forward_pass
 from ..weights import load_classifier
+from .settings import Judged, Refused, Told, shown
+from .widget import Widget
 
 FIRST, YOURS = "red_panda", "your photo"
 """The photo to begin with, and what a learner's own is called."""
@@ -36,16 +33,7 @@ LISTED = 10
 PAUSE = 0.05
 """In seconds: as long as a page takes to draw what it was told."""
 
-HERE = Path(__file__).parent
-
 _open: weakref.WeakSet[Explorer] = weakref.WeakSet()
-
-
-def browser_half(name: str) -> tuple[str, str]:
-    """An explorer's module and its style sheet, each behind what all explorers share."""
-    script, style = ("\n".join((HERE / f"{part}.{kind}").read_text(encoding="utf-8") for part in ("kit", name))
-                     for kind in ("js", "css"))  # fmt: skip
-    return script, style
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +47,7 @@ class Dropped(Exception):  # noqa: N818 - nothing is wrong
     """Something newer is wanted."""
 
 
-class Explorer(anywidget.AnyWidget):
+class Explorer(Widget):
     """A widget whose wish is worked on in stages; what is out of date is dropped, never queued.
 
     A wish is a tuple of what the controls say. Each stage is a method `_<name>(wish)` that depends on a wish's first so
@@ -73,10 +61,10 @@ class Explorer(anywidget.AnyWidget):
     stages: ClassVar[dict[str, int]]
     """In the order in which they are wanted on the screen, and on how many of a wish's first entries each depends."""
 
-    labels = traitlets.List(traitlets.Unicode(), read_only=True).tag(sync=True)
-    photos = traitlets.List(traitlets.Unicode(), read_only=True).tag(sync=True)
-    photo = traitlets.Unicode().tag(sync=True)
-    palettes = traitlets.Bytes(read_only=True).tag(sync=True)
+    labels = Told().tag(sync=True)
+    photos = Told().tag(sync=True)
+    photo = Judged("").tag(sync=True)
+    palettes = Told().tag(sync=True)
 
     def __init__(self, image: object, classifier: Classifier | None) -> None:
         """Nothing is wanted before `_begin`, so that what cannot be shown at all is an ordinary error of this call."""
@@ -133,6 +121,7 @@ class Explorer(anywidget.AnyWidget):
         Raises:
             ValueError: a bad image.
             TypeError: no image.
+            OSError: a file that cannot be opened; a shipped photo has a name, `explorer.photo = "hens"`.
         """
         opened = _opened(image)
         if isinstance(opened, images.Photo):
@@ -152,20 +141,11 @@ class Explorer(anywidget.AnyWidget):
                 self._wanted = None
         super().close()
 
-    def send(self, content: Any, buffers: Any = None) -> None:
-        """Send to the browser, unless the kernel is going away."""
-        with suppress(RuntimeError):  # zmq's, from then on
-            super().send(content, buffers)
-
     # --- what an explorer makes of it ---------------------------------------------------------------------------------
 
     @abstractmethod
     def _wish(self) -> tuple[Any, ...]:
         """What the controls say now."""
-
-    @abstractmethod
-    def still(self) -> Image.Image:
-        """Draw the state as one picture, for a page without a kernel."""
 
     def _do(self, asked: str, content: dict[str, Any], buffers: list[memoryview]) -> None:
         """Do what a control of the explorer's own asks for."""
@@ -176,19 +156,21 @@ class Explorer(anywidget.AnyWidget):
     # --- traits -------------------------------------------------------------------------------------------------------
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
-        """Take what the browser sends; what is refused is said in the widget, and its controls go back."""
-        try:
-            with self._changed:  # as one: the thread does not settle a value between its setting and its being heard of
-                super().set_state(sync_data)
-        except traitlets.TraitError as error:
-            self._say("setting", f"{error} The last setting stays.")
-            self.send_state([name for name in sync_data if self.has_trait(name)])
+        """Take it as one: the thread settles no value between its setting and its being heard of."""
+        with self._changed:
+            super().set_state(sync_data)
+
+    def _refuse(self, words: str) -> None:
+        self._say("setting", words)
 
     @traitlets.validate("photo")
     def _known_photo(self, proposal: dict[str, Any]) -> str:
-        if proposal["value"] not in self.photos:
-            raise traitlets.TraitError(f"no photo is called {proposal['value']!r}; there are {', '.join(self.photos)}.")
-        return str(proposal["value"])
+        name = proposal["value"].name if isinstance(proposal["value"], images.Photo) else proposal["value"]
+        if not isinstance(name, str) or name not in self.photos:
+            raise Refused(
+                f"no photo is called {shown(name)}; there are {', '.join(self.photos)}. For any other: show(image)."
+            )
+        return name
 
     @traitlets.observe("photo")
     def _on_photo(self, _: object = None) -> None:
@@ -302,24 +284,15 @@ class Explorer(anywidget.AnyWidget):
             else:
                 self._do(asked, content, buffers)
                 self._ask()  # the page waits for an answer, even if nothing has changed
-        except (ValueError, TypeError, OSError, traitlets.TraitError) as error:
+        except (ValueError, TypeError, OSError) as error:
             self._say("setting", f"{error} The last {'photo' if asked == 'upload' else 'setting'} stays.")
 
     # --- where there is no kernel -------------------------------------------------------------------------------------
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """Add a still picture for a reader without a kernel; never of a photo that was uploaded."""
-        bundle = super()._repr_mimebundle_(**kwargs)
-        data = bundle[0] if isinstance(bundle, tuple) else bundle
+    def _may_be_saved(self) -> bool:
+        """Wait until all is done. After an error the photo before is still on show, and that one may be a learner's."""
         self.wait()
-        # After an error the photo before is still on show, and that one may have been uploaded.
-        perhaps_yours = self.photo == YOURS or (YOURS in self.photos and self.message != "")
-        if data is not None and not perhaps_yours:
-            buffer = io.BytesIO()
-            # Few colours keep a saved notebook small; this way of choosing them keeps the rare ones.
-            self.still().quantize(256, Image.Quantize.MAXCOVERAGE).save(buffer, "png", optimize=True)
-            data["image/png"] = base64.b64encode(buffer.getvalue()).decode()
-        return bundle
+        return self.photo != YOURS and (YOURS not in self.photos or not self.message)
 
 
 class ClassExplorer(Explorer):
@@ -328,10 +301,10 @@ class ClassExplorer(Explorer):
     Its wish begins with (source, class index or none), its stages with "rank": 1.
 
     Attributes:
-        class_index: c, an int.
+        class_index: c, an int; can be set to what `classifier.find` understands, a name too.
     """
 
-    class_index = traitlets.Int().tag(sync=True)
+    class_index = Judged(0).tag(sync=True)
 
     def __init__(self, image: object, classifier: Classifier | None) -> None:
         """Score the first photo, so that a network that cannot is an ordinary error of this call."""
@@ -355,7 +328,7 @@ class ClassExplorer(Explorer):
         try:
             return self.classifier.find(proposal["value"])
         except (ValueError, TypeError) as error:
-            raise traitlets.TraitError(str(error)) from error
+            raise Refused(str(error)) from None
 
     @traitlets.observe("class_index")
     def _on_class(self, change: dict[str, Any]) -> None:
@@ -393,19 +366,6 @@ def _palettes() -> bytes:
     heat = figures.heat_map(np.arange(256)[None], peak=1.0)
     signed = figures.signed_picture(np.linspace(-1, 1, 255)[None])
     return heat.tobytes() + signed.tobytes()
-
-
-def side_by_side(pictures: list[Image.Image], gap: int = 4) -> Image.Image:
-    """One row of pictures of the first one's height, on white."""
-    height = pictures[0].height
-    sized = [each if each.height == height else each.resize((round(each.width * height / each.height), height))
-             for each in pictures]  # fmt: skip
-    row = Image.new("RGB", (sum(each.width for each in sized) + gap * (len(sized) - 1), height), "white")
-    left = 0
-    for each in sized:
-        row.paste(each, (left, 0))
-        left += each.width + gap
-    return row
 
 
 def _opened(image: object) -> object:

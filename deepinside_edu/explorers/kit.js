@@ -17,6 +17,8 @@ function h(tag, attributes = {}, ...children) {
 }
 
 const bytes = (view, Type) => new Type(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));
+/** A probability behind its sign: what is not quite 1 is not said to be 1. */
+const probability = (p) => (p > 0.9995 ? "> 0.999" : `= ${number(p)}`);
 const number = (value, digits = 3) => String(Number(value.toPrecision(digits))).replace("-", "−");
 const clamp = (value, most) => Math.max(0, Math.min(most, value));
 const words = (name) => name.replaceAll("_", " ");
@@ -30,6 +32,7 @@ class Kernel {
     model.on("msg:custom", (content, buffers) => {
       clearTimeout(this.waiting);
       this.parted = false;
+      this.answers = true;
       this.take(content, buffers);
     });
     model.on("comm_live_update", () => this.part()); // the kernel was restarted or shut down under this page
@@ -46,10 +49,12 @@ class Kernel {
   }
   /** Set traits whose new values the kernel answers. */
   set(values) {
-    if (Object.entries(values).every(([name, value]) => this.model.get(name) === value)) return; // no answer would come
-    this.expect();
-    this.keep(values);
+    if (Object.entries(values).some(([name, value]) => this.model.get(name) !== value)) {
+      this.expect();
+      this.keep(values);
+    } else if (this.message) this.ask({ do: "again" }); // what was said of another value does not hold any more
   }
+  get message() { return this.state.message; }
   /** Set traits that are the page's own business; the kernel has nothing to answer. */
   keep(values) {
     this.attempt(() => {
@@ -72,8 +77,11 @@ class Kernel {
   /** A kernel that died says nothing: then the page has to. */
   expect() {
     clearTimeout(this.waiting);
-    this.waiting = setTimeout(() => this.say(`No answer for ${PATIENCE} seconds. The kernel may be busy with a cell; if it ` +
-      "was restarted or has died, run this cell again."), 1000 * PATIENCE);
+    this.waiting = setTimeout(() => {
+      this.silent = true;
+      this.say(`No answer for ${PATIENCE} seconds. The kernel may be busy with a cell; if it was restarted or has died, ` +
+        "run this cell again.");
+    }, 1000 * PATIENCE);
   }
   say(message) {
     clearTimeout(this.waiting);
@@ -81,6 +89,35 @@ class Kernel {
     this.tell();
   }
   tell() { for (const listener of this.listeners) listener(); }
+}
+
+/** Where nobody answers, in a saved page, the box stays away, and the still picture is what is seen. It comes in the two
+ * outputs before this one: a sentence, by which both are known, and the picture. Where there is none, the box says why. */
+function comeAlive(kernel, el, box) {
+  const stills = () => {
+    for (let row = el; row; row = row.parentElement) {
+      const picture = row.previousElementSibling, sentence = picture?.previousElementSibling;
+      const words = sentence?.matches(".deepinside-still") ? sentence : sentence?.querySelector(".deepinside-still");
+      if (words && words.textContent.trim() === sentence.textContent.trim()) return [sentence, picture];
+    }
+    return [];
+  };
+  let hidden = [];
+  const look = () => {
+    if (!el.isConnected) return requestAnimationFrame(look);
+    const found = stills();
+    box.hidden = !kernel.answers && (found.length > 0 || !kernel.silent);
+    if (!kernel.answers) return;
+    hidden = found;
+    hidden.forEach((each) => { each.style.display = "none"; });
+    kernel.listeners.delete(look);
+  };
+  kernel.listeners.add(look);
+  look();
+  return () => {
+    kernel.listeners.delete(look);
+    hidden.forEach((each) => { each.style.display = ""; });
+  };
 }
 
 /** A widget's module from `build`, which gets the tools below and returns its elements and, for each kind of message, what
@@ -117,7 +154,7 @@ function explorer(name, build) {
         box.append(...parts);
         el.append(box);
         kernel.listeners.add(later);
-        undo.push(() => kernel.listeners.delete(later), () => clearTimeout(slow));
+        undo.push(() => kernel.listeners.delete(later), () => clearTimeout(slow), comeAlive(kernel, el, box));
         update();
         return () => undo.forEach((each) => each());
       },
@@ -161,12 +198,21 @@ function classSearch({ model, kernel }, text) {
     if (search.value.trim()) kernel.ask({ do: "find", text: search.value.replace(/.*\((\d+)\)$/, "$1") });
     search.value = "";
   };
-  const search = h("input", { list: id, autocomplete: "off", spellcheck: "false", placeholder: "part of its name",
+  const search = h("input", { list: id, autocomplete: "off", spellcheck: "false", placeholder: "part of its name, then Enter",
     onchange: find,
     oninput: (event) => { if (event.inputType !== "insertText" && /\(\d+\)$/.test(search.value)) find(); }, // chosen from the list
     onkeydown: (event) => { if (event.key === "Enter") find(); } }); // while the list is open there is no change event
   const classes = h("datalist", { id }, ...model.get("labels").map((label, c) => h("option", { value: `${label} (${c})` })));
   return [h("label", {}, text, search), classes];
+}
+
+/** A number field; `apply(value)` at every change, with null for an empty field. JupyterLab's notebook keeps the browser
+ * from turning Enter into a change, so Enter is listened to as well. */
+function numberField(limits, apply) {
+  const field = h("input", { type: "number", ...limits, onchange: () => commit(),
+    onkeydown: (event) => { if (event.key === "Enter") commit(); } });
+  const commit = () => apply(field.value === "" ? null : field.valueAsNumber);
+  return field;
 }
 
 /** A slider with its value beside it; `oninput(value)` at every move. */

@@ -23,10 +23,13 @@ from ..localise import BLUR, Localisation, bounding_box, box_iou, in_pixels_of, 
 from ..opening import open_image
 from ..saliency import saliency_map
 from ..seeds import Seeds, seeds
-from .explorer import YOURS, ClassExplorer, Source, browser_half, side_by_side
+from .explorer import YOURS, ClassExplorer, Source
+from .settings import Choice, Number, Whole
+from .stills import panels, titled
+from .widget import browser_half
 
-STILL_SIDE, STILL_WIDTH = 200, 640
-"""The longest side of each of the still picture's four parts, and of all of it, in pixels."""
+STILL_SIDE = 160
+"""The longest side of each of the still picture's four parts, in pixels."""
 
 MAPS_KEPT = 64
 """Maps of 200 KB each: all classes and crops that a learner is likely to come back to."""
@@ -102,13 +105,13 @@ class LocalisationExplorer(ClassExplorer):
     _esm, _css = browser_half("localisation")
     stages: ClassVar = {"rank": 1, "map": 3, "seed": 6, "model": 7, "stroke": 10, "cut": 10}
 
-    crops = traitlets.Enum((1, 10), 10).tag(sync=True)
-    foreground = traitlets.Float(0.95, min=0.5, max=0.995).tag(sync=True)
-    background = traitlets.Float(0.30, min=0.05, max=0.9).tag(sync=True)
-    blur = traitlets.Float(BLUR, min=0.0, max=6.0).tag(sync=True)
-    components = traitlets.Int(5, min=1, max=8).tag(sync=True)
-    smoothness = traitlets.Float(SMOOTHNESS, min=0.0, max=200.0).tag(sync=True)
-    hard_seeds = traitlets.Bool(False).tag(sync=True)
+    crops = Choice((1, 10), 10, "crops").tag(sync=True)
+    foreground = Number(0.95, "the foreground quantile", 0.5, 0.995).tag(sync=True)
+    background = Number(0.30, "the background quantile", 0.05, 0.9).tag(sync=True)
+    blur = Number(BLUR, "the blur, in pixels", 0, 6).tag(sync=True)
+    components = Whole(5, "the components of a mixture", 1, 8).tag(sync=True)
+    smoothness = Number(SMOOTHNESS, "the smoothness λ, in nats", 0, 200).tag(sync=True)
+    hard_seeds = Choice((False, True), False, "hard seeds").tag(sync=True)
 
     def __init__(self, image: object = None, classifier: Classifier | None = None) -> None:
         """Score the first photo, so that what cannot be shown at all is an ordinary error of this call."""
@@ -288,24 +291,26 @@ class LocalisationExplorer(ClassExplorer):
         """Draw the state as one picture, for a page without a kernel.
 
         Returns:
-            RGB: map, seeds, cut and box in a row; one white pixel if nothing could be localised yet.
+            RGB: map, seeds, cut and box in a row, each with its name, under what was found.
         """
         result: Localisation | None = self.result
-        if result is None:
-            return Image.new("RGB", (1, 1), "white")
+        if result is None or self._shown is None:
+            return titled(f"Nothing could be localised yet. {self.message}")
         small = result.image.copy()
         small.thumbnail((STILL_SIDE, STILL_SIDE))
         boxed = figures.cut_out(small, result.mask)
         by_hand = [_scaled(each, result.image, small) for each in self.true_boxes]
         boxed = figures.draw_boxes(boxed, by_hand, figures.BLUE)
-        row = side_by_side([
-            figures.heat_map(result.saliency).resize(small.size, Image.Resampling.BILINEAR),
-            figures.seed_picture(small, *result.seeds),
-            figures.cut_out(small, result.cut.mask),
-            figures.draw_boxes(boxed, [_scaled(result.box, result.image, small)]),
-        ])  # fmt: skip
-        row.thumbnail((STILL_WIDTH, STILL_WIDTH))
-        return row
+        true = f"; true {'box' if len(by_hand) == 1 else 'boxes'} blue" if by_hand else ""
+        found = figures.draw_boxes(boxed, [_scaled(result.box, result.image, small)])
+        row = panels(
+            (figures.heat_map(result.saliency).resize(small.size, Image.Resampling.BILINEAR), "map M: black 0"),
+            (figures.seed_picture(small, *result.seeds), "seeds: blue foreground, cyan background, red unused"),
+            (figures.cut_out(small, result.cut.mask), "cut: the foreground in colour"),
+            (found, f"largest component, its box yellow{true}"),
+        )
+        iou = "" if self.iou is None else f", IoU {self.iou:.2f}"
+        return titled(f"{result.prediction.label} in {self._shown.name.replace('_', ' ')}{iou}", row)
 
     def __repr__(self) -> str:
         """Say what is shown, in one line that is the same on every machine."""

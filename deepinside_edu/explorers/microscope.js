@@ -82,6 +82,8 @@ function build({ model, kernel, on, follow, redraw, status }) {
   const grid = plate("grid"), chart = plate("chart");
   const gridBox = h("div", { class: "scroll maps", tabindex: 0, role: "application",
     "aria-label": "Feature maps of the layer: arrow keys choose one" }, grid.frame);
+  const noMap = h("p", { class: "says" }), position = (text, value) => button(text, () => kernel.set({ position: value }));
+  const wholes = [position("strongest unit", "max"), position("whole map (sum)", "sum")];
   const chartBox = h("div", { tabindex: 0, role: "application",
     "aria-label": "The chosen map: arrow keys move over its units, Enter chooses one" }, chart.frame);
   const gridSays = h("p", { class: "says", "aria-live": "polite" }), chartSays = h("p", { class: "says", "aria-live": "polite" });
@@ -128,7 +130,9 @@ function build({ model, kernel, on, follow, redraw, status }) {
     sayMap(model.get("channel"));
   }
   function drawMap({ buffers, size, layer: of, channel }) {
-    const values = (kernel.map.values = bytes(buffers[0], Float32Array));
+    const values = (kernel.map.values = bytes(buffers[0], Float32Array)), single = values.length === 1;
+    for (const each of [chartBox, ...wholes]) each.hidden = single; // one value is no map
+    noMap.textContent = single ? `${named(channel)}: ${number(values[0])}, one value and no map. The squares are as bright as their values.` : "";
     const most = paintSigned(chart.canvas, size, values, tables);
     chart.canvas.setAttribute("aria-label", `Map of ${named(channel)} of ${of}, ${size[1]} rows by ${size[0]} columns, white for 0, ` +
       `blue above it and red below, full at ±${number(most)}`);
@@ -165,10 +169,14 @@ function build({ model, kernel, on, follow, redraw, status }) {
   // --- the ladder ---------------------------------------------------------------------------------------------------
   const neuron = h("p", { class: "neuron" }), head = h("tr"), body = h("tbody");
   const ladderBox = h("div", { class: "scroll ladder" }, h("table", {}, h("thead", {}, head), body));
+  const distancesMean = h("p", { class: "says" });
   let rows = [];
 
   function drawLadder({ rungs, rules, buffers, neuron: name, value }) {
-    neuron.textContent = `f = ${number(value)}: ${name}`;
+    neuron.textContent = `f = ${number(value, 4)}: ${name}`;
+    distancesMean.textContent = rules.length < 2 ? "" : `Each beside the ${NAMES[rules[0]]}'s R: cos, of the angle between them, from 1 (the same ` +
+      "direction) by 0 (nothing in common) to −1 (opposite), – where one is all 0; L2, the length of their difference by that of the " +
+      `${NAMES[rules[0]]}'s, without a unit, 0 for the same, ∞ where the ${NAMES[rules[0]]}'s is all 0; and how many entries differ.`;
     head.replaceChildren(...["layer", ...rules.map((rule) => NAMES[rule])].map((text) => h("th", { scope: "col" }, text)));
     const all = buffers.map((each) => bytes(each, Uint8Array)), kept = rows.map((row) => row.names).join() === rungs.map(([n]) => n).join() &&
       rows[0]?.pictures.length === rules.length;
@@ -187,17 +195,18 @@ function build({ model, kernel, on, follow, redraw, status }) {
     });
     if (!kept) body.replaceChildren(...rows.map((row) => row.line));
     let starts = rules.map(() => 0);
-    rungs.forEach(([name, , , size, colours], i) => rules.forEach((rule, k) => {
+    rungs.forEach(([name, , , size, colours, empty], i) => rules.forEach((rule, k) => {
       const levels = all[k].subarray(starts[k], (starts[k] += size[0] * size[1] * (colours ? 3 : 1)));
       const canvas = rows[i].pictures[k];
       paint(canvas, size, (j, rgba, at) => (colours ? put(rgba, at, levels, 3 * j) : put(rgba, at, tables.heat, 3 * levels[j])));
       canvas.setAttribute("aria-label", `${NAMES[rule]} at ${name}: ${colours ? "its picture in colours" : "the largest |R| over the channels"}`);
-      rows[i].says[k].textContent = k ? "…" : "";
+      rows[i].says[k].textContent = empty[k] ? "all 0" : k ? "…" : "";
     }));
   }
   function drawDistances({ values }) {
     rows.forEach((row, i) => values[i]?.forEach(([cosine, relative, differing], k) => {
-      row.says[k + 1].textContent = `cos ${cosine}\nL2 ${relative}\n${differing} differ`.replace("-", "−");
+      const zero = row.says[k + 1].textContent.startsWith("all 0") ? "all 0\n" : "";
+      row.says[k + 1].textContent = `${zero}cos ${cosine}\nL2 ${relative}\n${differing} differ`.replace("-", "−");
     }));
   }
   function markRung() {
@@ -217,7 +226,7 @@ function build({ model, kernel, on, follow, redraw, status }) {
   const marks = select([["relu", "at ReLUs, by cause"], ["all", "everywhere"], ["none", "nowhere"]], () => redraw("view"));
   const planes = select([["auto", "the largest |R|; the image in colours"], ["all", "maximum of |R| over channels"], ["one", "number …"]],
     (value) => kernel.set({ plane: value === "one" ? kernel.view?.channels?.[0] ?? 0 : value }));
-  const plane = h("input", { type: "number", min: 0, step: 1, onchange: () => kernel.set({ plane: plane.value === "" ? "auto" : plane.valueAsNumber }) });
+  const plane = numberField({ min: 0, step: 1 }, (value) => kernel.set({ plane: value ?? "auto" }));
   const title = h("p", { class: "title" }), plates = h("div", { class: "plates", tabindex: 0, role: "application",
     "aria-label": "Pictures under the microscope: arrow keys move the cursor, with Shift by ten" });
   const legend = h("table", { class: "numbers" }), readout = h("p", { class: "readout", "aria-live": "polite" }), table = h("table", { class: "numbers" });
@@ -322,17 +331,16 @@ function build({ model, kernel, on, follow, redraw, status }) {
 
   // --- all of it ----------------------------------------------------------------------------------------------------
   on("change:channel", () => { if (kernel.maps) markMap(); });
-  const position = (text, value) => button(text, () => kernel.set({ position: value }));
   const parts = [
     h("div", { class: "row" }, ...photoControls({ model, kernel, follow }), h("label", {}, "layer of the neuron", layer),
       ...classSearch({ model, kernel }, "or a class")),
     status,
     h("div", { class: "row top" },
       h("div", {}, h("label", { class: "line" }, "feature maps", sort), gridBox, gridSays),
-      h("div", {}, h("div", { class: "row" }, position("strongest unit", "max"), position("whole map (sum)", "sum")), chartBox, chartSays)),
+      h("div", {}, h("div", { class: "row" }, ...wholes), chartBox, noMap, chartSays)),
     neuron,
     h("fieldset", {}, h("legend", {}, "rules for the way down through a ReLU"), ...ticks),
-    h("div", { class: "row top" }, ladderBox,
+    h("div", { class: "row top" }, h("div", { class: "rungs" }, ladderBox, distancesMean),
       h("div", { class: "stage" }, title,
         h("div", { class: "row" }, h("label", {}, "channel", planes), h("label", {}, "its number", plane), h("label", {}, "mark what differs", marks)),
         plates, readout, table, legend)),

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from numbers import Integral
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -19,12 +18,25 @@ from ..backward_by_hand import RULES
 from ..classifier import Classifier
 from ..deconvnet import Gate, Ladder, Neuron, Rung, descend
 from ..recording import IMAGE, SCORES, Layer, Recording, record
-from .explorer import Explorer, Source, browser_half, side_by_side
+from .explorer import Explorer, Source
+from .settings import Judged, Refused, Told, Whole, shown
+from .stills import panels, titled
+from .widget import browser_half
 
 TILE, THUMBNAIL = 28, 64
 """The longest sides of a map in the grid of maps and of a picture in the ladder, in pixels."""
 
 AUTO, ALL = "auto", "all"
+
+WHY_NOTHING = {
+    "gradient": "The gradient is 0 in every pixel: each way from this unit to the image leads through a closed ReLU "
+                "(X_n ≤ 0), its own if f = 0, so no small change of the image moves f.",
+    "deconvnet": "DeconvNet brings nothing down: all that arrived at one of its ReLUs was 0 or negative (R_n+1 ≤ 0).",
+    "guided": "Guided back-propagation brings nothing down: one of its two masks stopped everything.",
+}  # fmt: skip
+"""What a picture without a single value means."""
+
+NAMES = {"gradient": "gradient", "deconvnet": "DeconvNet", "guided": "guided back-propagation"}
 
 
 class _Wish(NamedTuple):
@@ -58,15 +70,17 @@ class MicroscopeExplorer(Explorer):
         "record": 1, "send_maps": 2, "send_map": 3, "pause": 2, "descend": 5, "look": 7, "send_ladder": 5, "compare": 5,
     }  # fmt: skip
 
-    layers: Any = traitlets.List(read_only=True).tag(sync=True)
-    layer = traitlets.Unicode().tag(sync=True)
-    channel = traitlets.Int().tag(sync=True)
-    position = traitlets.Any("max").tag(sync=True)
-    rules = traitlets.List(traitlets.Enum(RULES), list(RULES[:2])).tag(sync=True)
-    rung = traitlets.Unicode(IMAGE).tag(sync=True)
-    plane = traitlets.Any(AUTO).tag(sync=True)
+    layers = Told().tag(sync=True)
+    layer = Judged("").tag(sync=True)
+    channel = Whole(0, "the channel").tag(sync=True)
+    position = Judged("max").tag(sync=True)
+    rules = Judged(list(RULES[:2])).tag(sync=True)
+    rung = Judged(IMAGE).tag(sync=True)
+    plane = Judged(AUTO).tag(sync=True)
 
-    def __init__(self, image: object = None, classifier: Classifier | None = None) -> None:
+    def __init__(
+        self, image: object = None, classifier: Classifier | None = None, neuron: int | str | Neuron | None = None
+    ) -> None:
         """Run the network once, so that what cannot be shown at all is an ordinary error of this call."""
         super().__init__(image, classifier)
         self._recording = record(self.classifier, self._source.image)
@@ -78,6 +92,8 @@ class MicroscopeExplorer(Explorer):
         self.layer = _telling(layers)
         self.channel = self._strongest()
         self._send_photo()
+        if neuron is not None:
+            self.neuron = neuron
         self._begin()
 
     # --- what a learner, a test or the browser asks for ---------------------------------------------------------------
@@ -113,46 +129,47 @@ class MicroscopeExplorer(Explorer):
 
     @traitlets.validate("layer", "rung")
     def _known_layer(self, proposal: dict[str, Any]) -> str:
-        with _as_trait_error():
+        try:
             place = self._recording.find(proposal["value"])
+        except ValueError as error:
+            raise Refused(str(error)) from None
         if place == 0 and proposal["trait"].name == "layer":
-            raise traitlets.TraitError("the image has no neurons. Choose a layer above it.")
+            raise Refused("the image has no neurons. Choose a layer above it.")
         return str(proposal["value"])
 
     @traitlets.validate("channel")
     def _possible_channel(self, proposal: dict[str, Any]) -> int:
         channels = self._recording.x(self.layer).shape[1]
-        if not 0 <= proposal["value"] < channels:
-            raise traitlets.TraitError(
-                f"channel {proposal['value']} is out of range; {self.layer!r} has channels 0 to {channels - 1}."
-            )
-        return int(proposal["value"])
+        return _within(proposal["value"], channels, self.layer)
 
     @traitlets.validate("position")
     def _possible_position(self, proposal: dict[str, Any]) -> str | tuple[int, ...]:
         position, sides = proposal["value"], self._recording.x(self.layer).shape[2:]
-        if position in ("max", "sum"):
-            return str(position)
+        if isinstance(position, str) and position in ("max", "sum"):
+            return position
         fits = isinstance(position, list | tuple) and len(position) == len(sides)
         if not fits or not all(type(i) is int and 0 <= i < n for i, n in zip(position, sides, strict=True)):
             unit = f"a unit of its {'×'.join(map(str, sides))}" if sides else "no unit, for a channel is one value"
-            raise traitlets.TraitError(
-                f"position {position} is out of range; of {self.layer!r} there are 'max', 'sum' and {unit}."
+            raise Refused(
+                f"position {shown(position)} is out of range; of {self.layer!r} there are 'max', 'sum' and {unit}."
             )
         return tuple(position)
 
     @traitlets.validate("rules")
     def _some_rules(self, proposal: dict[str, Any]) -> list[str]:
-        if not proposal["value"]:
-            raise traitlets.TraitError(f"expected at least one rule out of {', '.join(RULES)}, got none.")
-        return [rule for rule in RULES if rule in proposal["value"]]
+        given = proposal["value"]
+        if not isinstance(given, list | tuple | set) or not given or not all(rule in RULES for rule in given):
+            raise Refused(f"expected a list of at least one rule out of {', '.join(RULES)}, got {shown(given)}.")
+        return [rule for rule in RULES if rule in given]
 
     @traitlets.validate("plane")
     def _possible_plane(self, proposal: dict[str, Any]) -> str | int:
         plane = proposal["value"]
-        if plane in (AUTO, ALL) or (type(plane) is int and plane >= 0):
-            return plane  # type: ignore[no-any-return]
-        raise traitlets.TraitError(f"expected 'auto', 'all' or a channel from 0, got {plane!r}.")
+        if isinstance(plane, str) and plane in (AUTO, ALL):
+            return plane
+        if isinstance(plane, bool) or not isinstance(plane, Integral):
+            raise Refused(f"expected 'auto', 'all' or a channel, a whole number from 0, got {shown(plane)}.")
+        return _within(plane, self._recording.x(self.rung).shape[1], self.rung)
 
     @traitlets.observe("layer")
     def _on_layer(self, _: object) -> None:
@@ -192,30 +209,36 @@ class MicroscopeExplorer(Explorer):
         plane = _planes(self._recording.x(wish.layer))[wish.channel]
         self._tell("map", plane, layer=wish.layer, channel=wish.channel, size=_size(plane))
 
-    def _descend(self, wish: _Wish) -> None:
+    def _descend(self, wish: _Wish) -> str:
         neuron = wish.channel if wish.layer == SCORES else Neuron(wish.layer, wish.channel, wish.position)
-        self._result = descend(self._recording, neuron, wish.rules)
+        self._result = ladder = descend(self._recording, neuron, wish.rules)
         self._compared, self._is_sent = [], False
+        return " ".join(WHY_NOTHING[rule] for rule in ladder.rules if not ladder[IMAGE].r[rule].any())
 
     def _look(self, wish: _Wish) -> str:
         """One rung's planes as they are: X_n, and of each rule R above and below a ReLU, and why they differ."""
         ladder: Ladder | None = self._result
         if ladder is None:
             return ""
+        said, plane = "", wish.plane
         known = any(each.name == wish.rung for each in ladder)
-        said = "" if known else f"{wish.rung!r} is not between this neuron and the image, which is shown in its place."
         rung = ladder[wish.rung if known else IMAGE]
         rules, gate = ladder.rules, rung.gate
         x = _planes(rung.x if gate is None else gate.x)
         above = {rule: _planes(rung.r[rule]) for rule in rules}
-        if isinstance(wish.plane, int) and wish.plane >= len(x):
-            said += f" Channel {wish.plane} is out of range; {rung.name!r} has channels 0 to {len(x) - 1}."
+        if not known:
+            said, plane = f"{wish.rung!r} is not between this neuron and the image, which is shown in its place.", AUTO
+        elif isinstance(plane, int) and plane >= len(x):
+            said = f"{rung.name!r} has no channel {plane}; the one with the largest |R| is shown."
+            plane = AUTO
+        if said:  # once: what does not fit here is not tried again with the next neuron
+            self._settle(wish, rung=rung.name, plane=plane)
         channels: list[int] | None = None
-        if wish.plane == ALL and rung.name != IMAGE:
+        if plane == ALL and rung.name != IMAGE:
             gate = None
             x, above = x.abs().amax(0, keepdim=True), {rule: r.abs().amax(0)[None] for rule, r in above.items()}
-        elif isinstance(wish.plane, int) and wish.plane < len(x):
-            channels = [wish.plane]
+        elif isinstance(plane, int):
+            channels = [plane]
         elif _in_colour(rung):
             channels = [0, 1, 2]
         else:
@@ -232,7 +255,7 @@ class MicroscopeExplorer(Explorer):
             "view", *buffers, rung=rung.name, layer=rung.kind, channels=channels, of=rung.x.shape[1], size=_size(x),
             relu=gate is not None, ceiling=ceiling, rules=rules,
         )  # fmt: skip
-        return said.strip()
+        return said
 
     def _send_ladder(self, wish: _Wish) -> None:
         """Of each rung a small picture for each rule: all together cost as much as the way down."""
@@ -244,9 +267,10 @@ class MicroscopeExplorer(Explorer):
             self._drop_if_old(wish)
             thumbnails.append([_thumbnail(rung, rule) for rung in ladder])
         rungs = [
-            [rung.name, rung.kind, list(rung.x.shape[1:]), [*picture.shape[1::-1]], picture.ndim == 3]
+            [rung.name, rung.kind, list(rung.x.shape[1:]), [*picture.shape[1::-1]], picture.ndim == 3,
+             [not rung.r[rule].any() for rule in ladder.rules]]
             for rung, picture in zip(ladder, thumbnails[0], strict=True)
-        ]
+        ]  # fmt: skip
         joined = [np.concatenate([picture.ravel() for picture in each]) for each in thumbnails]
         position = getattr(ladder.neuron, "position", None)
         self._tell(
@@ -263,11 +287,7 @@ class MicroscopeExplorer(Explorer):
         first, *others = ladder.rules
         for rung in ladder[len(self._compared) :]:
             self._drop_if_old(wish)
-            distances = [rung.distance(rule, first) for rule in others]
-            self._compared.append([
-                [f"{d.cosine:.2f}", f"{d.relative:.3g}".replace("inf", "∞"), f"{100 * d.differing:.0f} %"]
-                for d in distances
-            ])  # fmt: skip
+            self._compared.append([_in_figures(rung, rule, first) for rule in others])
         self._tell("distances", values=self._compared)
 
     def _in_words_of(self, error: Exception) -> str:
@@ -285,11 +305,18 @@ class MicroscopeExplorer(Explorer):
 
     def still(self) -> Image.Image:
         """Draw the photo as the network saw it and, beside it, what each rule brought down to it."""
-        ladder = self.result
-        pictures = [self.classifier.picture(self._recording.x(IMAGE))]
-        if ladder is not None:
-            pictures += [_picture(ladder[IMAGE].r[rule]) for rule in ladder.rules]
-        return side_by_side(pictures)
+        ladder: Ladder | None = self.result
+        x = self._recording.x(IMAGE)
+        pictures = [(self.classifier.picture(x).convert("RGB"), "photo, as the network saw it")]
+        if ladder is None:
+            return titled(f"Nothing came down yet. {self.message}", panels(*pictures))
+        colours = "grey 0" if x.shape[1] in (1, 3) else "the largest |R| over the channels, black 0"
+        pictures += [
+            (_picture(ladder[IMAGE].r[rule]).convert("RGB"), f"{NAMES[rule]}: R_n at the image, {colours}"
+             if ladder[IMAGE].r[rule].any() else f"{NAMES[rule]}: nothing came down")
+            for rule in ladder.rules
+        ]  # fmt: skip
+        return titled(f"f = {ladder.value:.4g}: {self._in_words(ladder.neuron)}", panels(*pictures))
 
     def __repr__(self) -> str:
         """Say what is shown, in one line that is the same on every machine."""
@@ -343,15 +370,22 @@ def _picture(r: Tensor) -> Image.Image:
     return figures.heat_map(np.abs(planes).max(0))
 
 
-@contextmanager
-def _as_trait_error() -> Iterator[None]:
-    try:
-        yield
-    except (ValueError, TypeError) as error:
-        raise traitlets.TraitError(str(error)) from error
+def _within(channel: Any, channels: int, layer: str) -> int:
+    if not 0 <= channel < channels:
+        raise Refused(f"channel {channel} is out of range; {layer!r} has channels 0 to {channels - 1}.")
+    return int(channel)
 
 
-def microscope(image: object = None, classifier: Classifier | None = None) -> MicroscopeExplorer:
+def _in_figures(rung: Rung, rule: str, beside: str) -> list[str]:
+    """Cosine, L2 and share of one rule beside another; a picture of zeros has no direction."""
+    distance = rung.distance(rule, beside)
+    cosine = f"{distance.cosine:.2f}" if rung.r[rule].any() and rung.r[beside].any() else "–"
+    return [cosine, f"{distance.relative:.3g}".replace("inf", "∞"), f"{100 * distance.differing:.0f} %"]
+
+
+def microscope(
+    image: object = None, classifier: Classifier | None = None, neuron: int | str | Neuron | None = None
+) -> MicroscopeExplorer:
     """Look at one neuron's way down to the image, layer by layer, under the rules of Section 4, with a microscope.
 
     R_n = R_{n+1} · 1(X_n > 0) is the gradient at a ReLU, R_n = R_{n+1} · 1(R_{n+1} > 0) is DeconvNet; guided
@@ -360,14 +394,16 @@ def microscope(image: object = None, classifier: Classifier | None = None) -> Mi
     Args:
         image: whatever `open_image` takes, or a prepared tensor; without it a shipped photo, the red panda.
         classifier: the network; without one the network that ships with the package.
+        neuron: a `Neuron`, or a class as `classifier.find` understands it; without one the strongest unit of a layer
+            three quarters of the way up.
 
     Returns:
         A widget that shows itself as a cell's last line; its `result` is the `Ladder`, its `recording` the run.
 
     Raises:
-        ValueError: a bad image, or a network that cannot be recorded.
+        ValueError: a bad image, a network that cannot be recorded, or no such neuron.
         TypeError: no image, or no `Classifier`.
 
     Source: paper, Section 4.
     """
-    return MicroscopeExplorer(image, classifier)
+    return MicroscopeExplorer(image, classifier, neuron)

@@ -31,7 +31,7 @@ function build({ model, kernel, on, follow, status }) {
   keys(pictures, (x, y) => { if (m) read([clamp(place[0] + x, size[0] - 1), clamp(place[1] + y, size[1] - 1)]); });
 
   function drawMap(told) {
-    const { brightest, prediction: { class_index: c, label, score, probability } } = told, before = size;
+    const { brightest, prediction: { class_index: c, label, score } } = told, before = size;
     ({ size } = told);
     ten = told.crops === 10;
     [m, w] = told.buffers.map((each) => bytes(each, Float32Array));
@@ -45,7 +45,7 @@ function build({ model, kernel, on, follow, status }) {
     channels = CHANNELS[w.length / m.length];
     strongest = m.indexOf(m.reduce((a, b) => Math.max(a, b)));
     const end = `${number(brightest)} and more`;
-    title.textContent = `${label} (${c}): score S_c = ${number(score)}, probability P_c = ${number(probability)}`;
+    title.textContent = `${label} (${c}): score S_c = ${number(score)}, probability P_c ${probability(told.prediction.probability)}`;
     full.textContent = ` ≥ ${number(brightest)}`;
     bar.setAttribute("aria-label", `black for 0, by way of red to yellow for ${end}`);
     seen.canvas.setAttribute("aria-label", `The photo as the network saw it, ${size[1]} rows by ${size[0]} columns`);

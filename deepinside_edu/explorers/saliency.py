@@ -14,7 +14,10 @@ from torch import Tensor
 from .. import figures
 from ..classifier import Classifier, Prediction
 from ..saliency import max_abs, saliency_map
-from .explorer import ClassExplorer, Source, browser_half, side_by_side
+from .explorer import ClassExplorer, Source
+from .settings import Choice, Number
+from .stills import panels, titled
+from .widget import browser_half, in_words
 
 ZEROS = "The map is all zeros: the network holds this score at 0, and no small change lifts it."
 
@@ -59,8 +62,8 @@ class SaliencyExplorer(ClassExplorer):
     _esm, _css = browser_half("saliency")
     stages: ClassVar = {"rank": 1, "compute": 3}
 
-    crops = traitlets.Enum((1, 10), 1).tag(sync=True)
-    strength = traitlets.Float(0.6, min=0, max=1).tag(sync=True)
+    crops = Choice((1, 10), 1, "crops").tag(sync=True)
+    strength = Number(0.6, "the overlay's strength", 0, 1).tag(sync=True)
 
     def __init__(self, image: object = None, classifier: Classifier | None = None) -> None:
         """Compute the first map, so that what cannot be shown at all is an ordinary error of this call."""
@@ -97,14 +100,24 @@ class SaliencyExplorer(ClassExplorer):
         self._result = SaliencyResult(prediction, m, w, wish.crops)
         self._tell(
             "map", m, w.float(), size=[m.shape[1], m.shape[0]], prediction=prediction._asdict(), crops=wish.crops,
-            brightest=float(np.quantile(m, figures.PEAK)) or float(m.max()) or 1.0,  # as figures.heat_map draws it
+            brightest=self._brightest(m),
         )  # fmt: skip
         return "" if m.any() else ZEROS
 
     def still(self) -> Image.Image:
-        """Draw the photo as the network saw it, the map, and the overlay."""
-        m, photo = self.result.saliency, self._picture
-        return side_by_side([photo, figures.heat_map(m), figures.overlay(photo, m, self.strength)])
+        """Draw the photo as the network saw it, the map, and the overlay, each with its name."""
+        result: SaliencyResult = self.result
+        m, photo, averaged = result.saliency, self._picture, " averaged over ten crops" * (result.crops == 10)
+        row = panels(
+            (photo, "photo, as the network saw it"),
+            (figures.heat_map(m), f"map M{averaged}: black 0, yellow {self._brightest(m):.3g} and more"),
+            (figures.overlay(photo, m, self.strength), f"overlay, map over grey photo, strength {self.strength:.2g}"),
+        )
+        return titled(in_words(result.prediction), row)
+
+    def _brightest(self, m: NDArray[np.float32]) -> float:
+        """What is drawn in the last colour, as in `figures.heat_map`."""
+        return float(np.quantile(m, figures.PEAK)) or float(m.max()) or 1.0
 
     def __repr__(self) -> str:
         """Say what is shown, in one line that is the same on every machine."""

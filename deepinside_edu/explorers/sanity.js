@@ -25,9 +25,7 @@ function build({ model, kernel, on, follow, status }) {
     if (yes) go(model.get("down_to") < most ? model.get("down_to") + 1 : 0);
   }
   play(false);
-  const drawAgain = () => kernel.set({ random_state: Math.round(draw.valueAsNumber) || 0 });
-  const draw = h("input", { type: "number", min: 0, step: 1, onchange: drawAgain,
-    onkeydown: (event) => { if (event.key === "Enter") drawAgain(); } });
+  const draw = numberField({ min: 0, step: 1 }, (value) => kernel.set({ random_state: value }));
   follow(["random_state"], () => { draw.value = model.get("random_state"); });
 
   // --- pictures, one column a method --------------------------------------------------------------------------------
@@ -46,8 +44,8 @@ function build({ model, kernel, on, follow, status }) {
     picture.setAttribute("aria-label", `The photo as the network saw it, ${size[1]} rows by ${size[0]} columns`);
   }
   function drawTrained(told) {
-    const { label: text, class_index: c, probability } = told.prediction;
-    subject.textContent = `Maps of ${text} (${c}): P = ${number(probability)} in the trained network.`;
+    const { label: text, class_index: c, probability: p } = told.prediction;
+    subject.textContent = `Maps of ${text} (${c}): P_c ${probability(p)} in the trained network.`;
     columns.forEach(({ method, before }, i) => {
       paintMap(before, told, i);
       before.setAttribute("aria-label", `${NAMES[method]} map of ${text} in the trained network`);
@@ -100,8 +98,8 @@ function build({ model, kernel, on, follow, status }) {
     });
     const bar = h("i", { "aria-hidden": "true" });
     bar.style.width = `${100 * top.probability}%`;
-    verdict.replaceChildren("This network says ", h("b", {}, top.label), `, P = ${number(top.probability)}`, h("div", { class: "bar" }, bar),
-      top.class_index === now.class_index ? "" : `${now.label}: P = ${number(now.probability)}`);
+    verdict.replaceChildren("This network says ", h("b", {}, top.label), `, P_c ${probability(top.probability)}`, h("div", { class: "bar" }, bar),
+      top.class_index === now.class_index ? "" : `${now.label}: P_c ${probability(now.probability)}`);
     if (playing && k === model.get("down_to")) {
       if (k < most) go(k + 1);
       else play(false);

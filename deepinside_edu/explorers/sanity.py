@@ -9,15 +9,20 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import traitlets
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from .. import figures
 from ..classifier import Classifier, Prediction
 from ..evaluation.maps import METHODS, compute_maps
 from ..evaluation.sanity import Cascade, Similarity, compare
-from .explorer import ClassExplorer, Source, browser_half, side_by_side
+from .explorer import ClassExplorer, Source
+from .settings import Refused, Told, Whole
+from .stills import GROUND, panels, titled, under_each_other
+from .widget import browser_half, in_words
 
 ZEROS = "The {} all zeros: with these random weights a ReLU holds this class's score at 0. Take another draw or class."
+
+NAMES = {"gradient": "gradient", "deconvnet": "DeconvNet", "guided": "guided back-propagation"}
 
 Maps = dict[str, NDArray[np.float32]]
 
@@ -74,9 +79,9 @@ class SanityExplorer(ClassExplorer):
     _esm, _css = browser_half("sanity")
     stages: ClassVar = {"rank": 1, "train": 2, "look": 4, "pause": 4, "compare": 4}
 
-    down_to = traitlets.Int(0).tag(sync=True)
-    random_state = traitlets.Int(0).tag(sync=True)
-    layers = traitlets.List(traitlets.Unicode(), read_only=True).tag(sync=True)
+    down_to = Whole(0, "the number of random layers").tag(sync=True)
+    random_state = Whole(0, "the random state", 0, 2**32 - 1).tag(sync=True)
+    layers = Told().tag(sync=True)
 
     def __init__(self, image: object = None, classifier: Classifier | None = None) -> None:
         """Compute the first maps, so that what cannot be shown at all is an ordinary error of this call."""
@@ -96,13 +101,7 @@ class SanityExplorer(ClassExplorer):
     @traitlets.validate("down_to")
     def _possible_depth(self, proposal: dict[str, Any]) -> int:
         if not 0 <= proposal["value"] <= len(self.layers):
-            raise traitlets.TraitError(f"expected 0 to {len(self.layers)} random layers, got {proposal['value']}.")
-        return int(proposal["value"])
-
-    @traitlets.validate("random_state")
-    def _possible_state(self, proposal: dict[str, Any]) -> int:
-        if not 0 <= proposal["value"] < 2**32:
-            raise traitlets.TraitError(f"expected a random state from 0 to 2³² − 1, got {proposal['value']}.")
+            raise Refused(f"expected 0 to {len(self.layers)} random layers, got {proposal['value']}.")
         return int(proposal["value"])
 
     @traitlets.observe("down_to")
@@ -167,22 +166,25 @@ class SanityExplorer(ClassExplorer):
     # --- where there is no kernel -------------------------------------------------------------------------------------
 
     def still(self) -> Image.Image:
-        """Draw the photo and, beside it, the trained network's maps over this network's."""
+        """Draw the photo and the trained network's maps; if layers are random, below them this network's, as high."""
         result: SanityResult | None = self.result
-        photo = self._picture
-        if result is None:  # nothing could be compared yet
-            return photo
-        words = Image.new("RGB", photo.size, "white")
-        ranks = (f"  {method} {each.rank_correlation:.2f}" for method, each in result.similarities.items())
-        lines = (f"last {result.down_to} of {len(self.layers)} layers random", f"says: {result.top.label}",
-                 "rank correlation with the top row:", *ranks)  # fmt: skip
-        ImageDraw.Draw(words).multiline_text((8, 8), "\n".join(lines), fill="black")
-        rows = [side_by_side([first, *map(figures.heat_map, maps.values())])
-                for first, maps in ((photo, result.trained), (words, result.maps))]  # fmt: skip
-        page = Image.new("RGB", (rows[0].width, 2 * photo.height + 4), "white")
-        for row, top in zip(rows, (0, photo.height + 4), strict=True):
-            page.paste(row, (0, top))
-        return page
+        photo = self._picture, "photo, as the network saw it"
+        if result is None:
+            return titled(f"Nothing to compare yet: {self.message}", panels(photo))
+        title = in_words(result.prediction)
+        trained = panels(photo, *(
+            (figures.heat_map(m), f"{NAMES[method]}: map in the trained network")
+            for method, m in result.trained.items()
+        ))  # fmt: skip
+        if not result.down_to:
+            return titled(f"{title}; no layer is random yet", trained)
+        says = Image.new("RGB", self._picture.size, GROUND), f"this network says {in_words(result.top)}"
+        random = panels(says, *(
+            (figures.heat_map(m), f"{NAMES[method]}, like the map above by {_alike(result.similarities[method])}")
+            for method, m in result.maps.items()
+        ))  # fmt: skip
+        layers = f"last {result.down_to} of {len(self.layers)} layers random, down to {result.layer}"
+        return under_each_other(titled(title, trained), titled(layers, random))
 
     def __repr__(self) -> str:
         """Say what is shown, in one line that is the same on every machine."""
@@ -194,6 +196,11 @@ def _levels(m: NDArray[np.float32]) -> NDArray[np.uint8]:
     """A map as `figures.heat_map` draws it, before the colours."""
     brightest = float(np.quantile(m, figures.PEAK)) or float(m.max()) or 1.0
     return (m / brightest * 255).clip(max=255).astype(np.uint8)
+
+
+def _alike(similarity: Similarity) -> str:
+    rank, ssim = ("–" if math.isnan(each) else f"{each:.2f}".replace("-", "−") for each in similarity)
+    return f"rank correlation {rank}, SSIM {ssim}"
 
 
 def _for_json(similarity: Similarity) -> list[float | None]:

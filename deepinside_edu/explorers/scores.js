@@ -20,7 +20,7 @@ function build({ model, kernel, status, follow }) {
   });
   const [search, classes] = classSearch({ model, kernel }, "find a class");
   const field = search.querySelector("input");
-  const none = button("search none", () => {
+  const none = button("clear the search", () => {
     kernel.keep({ class_index: null });
     field.focus(); // there is nothing more to do for this button
   });

@@ -15,7 +15,10 @@ from PIL import Image
 from .. import figures, images
 from ..classifier import Classifier, Prediction
 from ..opening import open_image
-from .explorer import YOURS, Explorer, browser_half
+from .explorer import YOURS, Explorer
+from .settings import Choice, Judged, Refused, Whole
+from .stills import DESCRIPTION, panels, titled
+from .widget import browser_half, share
 
 MOST_CLASSES = 20
 
@@ -63,9 +66,9 @@ class ScoresExplorer(Explorer):
     _esm, _css = browser_half("scores")
     stages: ClassVar = {"score": 1}
 
-    k = traitlets.Int(5).tag(sync=True)
-    shown = traitlets.Enum(("score", "probability"), "score").tag(sync=True)
-    class_index = traitlets.Int(None, allow_none=True).tag(sync=True)
+    k = Whole(5, "k", 1, MOST_CLASSES).tag(sync=True)
+    shown = Choice(("score", "probability"), "score", "what the bars show").tag(sync=True)
+    class_index = Judged(None, allow_none=True).tag(sync=True)
 
     def __init__(self, image: object = None, classifier: Classifier | None = None) -> None:
         """Score the first photo, so that a network that cannot is an ordinary error of this call."""
@@ -112,10 +115,10 @@ class ScoresExplorer(Explorer):
 
     @traitlets.validate("k")
     def _possible_k(self, proposal: dict[str, Any]) -> int:
-        k, most = int(proposal["value"]), min(MOST_CLASSES, len(self.classifier.labels))
-        if not 1 <= k <= most:
-            raise traitlets.TraitError(f"expected k from 1 to {most}, got {k}.")
-        return k
+        k, most = proposal["value"], len(self.classifier.labels)
+        if k > most:
+            raise Refused(f"expected k from 1 to {most}, which are all classes that there are, got {k}.")
+        return int(k)
 
     @traitlets.validate("class_index")
     def _known_class(self, proposal: dict[str, Any]) -> int | None:
@@ -123,8 +126,8 @@ class ScoresExplorer(Explorer):
             return None
         try:
             return self.classifier.find(proposal["value"])
-        except ValueError as error:
-            raise traitlets.TraitError(str(error)) from error
+        except (ValueError, TypeError) as error:
+            raise Refused(str(error)) from None
 
     @traitlets.observe("k", "shown", "class_index")
     def _on_setting(self, _: object) -> None:
@@ -168,10 +171,12 @@ class ScoresExplorer(Explorer):
         buffer = io.BytesIO()
         chart.savefig(buffer, format="png", dpi=100)
         bars = Image.open(buffer).convert("RGB")
-        photo = self.classifier.picture(result.x).resize((130, 130), Image.Resampling.BICUBIC)
-        page = Image.new("RGB", (bars.width, photo.height + bars.height + 6), "white")
-        page.paste(photo, ((page.width - photo.width) // 2, 4))
-        page.paste(bars, (0, photo.height + 6))
+        photo = self.classifier.picture(result.x).convert("RGB").resize((130, 130), Image.Resampling.BICUBIC)
+        name, k = result.image_name.replace("_", " "), len(result.top)
+        title = f"The best {k if k > 1 else 'one'} of {len(result.scores):,} classes"
+        page = titled(title, panels((photo, f"{name}, as the network sees it")), bars)
+        numbers = (f"{each.label} {each.score:.3g}, {share(each.probability)}" for each in rows)
+        page.info[DESCRIPTION] += f". Scores and probabilities: {'; '.join(numbers)}"
         return page
 
     def __repr__(self) -> str:

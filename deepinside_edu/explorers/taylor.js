@@ -62,7 +62,10 @@ function build({ model, kernel, on, follow, status, undo }) {
       }
     });
     const cut = Math.round((100 * out) / moves.length);
-    caption.textContent = `I₀ + s·d, s = ${levels(s)}` + (cut ? `; ${cut} % of its values lie outside 0 to 255 and are drawn cut off` : "");
+    const { far, direction: along } = kernel.way, there = NAMES[along]?.replace("towards ", "");
+    const beyond = far && s > 1.02 * far ? `; beyond ${there}, which is at ${levels(far)}: ` +
+      (along === "grey" ? "its colours are those of a negative" : "more than the whole difference is added") : "";
+    caption.textContent = `I₀ + s·d, s = ${levels(s)}${beyond}` + (cut ? `; ${cut} % of its values lie outside 0 to 255 and are drawn cut off` : "");
     picture.setAttribute("aria-label", `${words(model.get("photo"))}, ${levels(s)} ${NAMES[kernel.way.direction]}`);
   }
 
@@ -106,12 +109,12 @@ function build({ model, kernel, on, follow, status, undo }) {
     set("on-score", { cx: across(s), cy: down(Number.isFinite(there) ? there : line) });
     const far = `the line is within 1 of the score ${held}`;
     chart.setAttribute("aria-label", `Score of ${label} and its straight line ${NAMES[along]}, s from ${number(-most)} to ${levels(most)}: ` +
-      `score ${number(score, 4)} and slope ${number(slope)} a level at s = 0; the score runs from ${number(Math.min(...inside), 4)} to ` +
+      `score ${number(score, 4)} and slope ${number(slope)} per level at s = 0; the score runs from ${number(Math.min(...inside), 4)} to ` +
       `${number(Math.max(...inside), 4)}; ${far}`);
     readout.textContent = `${label}, s = ${levels(s)}: ` + (Number.isFinite(there) ?
       `score ${number(there, 4)}, line ${number(score, 4)} ${slope * s < 0 ? "−" : "+"} ${number(Math.abs(slope * s), 3)} = ${number(line, 4)}, ` +
       `difference ${number(Number((there - line).toFixed(3)))}` : "this score is being computed") +
-      `. Walking ${NAMES[along]}, ${far}${walk.done ? "" : " so far"} (shaded); its slope is ${number(slope)} a level.`;
+      `. Walking ${NAMES[along]}, ${far}${walk.done ? "" : " so far"} (shaded); its slope is ${number(slope)} per level.`;
   }
   const drag = (event) => {
     if (!walk || (event.type === "pointermove" && !event.buttons)) return;
@@ -136,6 +139,8 @@ function build({ model, kernel, on, follow, status, undo }) {
       h("figure", { class: "walk" }, chart, h("figcaption", {}, key("score", "score S_c(I₀ + s·d)"), key("line", "line S_c(I₀) + s·wᵀd"),
         key("holds", "they are at most 1 apart")))),
     readout,
+    h("p", { class: "note" }, "A level of s is the root mean square over all values of the photo: along w a few pixels move by far more than one " +
+      "level and most by less. Along the sign of w, as in “one level up or down in every value”, the slope is another number."),
   ];
   return { parts, draws: {
     classes: classes.draw,

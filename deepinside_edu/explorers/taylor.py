@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -9,14 +10,16 @@ import numpy as np
 import torch
 import traitlets
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 from torch import Tensor
 
 from .. import images
 from ..classifier import Classifier
-from .explorer import ClassExplorer, Source, browser_half
+from .explorer import ClassExplorer, Source
+from .settings import Choice, Number, Told
+from .stills import panels, titled
+from .widget import browser_half, in_words
 
-DIRECTIONS = ("gradient", "noise", "grey", "another photo")
 FAR = 2.0 ** (np.arange(-27, 19) / 3)
 PLACES = np.concatenate([-FAR[::-1], [0.0], FAR])
 """Where scores are computed, in root-mean-square grey levels of 255: up to 64 from the photo, from 1/512 on.
@@ -34,6 +37,15 @@ HOLDS = 1.0
 """The line holds as far as it is no more than this wrong, in units of score."""
 
 BLUE, ORANGE = "#0072b2", "#c85a00"
+
+SIDE = 224
+"""Of the photo in the still picture, in pixels."""
+
+ALONG = {
+    "gradient": "along the gradient w", "noise": "along noise", "grey": "towards the mean colour",
+    "another photo": "towards the next shipped photo",
+}  # fmt: skip
+DIRECTIONS = tuple(ALONG)
 
 
 class _Wish(NamedTuple):
@@ -88,10 +100,10 @@ class TaylorExplorer(ClassExplorer):
     _esm, _css = browser_half("taylor")
     stages: ClassVar = {"rank": 1, "look": 1, "walk": 3}
 
-    direction = traitlets.Enum(DIRECTIONS, DIRECTIONS[0]).tag(sync=True)
-    s = traitlets.Float(0.0, min=PLACES[0], max=PLACES[-1]).tag(sync=True)
-    places = traitlets.List(PLACES.tolist(), read_only=True).tag(sync=True)
-    reaches = traitlets.List(list(REACHES), read_only=True).tag(sync=True)
+    direction = Choice(DIRECTIONS, DIRECTIONS[0], "the direction of the walk").tag(sync=True)
+    s = Number(0.0, "s, how far to walk", PLACES[0], PLACES[-1]).tag(sync=True)
+    places = Told(PLACES.tolist()).tag(sync=True)
+    reaches = Told(list(REACHES)).tag(sync=True)
 
     def __init__(self, image: object = None, classifier: Classifier | None = None) -> None:
         """Score the photo once, so that what cannot be shown at all is an ordinary error of this call."""
@@ -105,8 +117,6 @@ class TaylorExplorer(ClassExplorer):
 
     @traitlets.validate("s")
     def _nearest_place(self, proposal: dict[str, Any]) -> float:
-        if not np.isfinite(proposal["value"]):
-            raise traitlets.TraitError(f"expected s from −64 to 64, got {proposal['value']}.")
         return float(PLACES[np.abs(PLACES - proposal["value"]).argmin()])
 
     @traitlets.observe("direction", "s")
@@ -126,11 +136,11 @@ class TaylorExplorer(ClassExplorer):
         c = self._prediction(wish).class_index
         self._settle(wish, class_index=c)
         x, line = self._x(wish.source), self._line(wish, c)
-        d = self._along(wish, x, line.w)
+        d, far = self._along(wish, x, line.w)
         score, slope = float(line.score), float((line.w.double() * d.double()).sum())
         scores = np.where(PLACES == 0, score, np.nan)
         self._tell_walk(wish, c, scores, score, slope)
-        self._tell("way", _levels(self.classifier, d, mean=False), direction=wish.direction)
+        self._tell("way", _levels(self.classifier, d, mean=False), direction=wish.direction, far=far)
         nearest_first = np.argsort(np.abs(PLACES), kind="stable")[1:]
         for some in np.split(nearest_first, range(AT_ONCE, len(nearest_first), AT_ONCE)):
             self._drop_if_old(wish)
@@ -155,8 +165,8 @@ class TaylorExplorer(ClassExplorer):
         )  # fmt: skip
         return holds
 
-    def _along(self, wish: _Wish, x: Tensor, w: Tensor) -> Tensor:
-        """d, one root-mean-square level long; 0 where there is no way to go."""
+    def _along(self, wish: _Wish, x: Tensor, w: Tensor) -> tuple[Tensor, float | None]:
+        """d, one root-mean-square level long, 0 where there is no way to go; and how far its goal is, if it has one."""
         if wish.direction == "gradient":
             d = w
         elif wish.direction == "noise":
@@ -167,32 +177,24 @@ class TaylorExplorer(ClassExplorer):
             d = self.classifier.prepare(_after(wish.source.image), (x.shape[2], x.shape[3])) - x
         std = x.new_tensor(self.classifier.std)[:, None, None]
         length = (255 * std * d).square().mean().sqrt()
-        return d / length if length > 0 else d
+        far = float(length) if wish.direction in ("grey", "another photo") else None
+        return (d / length if length > 0 else d), far
 
     # --- where there is no kernel -------------------------------------------------------------------------------------
 
     def still(self) -> Image.Image:
-        """Draw the photo s levels along the way and, beside it, its score (solid) and the line (dashed)."""
+        """Draw the photo s levels along the way and, beside it, its score and the line over s, with their axes."""
         result: TaylorResult | None = self.result
-        side, width = 224, 300
-        page = Image.new("RGB", (side + width, side), "white")
         if result is None:
-            return page
-        page.paste(self.classifier.picture(result.x + self.s * result.direction).resize((side, side)))
-        reach = max(_reach(result.holds), abs(self.s))
-        shown = np.abs(result.s) <= reach
-        s, scores = result.s[shown], result.scores[shown]
-        low, span = scores.min(), np.ptp(scores) or 1.0
-        across = side + 10 + (width - 20) * (s / reach + 1) / 2
-        pen = ImageDraw.Draw(page)
-        for values, colour, every in ((scores, BLUE, 1), (result.score + result.slope * s, ORANGE, 2)):
-            down = side - 30 - (side - 45) * ((values - low) / span).clip(-1, 2)
-            points = [*zip(across.tolist(), down.tolist(), strict=True)]
-            for k in range(0, len(points) - 1, every):
-                pen.line(points[k : k + 2], fill=colour, width=2)
-        pen.rectangle((side + 1, side - 18, side + width, side), fill="white")
-        pen.text((side + 10, side - 14), f"score (solid), line (dashed), s from {-reach:g} to {reach:g}", fill="black")
-        return page
+            return titled(f"Nothing yet: {self.message}")
+        photo = self.classifier.picture(result.x + self.s * result.direction).convert("RGB").resize((SIDE, SIDE))
+        start, end = result.holds
+        row = panels(
+            (photo, f"I₀ + s·d, s = {self.s:.3g} levels, {ALONG[self.direction]}"),
+            (_chart(result, self.s), f"the line is within 1 of the score from {start:.2g} to {end:.2g} levels; "
+                                     f"its slope is {result.slope:.3g} per level"),
+        )  # fmt: skip
+        return titled(in_words(self._prediction(self._wish())), row)
 
     def __repr__(self) -> str:
         """Say what is shown, in one line that is the same on every machine."""
@@ -224,6 +226,28 @@ def _holds(s: NDArray[np.float64], wrong: NDArray[np.float64]) -> tuple[float, f
 def _reach(holds: tuple[float, float]) -> float:
     """What the chart shows by itself: half as far again as the line holds, so that it is seen to let go."""
     return next((reach for reach in REACHES if reach >= 1.5 * max(-holds[0], holds[1])), REACHES[-1])
+
+
+def _chart(result: TaylorResult, s: float) -> Image.Image:
+    """The score and the line around the photo, as far as the page shows them, and where the walk is."""
+    from matplotlib.figure import Figure
+
+    reach = max(_reach(result.holds), abs(s))
+    shown = np.abs(result.s) <= reach
+    places, scores = result.s[shown], result.scores[shown]
+    air = 0.12 * float(np.ptp(scores)) or 1.0
+    figure = Figure((3.6, SIDE / 100), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(places, scores, color=BLUE, label="score S_c(I₀ + s·d)")
+    axes.plot(places, result.score + result.slope * places, "--", color=ORANGE, label="line S_c(I₀) + s·wᵀd")
+    axes.axvline(s, color="black", linewidth=0.8, linestyle=":")
+    axes.set(xlim=(-reach, reach), ylim=(scores.min() - air, scores.max() + air), ylabel="score S_c")
+    axes.set_xlabel("s, root-mean-square grey levels (of 255) along d", fontsize=8)
+    axes.tick_params(labelsize=8)
+    axes.legend(fontsize=7)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    return Image.open(buffer).convert("RGB")
 
 
 def taylor(image: object = None, classifier: Classifier | None = None) -> TaylorExplorer:
