@@ -98,6 +98,6 @@ class Widget(anywidget.AnyWidget):
         html = f'<p class="deepinside-still">{STYLE}{words}</p>'
         outputs = [({"text/html": html, "text/plain": words}, {}), (data, metadata)]
         if view and view["model_id"]:  # otherwise it was closed
-            outputs.append(({VIEW: view}, {}))
+            outputs.append(({VIEW: view, "text/plain": ""}, {}))  # no text for whoever cannot draw it, and no complaint
         for output, about in outputs:
             display(output, metadata=about, raw=True)  # type: ignore[no-untyped-call]

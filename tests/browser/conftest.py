@@ -35,8 +35,14 @@ def browser():
 
 
 @pytest.fixture(scope="package")
-def address(tmp_path_factory):
-    with lab(tmp_path_factory.mktemp("lab")) as here:
+def folder(tmp_path_factory):
+    """What the server has: settings, signatures, and the notebooks in `work`."""
+    return tmp_path_factory.mktemp("lab")
+
+
+@pytest.fixture(scope="package")
+def address(folder):
+    with lab(folder) as here:
         yield here
 
 

@@ -109,6 +109,12 @@ AXE = """async (box) => {
 }"""
 
 
+def kernel_environment() -> dict[str, str]:
+    """Where a kernel that runs in another folder finds this package."""
+    paths = [str(Path(deepinside_edu.__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+
+
 @contextmanager
 def lab(folder: Path) -> Iterator[str]:
     """A JupyterLab apart from the settings of whoever runs this, in a process group that ends with it."""
@@ -129,9 +135,7 @@ def lab(folder: Path) -> Iterator[str]:
         f"--LabApp.user_settings_dir={folder / 'settings'}", f"--LabApp.workspaces_dir={folder / 'workspaces'}",
     ]  # fmt: skip
     places = ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR")
-    paths = [str(Path(deepinside_edu.__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = os.environ | {name: str(folder / name.lower()) for name in places}
-    environment["PYTHONPATH"] = os.pathsep.join(paths)  # the kernel runs in another folder
+    environment = kernel_environment() | {name: str(folder / name.lower()) for name in places}
     with (folder / "lab.log").open("w") as log:
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
         try:
@@ -160,7 +164,7 @@ def _wait_for(server: subprocess.Popen[bytes], address: str, log: Path) -> None:
 class Notebook:
     """One page with one notebook, whose cells are replaced; what the page complains of is kept."""
 
-    def __init__(self, browser, address):
+    def __init__(self, browser, address, wait=True):
         self.home = address.split("/lab/")[0]
         self.complaints = []
         self.page = browser.new_page(viewport={"width": 1280, "height": 1000})
@@ -168,8 +172,9 @@ class Notebook:
         self.page.on("console", self._on_console)
         self.page.on("pageerror", lambda error: self.complaints.append(f"page error: {error}"))
         self.page.on("request", self._on_request)
-        self.page.goto(address, wait_until="domcontentloaded")
-        self.until(READY)
+        self.page.goto(address, wait_until="domcontentloaded" if wait else "commit")
+        if wait:
+            self.until(READY)
 
     def _on_console(self, message):
         if message.type in ("error", "warning"):
