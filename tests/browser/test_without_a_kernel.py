@@ -1,4 +1,4 @@
-"""Saved notebooks as they are read: reopened in JupyterLab and Notebook 7, exported to HTML and slides, run by Voilà."""
+"""Saved notebooks as they are read: opened again in JupyterLab and Notebook 7, exported to HTML and slides; Voilà."""
 
 import copy
 import re
@@ -25,7 +25,8 @@ RENDER = """async () => {
   const state = JSON.parse(document.querySelector(`script[type="${'%s'}"]`).textContent).state;
   for (const script of document.querySelectorAll(`script[type="${'%s'}"]`)) {
     const {state: values, buffers = []} = state[JSON.parse(script.textContent).model_id];
-    for (const {path, data} of buffers) values[path[0]] = new DataView(Uint8Array.from(atob(data), (c) => c.charCodeAt(0)).buffer);
+    for (const {path, data} of buffers)
+      values[path[0]] = new DataView(Uint8Array.from(atob(data), (c) => c.charCodeAt(0)).buffer);
     const url = URL.createObjectURL(new Blob([values._esm], {type: 'text/javascript'}));
     const model = {get: (name) => values[name], set() {}, save_changes() {}, send() {}, on() {}, off() {}};
     const widget = (await import(url)).default(), el = document.createElement('div');
@@ -99,11 +100,11 @@ def check_life(page):
     expect(studio.get_by_role("status")).to_have_text("Paused at step 1.")
 
 
-def check_stills(page, number=len(EXPLORERS)):
+def check_stills(page):
     """A reader sees each explorer's sentence and picture, and nothing else in its place."""
     sentences, pictures = page.get_by_text(SENTENCE), page.locator(".jp-OutputArea-output img")
-    expect(sentences).to_have_count(number)
-    expect(pictures).to_have_count(number)
+    expect(sentences).to_have_count(len(EXPLORERS))
+    expect(pictures).to_have_count(len(EXPLORERS))
     for each in [*sentences.all(), *pictures.all()]:
         expect(each).to_be_visible()
     for width, height in pictures.evaluate_all("(all) => all.map((each) => [each.naturalWidth, each.naturalHeight])"):
@@ -139,7 +140,7 @@ def test_an_exported_page_shows_the_still_pictures(browser, executed, tmp_path, 
 @pytest.mark.parametrize("stored", STORED)
 @pytest.mark.parametrize("front_end", ["lab/workspaces/{name}/tree", "notebooks"], ids=["lab", "notebook"])
 def test_a_reopened_notebook_shows_the_still_pictures(browser, address, folder, executed, front_end, stored):
-    """JupyterLab and Notebook 7 after everything was shut down, whatever was saved, trusted as one's own notebooks are."""
+    """JupyterLab and Notebook 7 after a night, whatever was saved; trusted, as one's own notebooks are."""
     name = f"{stored.replace(' ', '_')}.ipynb"
     notebook = STORED[stored](executed)
     nbformat.write(notebook, folder / "work" / name)
