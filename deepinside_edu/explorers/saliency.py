@@ -87,7 +87,7 @@ class SaliencyExplorer(ClassExplorer):
         self._settle(wish, class_index=prediction.class_index)
         x, w = self._x(wish.source), self._line(wish, prediction.class_index).w
         if wish.crops == 1:
-            m = max_abs(w)[0].cpu().numpy().astype(np.float32, copy=False)
+            m = max_abs(w)[0].float().cpu().numpy()
         else:
             self._drop_if_old(wish)
             m = saliency_map(self.classifier, x, prediction.class_index, wish.crops)

@@ -141,7 +141,7 @@ class ScoresExplorer(Explorer):
         given = wish[0].image
         x = self.classifier.prepare(given)
         with torch.no_grad():
-            scores = self.classifier.scores(x)[0].double().cpu()
+            scores = self.classifier.scores(x)[0].cpu().double()
         picture = self.classifier.picture(x)
         image = picture if isinstance(given, torch.Tensor) else open_image(given)
         name = given.name if isinstance(given, images.Photo) else YOURS

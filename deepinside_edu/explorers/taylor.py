@@ -137,16 +137,17 @@ class TaylorExplorer(ClassExplorer):
         self._settle(wish, class_index=c)
         x, line = self._x(wish.source), self._line(wish, c)
         d, far = self._along(wish, x, line.w)
-        score, slope = float(line.score), float((line.w.double() * d.double()).sum())
+        score = float(line.score)
+        slope = float((line.w.cpu().double() * d.cpu().double()).sum())  # float64 is not on every device
         scores = np.where(PLACES == 0, score, np.nan)
         self._tell_walk(wish, c, scores, score, slope)
         self._tell("way", _levels(self.classifier, d, mean=False), direction=wish.direction, far=far)
         nearest_first = np.argsort(np.abs(PLACES), kind="stable")[1:]
         for some in np.split(nearest_first, range(AT_ONCE, len(nearest_first), AT_ONCE)):
             self._drop_if_old(wish)
-            steps = torch.from_numpy(PLACES[some]).to(x)[:, None, None, None]
+            steps = torch.from_numpy(PLACES[some]).to(x.dtype).to(x.device)[:, None, None, None]
             with torch.no_grad():
-                scores[some] = self.classifier.scores(x + steps * d)[:, c].double().cpu().numpy()
+                scores[some] = self.classifier.scores(x + steps * d)[:, c].cpu().double().numpy()
             holds = self._tell_walk(wish, c, scores, score, slope)
         self._result = TaylorResult(c, x, d, PLACES.copy(), scores, score, slope, holds)
         if line.w.any():
