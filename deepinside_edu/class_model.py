@@ -283,7 +283,7 @@ def class_model(
     classes = classifier.find_all(class_index)
     if not classes:
         raise ValueError("expected at least one class, got none. Pass an index, a name, or a list of them.")
-    random = torch.Generator().manual_seed(accept.random_state(random_state))
+    random = torch.Generator("cpu").manual_seed(accept.random_state(random_state))
     with torch.inference_mode(False):
         x = _start(classifier, start, len(classes), random)
         ascent = _Ascent(classifier, torch.tensor(classes, device=x.device), recipe, random)
@@ -319,9 +319,9 @@ def _start(classifier: Classifier, start: object, count: int, random: torch.Gene
     """The images to begin with, `(count, C, H, W)`, nobody else's memory."""
     shape = (count, len(classifier.mean), *classifier.size)
     if isinstance(start, str) and start == "zero":
-        x = torch.zeros(shape)
+        x = torch.zeros(shape, device="cpu")
     elif isinstance(start, str) and start == "noise":
-        x = (NOISE * torch.randn(shape[1:], generator=random)).expand(shape)
+        x = (NOISE * torch.randn(shape[1:], generator=random, dtype=torch.float32, device="cpu")).expand(shape)
     elif isinstance(start, Tensor):
         if start.ndim != 4 or start.shape[0] not in (1, count) or start.shape[1:] != shape[1:]:
             first = "1" if count == 1 else f"1 or {count}"
@@ -440,7 +440,7 @@ class _Ascent:
     def awake(self, start: _View) -> tuple[_View, Tensor, list[float]]:
         """The start, ∇J there, and the noise that each class's image was given so that its score has a gradient."""
         slope, noise = start.slope(), [0.0] * len(start.x)
-        random = torch.Generator().manual_seed(self.random.initial_seed())  # its own: the jitter is what it always is
+        random = torch.Generator("cpu").manual_seed(self.random.initial_seed())  # its own: the jitter is what it always is
         x, scores, objective = start.x.clone(), start.scores.clone(), start.objective.clone()
         for sigma in WAKING:
             held = (slope.abs().amax((1, 2, 3)) == 0).nonzero()[:, 0]
@@ -492,7 +492,7 @@ class _Ascent:
                 climber.length *= LONGER
             x, scores = torch.cat([each.x for each in climbers]), torch.stack([each.scores for each in climbers])
             heights = torch.tensor([each.objective for each in climbers], dtype=start.objective.dtype, device=x.device)
-            yield _Place(x, scores, heights, torch.tensor([climber.row for climber in going]))
+            yield _Place(x, scores, heights, torch.tensor([climber.row for climber in going], device="cpu"))
 
     def stride(self, group: list[_Climber], walking: bool) -> list[_Climber]:
         """Move some climbers by one stride, and say which have reached no new height."""
@@ -545,8 +545,8 @@ class _Ascent:
         total = torch.zeros_like(x)
         for _ in range(self.recipe.glances):
             most = self.recipe.jitter
-            shift = torch.randint(-most, most + 1, (2,), generator=self.random).tolist()
-            mirrored = self.recipe.mirror and bool(torch.randint(2, (), generator=self.random))
+            shift = torch.randint(-most, most + 1, (2,), generator=self.random, device="cpu").tolist()
+            mirrored = self.recipe.mirror and bool(torch.randint(2, (), generator=self.random, device="cpu"))
             total += self.gradient(self.look(x, seen=partial(_glance, shift=shift, mirrored=mirrored)))
         return total / self.recipe.glances
 
@@ -562,7 +562,7 @@ def _climb(ascent: _Ascent, x: Tensor) -> Iterator[tuple[Step, ...]]:
                 f"at the start {error} Begin with smaller values: classifier.prepare(picture), or lower "
                 f"regularisation={recipe.weight:g}."
             ) from error
-        latest = _steps(ascent, 0, _Place(*start[:3], torch.tensor(everyone)), {}, noise)
+        latest = _steps(ascent, 0, _Place(*start[:3], torch.tensor(everyone, device="cpu")), {}, noise)
     places = (ascent.rising if recipe.step_rule == "rising" else ascent.striding)(start, gradient)
     for number in range(1, recipe.steps + 1):
         try:

@@ -129,12 +129,12 @@ class Classifier:
     @property
     def device(self) -> torch.device:
         """Where the network's weights are."""
-        return next(self.network.parameters(), torch.zeros(0)).device
+        return next((weight.device for weight in self.network.parameters()), torch.device("cpu"))
 
     @property
     def dtype(self) -> torch.dtype:
         """The precision of the network's weights, float32 as a rule."""
-        return next(self.network.parameters(), torch.zeros(0)).dtype
+        return next((weight.dtype for weight in self.network.parameters()), torch.float32)
 
     def prepare(self, image: object, size: tuple[int, int] | None = None) -> Tensor:
         """Turn a picture into the network's input: x_c = (p_c / 255 − mean_c) / std_c.

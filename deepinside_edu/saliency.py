@@ -263,7 +263,8 @@ def saliency_maps_of_batch(
     if most == 0:
         return ((),) * len(found)
     # Rows of one length: what is filled in is computed for nobody, and costs nothing beside the others.
-    rows = torch.tensor([[*classes, *[0] * (most - len(classes))] for classes in found], dtype=torch.int64)
+    full = [[*classes, *[0] * (most - len(classes))] for classes in found]
+    rows = torch.tensor(full, dtype=torch.int64, device="cpu")
     if crops == 1:
         maps = torch.stack([max_abs(w) for w in _gradients(classifier, x, rows)])
     else:

@@ -35,6 +35,7 @@ STORING_FAILED = frozenset({
 """What the file system says, and not the network, when a download fails."""
 
 
+@torch.inference_mode(False)  # else the weights would never take part in a gradient
 def load_classifier(name: str = OFFLINE_NETWORK, device: str | torch.device | None = None) -> Classifier:
     """Load a trained ImageNet classifier; the default ships with the package and needs no network connection.
 
@@ -124,7 +125,8 @@ def _built(models: Any, name: str, weights: Any) -> nn.Module:
         state = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
         ours = object.__new__(type(weights))  # the same weights, but with these values in their hands
         ours.__dict__.update(weights.__dict__, get_state_dict=lambda *_, **__: state)
-        network: nn.Module = models.get_model(name, weights=ours)
+        with torch.device("cpu"):  # wherever torch makes its tensors otherwise
+            network: nn.Module = models.get_model(name, weights=ours).float()
     except (OSError, HTTPException, RuntimeError, pickle.UnpicklingError, EOFError, LookupError, TypeError,
             ValueError, AttributeError) as error:  # fmt: skip
         if path.exists():  # its name gives eight digits of the SHA-256, which somebody may have made fit

@@ -1,4 +1,4 @@
-"""Every step and every explorer computes the same whatever torch is set to, and where a device or a precision lacks much.
+"""Every step and every explorer computes the same whatever torch is set to, and where a device or precision lacks much.
 
 One small network sees one small photo; the numbers that come out of each step are compared with those that come out
 where nothing is unusual.
@@ -106,6 +106,7 @@ def curves(classifier):
 
 
 ABLATED = {"threshold only": di.evaluation.ABLATIONS["threshold only"]}
+TWO = [di.photo("red_panda"), replace(di.photo("red_panda"), name="again")]
 STEPS = {
     "top": lambda c: c.top(PHOTO),
     "layers": lambda c: [layer.shape for layer in c.layers()],
@@ -130,7 +131,7 @@ STEPS = {
     "measures": lambda c: di.evaluation.measure(c, a_data_set(), ("gradient", "edges"), ("pointing", "deletion")),
     "sanity check": lambda c: di.evaluation.sanity_check(c, PHOTO, 1, ("gradient",)),
     "randomise": lambda c: di.evaluation.randomise(c, 2).top(PHOTO),
-    "ablate": lambda c: di.evaluation.ablate(c, [di.photo("red_panda"), di.photo("pig")], ABLATED, crops=1).outcomes,
+    "ablate": lambda c: di.evaluation.ablate(c, TWO, ABLATED, crops=1).outcomes,
     "explore scores": lambda c: explored(di.explore.scores(PHOTO, c), {"k": 2}),
     "explore saliency": lambda c: explored(di.explore.saliency(PHOTO, c), {"crops": 10}, {"class_index": 0}),
     "explore taylor": lambda c: explored(

@@ -144,7 +144,7 @@ def _curve(
     place = np.empty(m.size, np.int64)
     place[np.argsort(-m, axis=None, kind="stable")] = np.arange(m.size)  # of each pixel in the order
     places = torch.from_numpy(place.reshape(m.shape)).to(start.device)
-    counts = torch.arange(steps + 1) * m.size // steps
+    counts = torch.arange(steps + 1, device="cpu") * m.size // steps
     probabilities = []
     for some in torch.split(counts.to(start.device), batch_size):
         changed = places < some[:, None, None, None]

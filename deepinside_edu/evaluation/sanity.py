@@ -127,13 +127,14 @@ class Cascade:
         if not 0 <= state < 2**64:
             raise ValueError(f"expected a random state from 0 to 2⁶⁴ − 1, got {state}.")
         modules = _modules_of_layers(self.classifier)
-        fresh = copy.deepcopy(self.classifier.network).cpu()
-        with torch.random.fork_rng(devices=[]), torch.no_grad():
+        # Weights that are made in inference mode would never again take part in a gradient.
+        with torch.inference_mode(False), torch.random.fork_rng(devices=[]), torch.no_grad():
+            fresh = copy.deepcopy(self.classifier.network).cpu()
             torch.default_generator.manual_seed(state)
             for names in modules.values():
                 for name in names:
                     _draw(fresh.get_submodule(name))
-        fresh.to(self.classifier.device)
+            fresh.to(self.classifier.device)
         pairs = tuple(
             {id(old): new for name in names for old, new in _pairs(self.classifier.network, fresh, name)}
             for names in modules.values()

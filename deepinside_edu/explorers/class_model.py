@@ -452,7 +452,7 @@ class ClassModelExplorer(Widget):
         run, step = self._run, self.result
         title = f"{run.about['label']} ({run.about['target']}): {run.about['way']}"
         if step is None:
-            x = torch.zeros(1, len(self.classifier.mean), *self.classifier.size)
+            x = torch.zeros(1, len(self.classifier.mean), *self.classifier.size, device="cpu")
             start = "the zero image, which is the mean colour" if self.start == "zero" else f"start: {self.start}"
             return titled(title, panels((self.classifier.picture(x).convert("RGB"), f"before the first step: {start}")))
         picture = step.picture.convert("RGB")

@@ -171,7 +171,8 @@ class TaylorExplorer(ClassExplorer):
         if wish.direction == "gradient":
             d = w
         elif wish.direction == "noise":
-            d = torch.randn(x.shape, generator=torch.Generator().manual_seed(0)).to(x)
+            random = torch.Generator("cpu").manual_seed(0)
+            d = torch.randn(x.shape, generator=random, dtype=torch.float32, device="cpu").to(x)
         elif wish.direction == "grey":
             d = -x
         else:
