@@ -446,7 +446,7 @@ class _Ascent:
             held = (slope.abs().amax((1, 2, 3)) == 0).nonzero()[:, 0]
             if not len(held):
                 break
-            grain = torch.randn(start.x.shape[1:], generator=random).to(start.x)
+            grain = torch.randn(start.x.shape[1:], generator=random, dtype=torch.float32, device="cpu").to(start.x)
             view = self.look(start.x[held] + sigma * grain, held)
             x[held], scores[held], objective[held], slope[held] = view.x, view.scores, view.objective, view.slope()
             for i in held.tolist():

@@ -94,4 +94,4 @@ def _of_tensor(name: str, tensor: Tensor) -> dict[str, Any]:
 
 
 def _bytes(tensor: Tensor) -> bytes:
-    return tensor.detach().cpu().contiguous().view(-1).numpy().tobytes()
+    return tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()  # bfloat16 too
