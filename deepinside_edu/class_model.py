@@ -440,7 +440,8 @@ class _Ascent:
     def awake(self, start: _View) -> tuple[_View, Tensor, list[float]]:
         """The start, ∇J there, and the noise that each class's image was given so that its score has a gradient."""
         slope, noise = start.slope(), [0.0] * len(start.x)
-        random = torch.Generator("cpu").manual_seed(self.random.initial_seed())  # its own: the jitter is what it always is
+        # Numbers of its own: the jitter is what it always is.
+        random = torch.Generator("cpu").manual_seed(self.random.initial_seed())
         x, scores, objective = start.x.clone(), start.scores.clone(), start.objective.clone()
         for sigma in WAKING:
             held = (slope.abs().amax((1, 2, 3)) == 0).nonzero()[:, 0]
