@@ -247,8 +247,8 @@ def _maximise(responsibilities: Array, features: Array) -> Mixture:
 def _spread_out_start(cells: Cells, components: int, random_state: int) -> NDArray[np.intp]:
     """k-means++: each next centre is drawn with a chance ∝ its weight and its squared distance to the nearest so far.
 
-    Each cell of the grid waits for a random time of its own, ∝ 1/chance, and the first to arrive is taken. One seed more
-    or less then changes the winner only if two arrive together; a draw from the summed chances would shift them all.
+    Each cell of the grid waits for a random time of its own, ∝ 1/chance, and the first to arrive is taken. One seed
+    more or less then changes the winner only if two arrive together; a draw from the summed chances would shift all.
     """
     waiting = _waiting_times(random_state)[cells.number]
     count = cells.moments[:, 0]
