@@ -295,7 +295,7 @@ class _Clock:
 def _write_stages(result: Localisation, folder: Path, rank: int) -> list[str]:
     from . import figures
 
-    name = f"{rank}_{''.join(c if c.isalnum() else '_' for c in result.prediction.label)}"
+    name = f"{rank}_{''.join(c if c.isalnum() else '_' for c in result.prediction.label[:60])}"
     pictures = {
         "1_photo": result.image,
         "2_map": figures.heat_map(result.saliency).resize(result.image.size),

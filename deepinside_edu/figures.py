@@ -37,6 +37,9 @@ STRETCHED = 0.995
 
 LONGEST_SIDE = 480
 
+LONGEST_LABEL, BESIDE = 80, 40
+"""Letters of a label that are drawn, over a picture and beside a bar: a longer one would leave no room for these."""
+
 CELL = 0.36
 """Inches of a cell with a number in it."""
 
@@ -359,7 +362,7 @@ def score_bars(labels: Sequence[str], scores: Sequence[float], title: str = "sco
     Args:
         labels: the names of the classes.
         scores: a number for each.
-        title: of the axis.
+        title: of the axis; what stands between two $ is drawn as mathematics.
 
     Returns:
         A matplotlib figure that shows itself in a notebook.
@@ -373,9 +376,9 @@ def score_bars(labels: Sequence[str], scores: Sequence[float], title: str = "sco
     axes = figure.add_subplot()
     bars = axes.barh(range(len(labels)), list(scores), color="#2a6f97")
     axes.bar_label(bars, [f"{score:.3g}" for score in scores], padding=3, fontsize=8)
-    axes.set_yticks(range(len(labels)), labels)
+    axes.set_yticks(range(len(labels)), [plain(label, BESIDE) for label in labels], parse_math=False)
     axes.invert_yaxis()
-    axes.set_xlabel(title)
+    axes.set_xlabel(plain(title, LONGEST_LABEL - 1), parse_math=_is_mathematics(title))
     axes.margins(x=0.12)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
@@ -425,7 +428,7 @@ def number_grids(
         axes.set_yticks(np.arange(grid.shape[0] + 1) - 0.5, [])
         axes.grid(color="0.7", lw=0.6)
         axes.tick_params(length=0)
-        axes.set_title(titles[i] if titles else "", fontsize=10)
+        axes.set_title(plain(titles[i]) if titles else "", fontsize=10, parse_math=False)
     return figure
 
 
@@ -475,9 +478,34 @@ def layer_chart(
             bars = axes.barh(places, [value if math.isfinite(value) else 0 for value in values], color="#8a8a8a")
         axes.bar_label(bars, shown, padding=2, fontsize=6.5)
         axes.margins(x=0.2, y=0.005)
-    panels[0].set_yticks(places, layers)
+    panels[0].set_yticks(places, [plain(layer, BESIDE) for layer in layers], parse_math=False)
     panels[0].invert_yaxis()
     return figure
+
+
+def plain(label: str, most: int = LONGEST_LABEL) -> str:
+    """Give a label as it can be drawn: cut short, and with signs in the place of letters that are none.
+
+    Args:
+        label: any text; a name of a file may have halves of letters in it.
+        most: letters; with less than `LONGEST_LABEL` it is one line.
+
+    Returns:
+        The text.
+    """
+    text = label if len(label) <= most else label[: most - 1] + "…"
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return "".join(c if c.isprintable() or (c == "\n" and most == LONGEST_LABEL) else " " for c in text)
+
+
+def _is_mathematics(title: str) -> bool:
+    from matplotlib.mathtext import MathTextParser
+
+    try:
+        MathTextParser("path").parse(plain(title))
+    except ValueError:  # a $ that is meant as one
+        return False
+    return True
 
 
 def _spread(count: int, most: int) -> list[int]:
@@ -512,7 +540,7 @@ def _row_of_axes(rows: int, columns: int, aspects: Sequence[float]) -> tuple[Fig
 
 def _show(axes: Axes, picture: Image.Image, title: str) -> None:
     axes.imshow(picture)
-    axes.set_title(title, fontsize=9)
+    axes.set_title(plain(title), fontsize=9, parse_math=False)
     axes.axis("off")
 
 

@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -80,7 +81,7 @@ def copy_lessons(destination: Path, source: Path | None = None) -> list[CopiedFi
             if not os.path.lexists(wanted):
                 _write_new(wanted, content)
                 copied.append(CopiedFile(wanted))
-            elif record.get(name) != digest and not _holds(wanted, content):
+            elif record.get(name) != digest and not any(_holds(each, content) for each in (wanted, *_beside(wanted))):
                 beside = _free_name(wanted)
                 _write_new(beside, content)
                 copied.append(CopiedFile(beside, beside=wanted))
@@ -159,6 +160,11 @@ def _read_record(path: Path) -> dict[str, str]:
 
 def _holds(path: Path, content: bytes) -> bool:
     return path.is_file() and path.read_bytes() == content
+
+
+def _beside(path: Path) -> list[Path]:
+    """The newer versions that were put beside a lesson before, whatever the record says of them."""
+    return [each for each in path.parent.iterdir() if re.fullmatch(rf"{re.escape(path.stem)}_new[0-9]*", each.stem)]
 
 
 def _free_name(path: Path) -> Path:

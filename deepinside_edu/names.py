@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import operator
+import re
 import unicodedata
 from collections.abc import Iterable, KeysView, Set
 from functools import cache, lru_cache
@@ -50,7 +51,8 @@ def in_order(names: object, what: str = "labels") -> tuple[str, ...]:
     if wrong is not None:
         remedy = "Decode each: name.decode()." if isinstance(wrong, bytes) else "Turn each into text with str()."
         raise TypeError(f"expected {what} that are text, got {wrong!r}. {remedy}")
-    return tuple(map(str, given))
+    # Names of folders may have halves of letters in them, which no file and no browser takes.
+    return tuple(str(name).encode("utf-8", "backslashreplace").decode() for name in given)
 
 
 def _by_number(names: dict[Any, Any], what: str) -> tuple[str, ...] | None:
@@ -198,7 +200,10 @@ def find(wanted: object, labels: tuple[str, ...], wordnet_ids: tuple[str, ...] =
             raise _unknown(text, labels, wordnet_ids)
         index = int(text)
     if not 0 <= index < len(labels):
-        raise ValueError(f"class index {index} is out of range; there are classes 0 to {len(labels) - 1}.")
+        hint = why_no_wordnet_id(wanted, wordnet_ids) if isinstance(wanted, str) else ""
+        raise ValueError(
+            f"class index {index} is out of range; there are classes 0 to {len(labels) - 1}.{' ' * bool(hint)}{hint}"
+        )
     return index
 
 
@@ -254,6 +259,28 @@ def _unknown(text: str, labels: tuple[str, ...], wordnet_ids: tuple[str, ...]) -
     similar = [by_name[name] for name in difflib.get_close_matches(wanted, by_name, n=5, cutoff=0.6)]
     near = list(dict.fromkeys([*similar, *inside]))[:5]
     hint = ", ".join(f"{labels[c]!r} ({c})" for c in near)
-    return ValueError(
-        f"no class is called {text.strip()!r}. " + (f"Near: {hint}." if near else "Try a part of its name.")
-    )
+    hint = why_no_wordnet_id(text, wordnet_ids) or (f"Near: {hint}." if near else "Try a part of its name.")
+    return ValueError(f"no class is called {text.strip()!r}. {hint}")
+
+
+def why_no_wordnet_id(text: str, wordnet_ids: tuple[str, ...]) -> str:
+    """Say why a WordNet id finds no class, if a text is meant as one; else nothing.
+
+    Args:
+        text: which was looked for.
+        wordnet_ids: of a network's classes, or none.
+
+    Returns:
+        A sentence or two, with the remedy.
+    """
+    if re.fullmatch(r"n[0-9]{8}", text.strip().lower()):
+        if not any(wordnet_ids):
+            return (
+                "It is a WordNet id, and this classifier was given none: Classifier(network, labels, wordnet_ids), one "
+                "for each label. ImageNet's are weights.imagenet_wordnet_ids()."
+            )
+        some = next(filter(None, wordnet_ids))
+        return f"It is a WordNet id, and none of this classifier's, which are such as {some!r}."
+    if re.fullmatch(r"n?[0-9]{6,9}|n[0-9]+", text.strip().lower()):
+        return "Is it meant as a WordNet id? That is n and eight digits, such as 'n02510455'."
+    return ""

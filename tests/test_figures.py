@@ -2,6 +2,7 @@
 
 import io
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from matplotlib import pyplot
+from matplotlib.text import Text
 from no_trace import no_trace
 from PIL import Image
 
@@ -675,3 +677,46 @@ def test_the_colours_of_the_causes_differ_in_lightness():
 def test_a_chart_of_layers_that_do_not_fit_is_refused(arguments):
     with pytest.raises(ValueError, match="distances and causes for each, got"):
         figures.layer_chart(*arguments)
+
+
+ODD_LABELS = [
+    "$x^$", r"$\frac{1}{0$", "5 $ or 6 $", "a_b^c", "x" * 3000, "\ud800 half", "a\0b\x07c", "two\nlines", "$" * 500, "",
+]  # fmt: skip
+
+
+def drawn(figure: Any) -> list[str]:
+    """All words of a figure, after it has been drawn."""
+    figure.savefig(io.BytesIO(), format="png", dpi=30)
+    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+
+
+@pytest.mark.parametrize("label", ODD_LABELS)
+def test_a_label_is_text_and_never_mathematics_in_every_figure(label: str) -> None:
+    photo, grid = Image.new("RGB", (40, 30)), np.eye(3)
+    every = {
+        "figure_2": figures.figure_2([photo], [np.ones((3, 4))], [label]),
+        "filmstrip": figures.filmstrip([photo, photo], [label, label]),
+        "score_bars": figures.score_bars([label, "other"], [1.0, 2.0]),
+        "title": figures.score_bars(["one"], [1.0], label),
+        "number_grids": figures.number_grids([grid], [label]),
+        "layer_chart": figures.layer_chart([label], [(0.5, 0.1, 0.2)], [None]),
+    }
+    beside = ("score_bars", "layer_chart")
+    assert len(figures.plain(label)) <= 86  # 80, and one half of a letter is written as six
+    for name, figure in every.items():
+        words = drawn(figure)
+        most = figures.BESIDE if name in beside else figures.LONGEST_LABEL - (name == "title")
+        expected = figures.plain(label, most)
+        assert expected in words or not expected, name
+        assert figure.get_figwidth() < 12
+
+
+def test_a_plain_label_is_drawn_as_it_is() -> None:
+    for label in ("giant panda", "Bücher $5", "ラーメン", "a\nb"):
+        assert figures.plain(label) == label
+
+
+def test_the_title_of_scores_is_mathematics() -> None:
+    for title, mathematical in (("score $S_c$", True), ("$x^$", False)):
+        figure = figures.score_bars(["one"], [1.0], title)
+        assert figure.axes[0].xaxis.label.get_parse_math() == mathematical

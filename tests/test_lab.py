@@ -85,6 +85,17 @@ def test_a_file_that_was_there_before_stays_even_without_a_usable_record(lessons
     assert lab.copy_lessons(mine, lessons) == []
 
 
+@pytest.mark.parametrize("record", ["", "[]", "{", "\x00", '{"01_scores.ipynb": 5}'])
+def test_a_broken_record_brings_the_newer_version_once_however_often_it_breaks(lessons, mine, record):
+    lab.copy_lessons(mine, lessons)
+    (mine / "01_scores.ipynb").write_text("a learner's work")
+    for _ in range(3):
+        (mine / lab.RECORD).write_text(record)
+        lab.copy_lessons(mine, lessons)
+    assert sorted(each.name for each in mine.glob("01_*")) == ["01_scores.ipynb", "01_scores_new.ipynb"]
+    assert (mine / "01_scores.ipynb").read_text() == "a learner's work"
+
+
 def test_a_lesson_that_the_learner_deleted_comes_back(lessons, mine):
     lab.copy_lessons(mine, lessons)
     (mine / "02_saliency.ipynb").unlink()

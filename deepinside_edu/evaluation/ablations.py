@@ -15,6 +15,7 @@ from PIL import Image
 from scipy import ndimage
 from tqdm.auto import tqdm  # type: ignore[import-untyped]  # it ships no types
 
+from .. import accept
 from ..classifier import Classifier, check_classifier
 from ..colour_models import ColourModels, Costs, colour_models
 from ..graph_cut import graph_cut
@@ -22,7 +23,7 @@ from ..images import Box, Photo
 from ..localise import bounding_box, box_iou, in_pixels_of, largest_component, segment
 from ..saliency import saliency_map
 from ..seeds import Seeds, seeds
-from .bootstrap import Interval, bootstrap_mean
+from .bootstrap import Interval, bootstrap_mean, check_confidence
 from .composites import Composite
 from .localisation_error import OVERLAP
 from .precision import full_precision
@@ -263,7 +264,7 @@ class AblationTable:
 
     def figure(self) -> Figure:
         """Draw each row's difference to the full method as a dot with its interval; grey if 0 lies in it."""
-        from ..figures import _figure
+        from ..figures import BESIDE, _figure, plain
 
         figure = _figure(7, 0.28 * len(self.rows) + 0.8)
         axes = figure.subplots()
@@ -273,7 +274,7 @@ class AblationTable:
             axes.plot([d.low, d.high], [y, y], color=colour)
             axes.plot(d.mean, y, "o", color=colour)
         axes.axvline(0, color="black", linewidth=0.8)
-        axes.set_yticks(range(len(self.rows) - 1), [row.name for row in self.rows[1:]])
+        axes.set_yticks(range(len(self.rows) - 1), [plain(row.name, BESIDE) for row in self.rows[1:]], parse_math=False)
         axes.invert_yaxis()
         axes.set_xlabel(f"mean IoU of the box, less the full method's {self.rows[0].iou.mean:.3f}")
         return figure
@@ -312,6 +313,7 @@ def ablate(
 
     Source: paper, Section 3.2. It has no ablation.
     """
+    confidence, random_state = check_confidence(confidence), accept.random_state(random_state)  # before the hours
     return tabulate(try_ablations(classifier, examples, ablations, crops, progress), confidence, random_state)
 
 
@@ -340,6 +342,7 @@ def try_ablations(
         TypeError: as in `ablate`.
     """
     check_classifier(classifier)
+    progress, crops = accept.flag("progress", progress), accept.crops(crops)
     rows = _rows(ablations, crops)
     needed = sorted({crops} | {each["crops"] for each in rows.values() if not callable(each) and "crops" in each})
     if not examples:
@@ -389,12 +392,11 @@ def _rows(ablations: Mapping[str, Ablation], crops: int) -> dict[str, Ablation]:
                 f"ablation {name!r} has no option {', '.join(sorted(unknown))}; expected some of {', '.join(full)}."
             )
         options = full | dict(ablation)
-        if options["crops"] not in (1, 10):
-            raise ValueError(f"ablation {name!r}: expected 1 or 10 crops, got {options['crops']}.")
         try:
+            accept.crops(options["crops"])
             check_options(options)
-        except ValueError as error:
-            raise ValueError(f"ablation {name!r}: {error}") from error
+        except (ValueError, TypeError) as error:
+            raise type(error)(f"ablation {name!r}: {error}") from error
         if options != full:
             rows[name] = ablation
     return rows

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .. import accept
+
 RESAMPLES = 9999
 """Samples behind an interval."""
 
@@ -48,18 +50,18 @@ def bootstrap_mean(
         An `Interval`; of a single cluster its ends are NaN, since nothing can be said about it.
 
     Raises:
-        ValueError: no value, one that is not finite, another number of clusters, or a confidence out of range.
+        ValueError: no value, one that is not finite, another number of clusters, or an option out of range.
+        TypeError: an option of another kind, such as text.
 
     Source: Efron & Tibshirani 1993, "An introduction to the bootstrap", Section 13.3; Field & Welsh 2007,
         "Bootstrapping clustered data".
     """
     from scipy.stats import bootstrap
 
+    confidence, random_state = check_confidence(confidence), accept.random_state(random_state)
     sample = np.asarray(values, np.float64)
     if sample.ndim != 1 or not len(sample) or not np.isfinite(sample).all():
         raise ValueError(f"expected one finite value for each image, got {values!r}.")
-    if not 0 < confidence < 1:
-        raise ValueError(f"expected a confidence between 0 and 1, got {confidence}; 95 % is 0.95.")
     if clusters is not None and len(clusters) != len(sample):
         raise ValueError(f"expected a cluster for each of {len(sample)} values, got {len(clusters)}.")
     names = range(len(sample)) if clusters is None else [str(each) for each in clusters]
@@ -79,3 +81,16 @@ def bootstrap_mean(
         n_resamples=RESAMPLES, batch=max(1, 10_000_000 // len(sums)), random_state=np.random.default_rng(random_state),
     ).confidence_interval  # fmt: skip
     return Interval(mean, float(found.low), float(found.high))
+
+
+def check_confidence(confidence: object) -> float:
+    """Hold that a confidence lies between 0 and 1, and give it as a float.
+
+    Raises:
+        TypeError: no number.
+        ValueError: one out of range.
+    """
+    share = accept.number("confidence", confidence, 0, 1, "95 % is 0.95.")
+    if share in (0, 1):
+        raise ValueError(f"expected a confidence between 0 and 1, got {share:g}; 95 % is 0.95.")
+    return share

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from .. import accept
 from ..images import Box, Photo, photos
 from ..localise import bounding_box
 from .datasets import AnyPath, as_path, read_text, told, why_no_file
@@ -153,10 +154,12 @@ def composite(
     Raises:
         ValueError: a share or a place out of range, or a cut-out of which nothing is left at this size.
     """
-    if not 0 < share <= 1:
-        raise ValueError(f"expected a share above 0 and up to 1, got {share}.")
-    if not all(0 <= each <= 1 for each in place):
-        raise ValueError(f"expected a place of two numbers from 0 to 1, got {place}.")
+    share = accept.number("share", share, 0, 1)
+    if share == 0:
+        raise ValueError("expected a share above 0 and up to 1, got 0.")
+    if np.shape(place) != (2,):
+        raise TypeError(f"expected a place of two numbers from 0 to 1, got {place!r}. The middle is (0.5, 0.5).")
+    place = accept.number("place's x", place[0], 0, 1), accept.number("place's y", place[1], 0, 1)
     scale = share * min(ground.width / cutout.image.width, ground.height / cutout.image.height)
     size = max(1, round(cutout.image.width * scale)), max(1, round(cutout.image.height * scale))
     # Of RGBA, Pillow weights each colour by its alpha: what hides in transparent pixels does not bleed in.
@@ -297,8 +300,10 @@ def composites(
         cut-outs and on its kind's among the kinds, not on how many there are.
 
     Raises:
-        ValueError: no cut-out or no ground.
+        ValueError: no cut-out or no ground, or an option out of its range.
+        TypeError: an option of another kind, such as text.
     """
+    random_state, size = accept.random_state(random_state), _checked_size(size)
     if not cutouts or not grounds:
         raise ValueError(f"expected cut-outs and grounds, got {len(cutouts)} and {len(grounds)}.")
     made = []
@@ -308,3 +313,10 @@ def composites(
             share, x, y = rng.uniform(*SHARES), *rng.uniform(size=2)
             made.append(composite(cutout, ground(size, rng), share, (x, y), kind))
     return tuple(made)
+
+
+def _checked_size(size: object) -> tuple[int, int]:
+    if not isinstance(size, (tuple, list)) or len(size) != 2:
+        raise TypeError(f"expected a size (width, height) in pixels, got {size!r}.")
+    width, height = (accept.whole(name, side, 1) for name, side in zip(("width", "height"), size, strict=True))
+    return width, height

@@ -15,6 +15,7 @@ from typing import TypeAlias
 from PIL import Image
 
 from ..images import Box, photos, read_annotation
+from ..names import why_no_wordnet_id
 from ..opening import open_image
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
@@ -347,7 +348,8 @@ def class_indices(
     if len(found) == 1:
         return (found[0],)
     why = f"fits the network's classes {found}" if found else "is no WordNet id and no label of the network"
-    raise ValueError(f"class {name!r} {why}; a translation (--classes) can say which is meant")
+    hint = "" if found else why_no_wordnet_id(name, tuple(wordnet_ids))
+    raise ValueError(f"class {name!r} {why}; a translation (--classes) can say which is meant{'. ' * bool(hint)}{hint}")
 
 
 def as_path(path: AnyPath) -> Path:

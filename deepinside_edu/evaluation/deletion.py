@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from .. import accept
 from ..classifier import Classifier, check_classifier
 from .maps import check_map
 
@@ -70,7 +70,7 @@ def deletion_curve(
     """
     check_classifier(classifier)
     x = classifier.prepare(image)
-    c = _chosen(classifier, x, class_index)
+    c = _chosen(classifier, x, class_index, saliency)
     return _curve(classifier, x, torch.zeros_like(x), c, saliency, steps, batch_size)
 
 
@@ -105,16 +105,22 @@ def insertion_curve(
     """
     from scipy import ndimage
 
-    if not blur > 0:
-        raise ValueError(f"expected a blur of more than 0 pixels, got {blur}. Without one there is nothing to insert.")
     check_classifier(classifier)
     x = classifier.prepare(image)
+    blur = accept.number("blur", blur, 0, max(x.shape[-2:]), "In pixels, no wider than the image.")
+    if blur == 0:
+        raise ValueError("expected a blur of more than 0 pixels, got 0. Without one there is nothing to insert.")
     blurred = ndimage.gaussian_filter(x.float().cpu().numpy(), (0, 0, blur, blur))
-    c = _chosen(classifier, x, class_index)
+    c = _chosen(classifier, x, class_index, saliency)
     return _curve(classifier, torch.from_numpy(blurred).to(x), x, c, saliency, steps, batch_size)
 
 
-def _chosen(classifier: Classifier, x: Tensor, class_index: int | None) -> int:
+def _chosen(classifier: Classifier, x: Tensor, class_index: int | None, saliency: object) -> int:
+    if np.ndim(class_index) == 2 and np.ndim(saliency) == 0:  # type: ignore[arg-type]  # whatever they are
+        raise TypeError(
+            "expected the class before the map, got the map first. Turn the two round: (classifier, image, "
+            "class_index, saliency)."
+        )
     return classifier.top(x, 1)[0].class_index if class_index is None else classifier.find(class_index)
 
 
@@ -135,12 +141,8 @@ def _curve(
             f"expected a map of {height}×{width} like the prepared image, got {m.shape[0]}×{m.shape[1]}. "
             "Compute it from the same image: compute_map(classifier, image)."
         )
-    steps = operator.index(steps)
-    if not 1 <= steps <= m.size or batch_size < 1:
-        raise ValueError(
-            f"expected 1 to {m.size} steps (there are so many pixels) and a batch of at least 1, got {steps} and "
-            f"{batch_size}."
-        )
+    steps = accept.whole("steps", steps, 1, m.size, "There are so many pixels.")
+    batch_size = accept.whole("batch_size", batch_size, 1)
     place = np.empty(m.size, np.int64)
     place[np.argsort(-m, axis=None, kind="stable")] = np.arange(m.size)  # of each pixel in the order
     places = torch.from_numpy(place.reshape(m.shape)).to(start.device)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .. import accept
 from ..classifier import Classifier, check_classifier
 from ..deconvnet import backward_ladder
 from ..saliency import max_abs
@@ -79,6 +80,7 @@ def compute_maps(
     """
     check_classifier(classifier)
     check_methods(methods)
+    random_state = accept.random_state(random_state)
     c = None if class_index is None else classifier.find(class_index)
     x = classifier.prepare(image)
     height, width = x.shape[-2:]

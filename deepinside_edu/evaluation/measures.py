@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm  # type: ignore[import-untyped]  # it ships no types
 
+from .. import accept
 from ..classifier import Classifier, check_classifier
 from ..images import Box
 from .bootstrap import Interval, bootstrap_mean
@@ -120,8 +121,11 @@ def measure(
     check_methods(methods)
     if isinstance(measures, str) or not measures or set(measures) - set(MEASURES):
         raise ValueError(f"expected some of {', '.join(MEASURES)}, got {measures!r}. Pass a list.")
-    if not blur >= 0:
-        raise ValueError(f"expected a blur of at least 0 pixels, got {blur}.")
+    height, width = classifier.size
+    blur = accept.number("blur", blur, 0, max(height, width), "In pixels, no wider than the map itself; 0 is none.")
+    steps = accept.whole("steps", steps, 1, height * width, "There are so many pixels.")
+    tolerance, random_state = accept.number("tolerance", tolerance, 0), accept.random_state(random_state)
+    progress = accept.flag("progress", progress)
     truth = _truth(classifier, dataset, translation or {}, "pointing" in measures)
     rng = np.random.default_rng(random_state)
     if "grid" in measures:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
+from .. import accept
 from ..images import Box
 from ..opening import open_image
 from .maps import check_map
@@ -40,13 +41,14 @@ def pointing_game(saliency: ArrayLike, boxes: Sequence[Box], tolerance: float = 
     ``eval_coco.py``, which enlarges the map to the photo's own pixels first.
     """
     m = check_map(saliency)
-    if any(np.isscalar(box) for box in boxes):
-        raise TypeError(f"expected a list of boxes, got {boxes}. Put the box into a list.")
-    if not boxes or not tolerance >= 0:
-        raise ValueError(
-            f"expected at least one box and a tolerance of at least 0, got {len(boxes)} boxes and {tolerance}. "
-            "An image without a box has no place in the pointing game."
+    tolerance = accept.number("tolerance", tolerance, 0)
+    if np.ndim(boxes) == 0 or not all(np.shape(box) == (4,) for box in boxes):
+        raise TypeError(
+            "expected a list of boxes (left, top, right, bottom) behind the map, got something else. Put a box into a "
+            "list, and the map before it."
         )
+    if len(boxes) == 0:
+        raise ValueError("expected at least one box, got none. An image without one has no place in the pointing game.")
     y, x = divmod(int(m.argmax()), m.shape[1])
     return any(_distance(x, y, box) <= tolerance for box in boxes)
 
@@ -108,10 +110,9 @@ def photo_grid(images: Sequence[object], side: int) -> tuple[Image.Image, tuple[
     Source: Böhle et al. 2021, "Convolutional dynamic alignment networks for interpretable classifications", Section 4.
     """
     n = math.isqrt(len(images))
-    if n < 1 or n * n != len(images) or side < 1:
-        raise ValueError(
-            f"expected 1, 4, 9, … photos and cells of at least 1 pixel, got {len(images)} photos and a side of {side}."
-        )
+    side = accept.whole("side", side, 1)
+    if n < 1 or n * n != len(images):
+        raise ValueError(f"expected 1, 4, 9, … photos, got {len(images)}.")
     picture = Image.new("RGB", (n * side, n * side))
     cells = tuple((x * side, y * side, (x + 1) * side, (y + 1) * side) for y in range(n) for x in range(n))
     for image, cell in zip(images, cells, strict=True):

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm.auto import tqdm  # type: ignore[import-untyped]  # it ships no types
 
-from .. import __version__
+from .. import __version__, accept
 from ..classifier import Classifier, Prediction, check_classifier, ranked
 from ..colour_models import colour_models
 from ..graph_cut import graph_cut
@@ -127,13 +127,12 @@ def localisation_error(
     if options.keys() - known.keys():
         unknown = ", ".join(sorted(options.keys() - known.keys()))
         raise TypeError(f"there is no option {unknown}; expected some of {', '.join(known)}.")
-    if crops not in (1, 10):
-        raise ValueError(f"expected 1 or 10 crops, got {crops}; the paper averages 10.")
+    crops, progress = accept.crops(crops), accept.flag("progress", progress)
     if problems not in ("stop", "miss"):
         raise ValueError(f'expected problems="stop" or "miss", got {problems!r}.')
-    for name, number in (("workers", workers), ("chunk", chunk), ("batch", batch)):
-        if number < 0:
-            raise ValueError(f"expected {name} of at least 0, got {number}.")
+    workers, chunk, batch = (
+        accept.whole(name, value, 0) for name, value in (("workers", workers), ("chunk", chunk), ("batch", batch))
+    )
     options = {k: v.item() if isinstance(v, np.generic) else v for k, v in (known | options).items()}
     check_options(options)
     cases = _cases(classifier, dataset, translation or {})
@@ -175,13 +174,14 @@ def localisation_error(
 
 
 def check_options(options: Mapping[str, Any]) -> None:
-    """Try the options once: out of their range they would fail in each image, and each would count as a miss."""
+    """Try the options behind the map once: out of their range they would fail in each image, and each would count."""
     saliency = np.arange(224 * 224, dtype=np.float32).reshape(224, 224)
     y, x = np.mgrid[:224, :224].astype(np.uint8)
     picture = Image.fromarray(np.stack([x, y, x ^ y], axis=-1))
+    hard_seeds = accept.flag("hard_seeds", options["hard_seeds"])
     chosen = seeds(saliency, options["foreground"], options["background"], options["blur"])
     costs = colour_models(picture, chosen, options["components"], options["random_state"]).costs(picture)
-    graph_cut(picture, costs, options["smoothness"], chosen if options["hard_seeds"] else None)
+    graph_cut(picture, costs, options["smoothness"], chosen if hard_seeds else None)
 
 
 def _cases(classifier: Classifier, dataset: Dataset, translation: Mapping[str, Collection[str]]) -> list[Case]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm.auto import tqdm  # type: ignore[import-untyped]  # it ships no types
 
+from .. import accept
 from ..classifier import Classifier, check_classifier
 from ..figures import PEAK
 from ..images import Photo
@@ -123,9 +123,7 @@ class Cascade:
 
     def __post_init__(self) -> None:
         """Draw the weights."""
-        state = operator.index(self.random_state)
-        if not 0 <= state < 2**64:
-            raise ValueError(f"expected a random state from 0 to 2⁶⁴ − 1, got {state}.")
+        state = accept.random_state(self.random_state)
         modules = _modules_of_layers(self.classifier)
         # Weights that are made in inference mode would never again take part in a gradient.
         with torch.inference_mode(False), torch.random.fork_rng(devices=[]), torch.no_grad():
@@ -148,8 +146,7 @@ class Cascade:
         Raises:
             ValueError: more layers than there are, or fewer than 0.
         """
-        if not 0 <= operator.index(down_to) <= len(self.layers):
-            raise ValueError(f"expected 0 to {len(self.layers)} layers to randomise, got {down_to}.")
+        down_to = accept.whole("down_to", down_to, 0, len(self.layers), "So many layers can be random.")
         return _twin(self.classifier, {k: new for layer in self._fresh[:down_to] for k, new in layer.items()})
 
 
