@@ -368,7 +368,7 @@ def test_an_overlap_of_exactly_one_half_is_a_hit() -> None:
 
 @pytest.mark.parametrize("confidence", [0, 1, 95])
 def test_a_confidence_out_of_range_is_refused(confidence: float) -> None:
-    with pytest.raises(ValueError, match="between 0 and 1"):
+    with pytest.raises(ValueError, match=r"between 0 and 1|from 0 to 1"):
         tabulate(outcomes_of([0.1, 0.2]), confidence)
 
 

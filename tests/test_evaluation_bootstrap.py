@@ -71,7 +71,7 @@ def test_intervals_widen_with_their_confidence_and_hold_their_mean() -> None:
 
 def test_confidences_and_clusters_that_cannot_be_are_refused() -> None:
     for confidence in (0, 1, 1.5, -1):
-        with pytest.raises(ValueError, match=f"between 0 and 1, got {confidence}"):
+        with pytest.raises(ValueError, match=f"(between 0 and 1|from 0 to 1), got {confidence:g}"):
             bootstrap_mean([1, 2], confidence=confidence)
     with pytest.raises(ValueError, match="each of 2 values, got 3"):
         bootstrap_mean([1, 2], "abc")

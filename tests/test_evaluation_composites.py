@@ -113,13 +113,13 @@ def test_neither_ground_nor_cut_out_is_changed() -> None:
 
 @pytest.mark.parametrize("share", [0, -0.1, 1.01, float("nan")])
 def test_a_share_out_of_range_is_refused(share: float) -> None:
-    with pytest.raises(ValueError, match="share above 0 and up to 1"):
+    with pytest.raises(ValueError, match=r"share above 0 and up to 1|share from 0 to 1"):
         composite(cutout(rgba(3, 3)), Image.new("RGB", (9, 9)), share)
 
 
 @pytest.mark.parametrize("place", [(-0.1, 0.5), (0.5, 1.1)])
 def test_a_place_outside_is_refused(place: tuple[float, float]) -> None:
-    with pytest.raises(ValueError, match="numbers from 0 to 1"):
+    with pytest.raises(ValueError, match=r"place's [xy] from 0 to 1"):
         composite(cutout(rgba(3, 3)), Image.new("RGB", (9, 9)), 0.5, place)
 
 
@@ -310,3 +310,34 @@ def test_the_listed_stamps_are_there_and_are_classes_of_the_network(classifier: 
         assert classifier.labels[classifier.find(each.wordnet_id)] == named[each.name]
     made: tuple[Composite, ...] = composites(cutouts[:2])
     assert all(each.picture.size == (224, 224) and 0.005 < each.mask.mean() < 0.65 for each in made)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [({"random_state": "0"}, "random_state"), ({"random_state": None}, "random_state"), ({"size": 224}, "size"),
+     ({"size": "22"}, "size"), ({"size": (224.0, 224)}, "width"), ({"size": (224, True)}, "height")],
+)  # fmt: skip
+def test_options_of_another_kind_are_named(options: dict, named: str) -> None:
+    with pytest.raises(TypeError, match=f"expected a .*{named}"):
+        composites([cutout(rgba(3, 3))], {"plain": GROUNDS["plain"]}, **options)
+
+
+@pytest.mark.parametrize(
+    ("share", "place"), [("0.5", (0, 0)), (0.5, ("0", 0)), (0.5, 0.5), (0.5, (0, 0, 0)), (0.5, "00")]
+)
+def test_a_share_or_a_place_of_another_kind(share: object, place: object) -> None:
+    with pytest.raises(TypeError, match=r"expected a (number for|place)"):
+        composite(cutout(rgba(3, 3)), Image.new("RGB", (9, 9)), share, place)
+
+
+def test_a_list_with_a_column_twice_or_in_another_encoding_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text("stamp,wordnet_id,stamp\na.png,n1,b.png\n")
+    with pytest.raises(ValueError, match="expected stamp and wordnet_id once"):
+        read_cutouts(tmp_path, path)
+    path.write_bytes(b"stamp,wordnet_id\na.png,caf\xe9\n")
+    with pytest.raises(ValueError, match=r"line 2 of .* is not UTF-8"):
+        read_cutouts(tmp_path, path)
+    path.write_text("stamp,wordnet_id\n" + "x" * 300 + ".png,n1\n")
+    with pytest.raises(ValueError, match="there is no stamp x"):
+        read_cutouts(str(tmp_path), str(path))

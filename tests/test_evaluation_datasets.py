@@ -1,9 +1,13 @@
 """Each layout gives every image its boxes, pixel for pixel; whatever is wrong is named, and nothing is dropped."""
 
 import csv
+import errno
 import os
+import re
+import sys
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import pytest
@@ -415,3 +419,174 @@ def test_a_translation_gives_several_classes_or_none(tmp_path: Path) -> None:
             read_translation(text(path, wrong))
     with pytest.raises(ValueError, match="there is no file"):
         read_translation(tmp_path / "nothing.csv")
+
+
+# Names that the file system cannot take, folders that it does not show
+
+
+CSV = "image,class,left,top,right,bottom\n"
+
+
+def names_that_are_no_file(folder: Path) -> dict[str, str]:
+    """By name what is said of each; the folder is made ready for them."""
+    (folder / "a_folder.jpg").mkdir()
+    (folder / "loop.jpg").symlink_to("loop.jpg")
+    (folder / "broken.jpg").symlink_to("nowhere.jpg")
+    os.mkfifo(folder / "pipe.jpg")
+    image(folder / "good.jpg")
+    return {
+        "x" * 300 + ".jpg": r"\(File name too long\)", "y/" * 3000 + "z.jpg": r"\(File name too long\)",
+        "a\0b.jpg": "there cannot be one", "loop.jpg": r"\(Too many levels",
+        "broken.jpg": "there is no file", "a_folder.jpg": "is a folder", "pipe.jpg": "is no ordinary file",
+        "good.jpg/b.jpg": r"\(Not a directory\)", "gone.jpg": "there is no file",
+    }  # fmt: skip
+
+
+def test_a_name_that_is_no_file_is_that_images_problem_and_the_others_stay(tmp_path: Path) -> None:
+    said = names_that_are_no_file(tmp_path)
+    if sys.version_info < (3, 11):  # its reader of CSVs takes no NUL
+        said = {name: why for name, why in said.items() if "\0" not in name}
+    path = text(tmp_path / "list.csv", CSV + "".join(f"{name},n1,0,0,5,5\n" for name in [*said, "good.jpg"]))
+    dataset = read_csv(path)
+    problems = {each.name: each.problem for each in dataset.examples}
+    assert len(problems) == len(said) + 1
+    for name, why in said.items():
+        assert re.search(rf"annotation without image: .*{why}", problems[str(PurePosixPath(name))]), name
+        assert len(problems[str(PurePosixPath(name))]) < 500
+    assert problems["good.jpg"] == ""
+
+
+def test_a_closed_folder_is_its_images_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As for whoever is not root, who may look into everything."""
+    image(tmp_path / "good.jpg")
+    image(tmp_path / "closed" / "a.jpg")
+    usual = Path.stat
+
+    def stat(self: Path, **options: Any) -> os.stat_result:
+        if "closed" in self.parts and self.name != "closed":
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return usual(self, **options)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    path = text(tmp_path / "list.csv", CSV + "closed/a.jpg,n1,0,0,5,5\ngood.jpg,n1,0,0,5,5\n")
+    closed, good = read_csv(path).examples
+    assert "Permission denied" in closed.problem
+    assert good.problem == ""
+    text(tmp_path / "xml" / "a.xml", annotation([("n1", (0, 0, 4, 4))]))
+    (example,) = read_ilsvrc(tmp_path / "closed", tmp_path / "xml").examples
+    assert "Permission denied" in example.problem
+
+
+def test_of_folders_too_nothing_is_dropped_or_waited_for(tmp_path: Path) -> None:
+    names_that_are_no_file(tmp_path / "images" if (tmp_path / "images").mkdir() is None else tmp_path)
+    for name in ("loop", "broken", "pipe", "good", "a_folder"):
+        text(tmp_path / "xml" / f"{name}.xml", annotation([("n1", (0, 0, 4, 4))]))
+    os.mkfifo(tmp_path / "xml" / "waiting.xml")
+    image(tmp_path / "images" / "waiting.jpg")
+    problems = {each.name: each.problem for each in read_ilsvrc(tmp_path / "images", tmp_path / "xml").examples}
+    assert problems.pop("good") == ""
+    assert sorted(problems) == ["a_folder", "broken", "loop", "pipe", "waiting"]
+    assert all(problems.values())
+    assert "no ordinary file" in problems["waiting"]
+
+
+@pytest.mark.parametrize("read", [read_csv, read_translation])
+def test_a_list_that_is_no_file_is_told(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    for name, why in names_that_are_no_file(tmp_path).items():
+        with pytest.raises(ValueError, match=rf"{why}.*; expected"):
+            read(tmp_path / name)
+
+
+def test_a_path_may_be_a_text_and_begin_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    image(tmp_path / "a.jpg")
+    text(tmp_path / "a.xml", annotation([("n1", (0, 0, 4, 4))]))
+    text(tmp_path / "list.csv", CSV + "a.jpg,n1,0,0,5,5\n")
+    text(tmp_path / "classes.csv", "bird,n1\n")
+    assert read_csv("~/list.csv").examples == read_csv(tmp_path / "list.csv").examples
+    assert read_csv(str(tmp_path / "list.csv"), "~").examples == read_csv(tmp_path / "list.csv").examples
+    assert read_ilsvrc("~", str(tmp_path)) == read_ilsvrc(tmp_path, tmp_path)
+    assert read_translation("~/classes.csv") == {"bird": ("n1",)}
+    assert read_names("~/classes.csv") == ("bird,n1",)
+
+
+# Numbers that are none
+
+
+@pytest.mark.parametrize("edge", ["1_0", "²", "١٠", "1.5", "0x5", "", " ", "1e1", "9" * 5000, "nan", "--1"])
+def test_an_edge_in_a_csv_that_is_no_number_of_pixels(tmp_path: Path, edge: str) -> None:
+    image(tmp_path / "a.jpg")
+    path = text(tmp_path / "list.csv", CSV + f"a.jpg,n1,0,0,{edge},5\n")
+    (example,) = read_csv(path).examples
+    assert "expected four whole numbers of pixels" in example.problem
+    assert len(example.problem) < 200
+    path = text(tmp_path / "list.csv", CSV + "a.jpg,n1,-1, +0 ,010,5\n")
+    assert read_csv(path).examples[0].boxes == (((-1, 0, 10, 5),),)
+
+
+@pytest.mark.parametrize("column", ["image", "class", *("left", "top", "right", "bottom")])
+def test_a_column_that_is_there_twice(tmp_path: Path, column: str) -> None:
+    path = text(tmp_path / "list.csv", CSV.replace("\n", f",{column}\n") + "a.jpg,n1,0,0,5,5,3\n")
+    with pytest.raises(ValueError, match=f"the column {column} more than once"):
+        read_csv(path)
+
+
+def test_a_column_of_ones_own_may_be_there_twice(tmp_path: Path) -> None:
+    image(tmp_path / "a.jpg")
+    path = text(tmp_path / "list.csv", CSV.replace("\n", ",note,note\n") + "a.jpg,n1,0,0,5,5,x,y\n")
+    assert read_csv(path).examples[0].problem == ""
+
+
+@pytest.mark.parametrize(
+    ("width", "size"),
+    [("30", (30, 20)), ("30.0", (30, 20)), ("30.", (30, 20)), (" 30 ", (30, 20)), ("0", None), ("", None)],
+)
+def test_the_size_of_an_annotation(tmp_path: Path, width: str, size: tuple[int, int] | None) -> None:
+    path = text(tmp_path / "a.xml", f"<a><size><width>{width}</width><height>20</height></size></a>")
+    assert read_annotation(path).size == size
+
+
+@pytest.mark.parametrize("width", ["9" * 5000, "²", "1_0", "30.5", "-30", "wide", "١٠", "1e2", "nan"])
+def test_a_size_that_is_none_is_told_with_the_files_name(tmp_path: Path, width: str) -> None:
+    path = text(tmp_path / "a.xml", f"<a><size><width>{width}</width><height>20</height></size></a>")
+    with pytest.raises(ValueError, match=r"^a\.xml has .* and 20 for width and height; expected whole numbers") as told:
+        read_annotation(path)
+    assert len(str(told.value)) < 150
+
+
+@pytest.mark.parametrize("edge", ["1_0", "²", "١٠", "nan", "inf", "9" * 5000, "0x5", "", "1e999"])
+def test_a_corner_that_is_no_number(tmp_path: Path, edge: str) -> None:
+    path = text(tmp_path / "a.xml", f"<a><object><name>n1</name>{corners(0, 0, edge, 5)}</object></a>")
+    with pytest.raises(ValueError, match=r"a\.xml has .*expected four numbers") as told:
+        read_annotation(path)
+    assert len(str(told.value)) < 200
+
+
+@pytest.mark.parametrize(("edge", "right"), [("7.4", 8), ("+7", 8), ("7e0", 8), (".7e1", 8), (" 7 ", 8)])
+def test_a_corner_may_be_written_in_other_ways(tmp_path: Path, edge: str, right: int) -> None:
+    path = text(tmp_path / "a.xml", f"<a><object><name>n1</name>{corners(0, 0, edge, 5)}</object></a>")
+    assert read_annotation(path).objects == (("n1", (0, 0, right, 6)),)
+
+
+@pytest.mark.parametrize("twice", ["<name>n2</name>", "<bndbox><xmin>1</xmin></bndbox>"])
+def test_what_should_be_there_once_is_not_there_twice(tmp_path: Path, twice: str) -> None:
+    path = text(tmp_path / "a.xml", f"<a><object><name>n1</name>{corners(0, 0, 5, 5)}{twice}</object></a>")
+    with pytest.raises(ValueError, match=r"a\.xml has .* 2 times in one object; expected it once"):
+        read_annotation(path)
+
+
+# WordNet ids
+
+
+def test_that_there_are_no_wordnet_ids_is_said_with_the_remedy() -> None:
+    with pytest.raises(ValueError, match=r"this classifier was given none: Classifier\(network, labels, wordnet_ids\)"):
+        class_indices(imagenet_labels(), (), {}, "n02410509")
+    with pytest.raises(ValueError, match=r"none of this classifier's, which are such as 'n01440764'"):
+        class_indices(imagenet_labels(), imagenet_wordnet_ids(), {}, "n99999999")
+    for wrong in ("n2410509", "02410509"):
+        with pytest.raises(ValueError, match="n and eight digits"):
+            class_indices(imagenet_labels(), imagenet_wordnet_ids(), {}, wrong)
+    with pytest.raises(ValueError, match=r"fits the network's classes \[0, 1\]"):
+        class_indices(["a", "b"], ["n02410509"] * 2, {}, "n02410509")
+    with pytest.raises(ValueError, match=r"can say which is meant$"):
+        class_indices(["a", "b"], (), {}, "c")

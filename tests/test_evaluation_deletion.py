@@ -1,6 +1,7 @@
 """Curves of a linear network, whose every point can be worked out on paper."""
 
 import math
+from collections.abc import Callable
 from itertools import permutations
 from typing import Any
 
@@ -161,9 +162,9 @@ def test_a_curve_leaves_no_trace(curve: Any) -> None:
     [
         ({"saliency": np.ones((3, 2))}, r"a map of 2×3 like the prepared image, got 3×2"),
         ({"saliency": np.full((2, 3), np.nan)}, "NaN"),
-        ({"steps": 0}, "1 to 6 steps"),
-        ({"steps": 7}, "1 to 6 steps"),
-        ({"batch_size": 0}, "a batch of at least 1"),
+        ({"steps": 0}, "steps from 1 to 6"),
+        ({"steps": 7}, "steps from 1 to 6"),
+        ({"batch_size": 0}, "batch_size of 1 or more"),
         ({"class_index": 2}, "class index 2"),
     ],
 )
@@ -174,10 +175,28 @@ def test_bad_input(curve: Any, options: dict[str, Any], message: str) -> None:
 
 @pytest.mark.parametrize("blur", [0, -1, float("nan")])
 def test_without_a_blur_nothing_can_be_inserted(blur: float) -> None:
-    with pytest.raises(ValueError, match="blur of more than 0"):
+    with pytest.raises(ValueError, match=r"blur of more than 0|blur from 0 to"):
         insertion_curve(linear(), image(X), 0, ORDER, blur=blur)
 
 
 def test_steps_are_whole_numbers() -> None:
     with pytest.raises(TypeError, match="float"):
         deletion_curve(linear(), image(X), 0, ORDER, steps=2.5)
+
+
+@pytest.mark.parametrize("curve", [deletion_curve, insertion_curve])
+def test_a_map_in_the_place_of_the_class_is_told(curve: Callable[..., object]) -> None:
+    for swapped in (ORDER, torch.from_numpy(np.asarray(ORDER, float))):
+        with pytest.raises(TypeError, match=r"class before the map.*Turn the two round"):
+            curve(linear(), image(X), swapped, 0)
+
+
+@pytest.mark.parametrize("option", ["steps", "batch_size", "blur"])
+@pytest.mark.parametrize("value", ["5", None, True, [5]])
+def test_an_option_of_another_kind_is_named(option: str, value: object) -> None:
+    with pytest.raises(TypeError, match=rf"expected a .*number for {option}"):
+        insertion_curve(linear(), image(X), 0, ORDER, **{"steps": 2, option: value})
+
+
+def test_an_image_smaller_than_the_usual_blur_has_a_curve() -> None:
+    assert len(insertion_curve(linear(), image(X), 0, ORDER, steps=2).shares) == 3

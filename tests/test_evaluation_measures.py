@@ -237,7 +237,7 @@ def test_an_unreadable_image_stops_by_name(dataset: Dataset) -> None:
         ({"measures": ["iou"]}, "some of pointing, grid"),
         ({"measures": []}, "some of pointing, grid"),
         ({"measures": "grid"}, "some of pointing, grid"),
-        ({"blur": -1}, "blur of at least 0"),
+        ({"blur": -1}, "blur from 0 to"),
     ],
 )
 def test_bad_options(dataset: Dataset, options: dict[str, Any], message: str) -> None:

@@ -63,8 +63,8 @@ def test_the_first_of_equal_maxima_counts() -> None:
     ("boxes", "tolerance", "message"),
     [
         ([], 15, "at least one box"),
-        ([(0, 0, 1, 1)], -1, "tolerance of at least 0"),
-        ([(0, 0, 1, 1)], float("nan"), "tolerance of at least 0"),
+        ([(0, 0, 1, 1)], -1, "tolerance of 0 or more"),
+        ([(0, 0, 1, 1)], float("nan"), "tolerance of 0 or more"),
         ([(2, 0, 2, 1)], 15, "left < right"),
     ],
 )
@@ -127,7 +127,7 @@ def test_a_photo_in_a_grid_is_what_the_network_sees_alone(classifier: di.Classif
 
 @pytest.mark.parametrize(("count", "side"), [(0, 8), (3, 8), (4, 0)])
 def test_no_grid(count: int, side: int) -> None:
-    with pytest.raises(ValueError, match=f"got {count} photos and a side of {side}"):
+    with pytest.raises(ValueError, match=r"photos, got [03]\.|expected side of 1 or more, .* got 0"):
         photo_grid([Image.new("RGB", (4, 4))] * count, side)
 
 
@@ -172,5 +172,21 @@ def test_large_values_do_not_overflow() -> None:
 
 
 def test_one_box_alone_is_no_list_of_boxes() -> None:
-    with pytest.raises(TypeError, match="Put the box into a list"):
+    with pytest.raises(TypeError, match="Put a box into a list"):
         pointing_game(np.eye(4), (0, 0, 1, 1))
+
+
+def test_boxes_in_the_place_of_the_map_are_told() -> None:
+    m = np.ones((6, 8))
+    for boxes in (m, 3, [m], [(0, 0, 1)], "box"):
+        with pytest.raises(TypeError, match=r"boxes \(left, top, right, bottom\) behind the map"):
+            pointing_game(m, boxes)
+    with pytest.raises(TypeError, match="behind the map"):
+        pointing_game([(0, 0, 1, 1)], m)
+    assert pointing_game(m, np.array([[0, 0, 2, 2]]))
+
+
+@pytest.mark.parametrize("tolerance", ["15", None, True])
+def test_a_tolerance_that_is_no_number(tolerance: object) -> None:
+    with pytest.raises(TypeError, match="number for tolerance"):
+        pointing_game(np.ones((3, 3)), [(0, 0, 1, 1)], tolerance)

@@ -339,7 +339,7 @@ def test_a_half_forgotten_network_scores_as_its_two_halves(small, image):
 
 def test_more_layers_than_there_are_are_refused(small):
     for down_to in (-1, 5):
-        with pytest.raises(ValueError, match=f"expected 0 to 4 layers to randomise, got {down_to}"):
+        with pytest.raises(ValueError, match=f"down_to from 0 to 4, a whole number, got {down_to}"):
             randomise(small, down_to)
     with pytest.raises(TypeError):
         randomise(small, 1.5)
@@ -472,5 +472,5 @@ def test_random_states_are_named_if_they_cannot_be(small, image):
     with pytest.raises(TypeError, match=r"several random states, got list and 3"):
         sanity_table(small, [image], random_states=3)
     for state in (-1, 2**64):
-        with pytest.raises(ValueError, match=f"from 0 to 2⁶⁴ − 1, got {state}"):
+        with pytest.raises(ValueError, match=f"random_state from 0 to {2**64 - 1}, a whole number, got {state}"):
             randomise(small, 1, state)

@@ -107,7 +107,7 @@ def insertion_curve(
 
     check_classifier(classifier)
     x = classifier.prepare(image)
-    blur = accept.number("blur", blur, 0, max(x.shape[-2:]), "In pixels, no wider than the image.")
+    blur = accept.number("blur", blur, 0, max(BLUR, *x.shape[-2:]), "In pixels, no wider than the image.")
     if blur == 0:
         raise ValueError("expected a blur of more than 0 pixels, got 0. Without one there is nothing to insert.")
     blurred = ndimage.gaussian_filter(x.float().cpu().numpy(), (0, 0, blur, blur))
