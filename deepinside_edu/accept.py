@@ -142,10 +142,9 @@ def crops(value: object) -> int:
         TypeError: no whole number.
         ValueError: another number.
     """
-    count = whole("crops", value, 1, remedy="There are 1 and 10.")
-    if count not in (1, 10):
-        raise ValueError(f"expected 1 or 10 crops, got {count}; the paper averages 10.")
-    return count
+    if isinstance(value, int | np.integer) and not isinstance(value, bool) and value not in (1, 10):
+        raise ValueError(f"expected 1 or 10 crops, got {value}; the paper averages 10.")
+    return whole("crops", value, 1)
 
 
 def _then(remedy: str) -> str:

@@ -616,10 +616,16 @@ def test_float32_agrees_with_float64(classifier: Classifier, double: Classifier)
         assert flips <= 1e-4 * sum(each.numel() for each in exact.values())
 
 
-@pytest.mark.parametrize("crops", [0, 2, 5, 11, -1, None])
-def test_other_numbers_of_crops_are_refused(classifier: Classifier, crops: object) -> None:
-    with pytest.raises(ValueError, match="1 or 10 crops"):
+@pytest.mark.parametrize("crops", [0, 2, 5, 11, -1, np.int64(9)])
+def test_other_numbers_of_crops_are_refused(classifier: Classifier, crops: int) -> None:
+    with pytest.raises(ValueError, match=f"1 or 10 crops, got {crops}; the paper averages 10"):
         saliency_map(classifier, photo("pig"), 341, crops)
+
+
+@pytest.mark.parametrize("crops", [None, "10", 10.0, True])
+def test_what_is_no_number_of_crops_is_refused(classifier: Classifier, crops: object) -> None:
+    with pytest.raises(TypeError, match="whole number for crops"):
+        saliency_map(classifier, photo("pig"), 341, crops)  # type: ignore[arg-type]
 
 
 def test_wrong_images_and_classes_are_refused(classifier: Classifier) -> None:
