@@ -206,6 +206,13 @@ def test_a_class_is_found_by_what_is_typed(studio, text):
     assert (studio.class_index, studio.message) == (2, "")
 
 
+@pytest.mark.parametrize("content", [{"do": "find", "text": "red thing"}, {"do": "again"}])
+def test_a_page_that_asks_for_what_is_so_already_gets_an_answer(studio, content):
+    studio.sent.clear()
+    studio.ask(**content)
+    assert [(told["kind"], told["message"]) for told, _ in studio.sent[-1:]] == [("state", "")]
+
+
 @pytest.mark.parametrize(("text", "words"), [("grean thing", "Near: 'green thing' (2)"), ("thing", "fits 5 classes")])
 def test_an_unknown_class_is_said_and_the_last_state_stays(studio, text, words):
     run_to_the_end(studio)
@@ -223,8 +230,21 @@ def test_an_unknown_class_is_said_and_the_last_state_stays(studio, text, words):
     ("trait", "value", "words"),
     [
         ("class_index", 5, "out of range"),
-        ("regularisation", -0.1, "at least 0"),
-        ("regularisation", None, "expected a number of at least 0 for λ, got nothing"),
+        ("regularisation", -0.1, "expected λ from 0 to 1000000, got -0.1"),
+        ("regularisation", None, "expected a number from 0 to 1000000 for λ, got nothing"),
+        ("regularisation", float("nan"), "expected a number from 0 to 1000000 for λ, got nan"),
+        ("regularisation", 1e308, "from 0 to 1000000"),
+        ("regularisation", "0.1", "for λ, got '0.1'"),
+        ("class_index", "hen", "no class is called"),
+        ("class_index", 2.5, "class"),
+        ("length", 2.5, "expected a whole number of at least 1 for the number of steps, got 2.5"),
+        ("length", None, "for the number of steps, got nothing"),
+        ("length", "6", "for the number of steps, got '6'"),
+        ("shown", "last", "for the step that is looked at, got 'last'"),
+        ("objective", None, "for the objective, got nothing"),
+        ("contrast", 1, "for the contrast, got 1"),
+        ("start", 3, "no start is called 3"),
+        ("start", None, "no start is called"),
         ("length", 0, "at least 1"),
         ("length", MOST_STEPS + 1, "use a loop"),
         ("start", "koalla", "no start is called"),
@@ -263,6 +283,36 @@ def test_a_start_without_a_gradient_and_a_bug_in_the_network_are_said(studio, mo
     monkeypatch.setattr(studio.classifier.network, "forward", lambda x: x.nonsense)
     run_to_the_end(studio)
     assert studio.message.startswith("AttributeError: ")
+
+
+class Faint(Colours):
+    """The last class wakes where the first level is a little above the mean colour's, or below it."""
+
+    def forward(self, x):
+        return torch.cat([super().forward(x)[:, :4], torch.relu(100 * x[:, :1, 0, 0].abs() - 1)], 1)
+
+
+def test_a_start_that_was_given_noise_is_said_at_the_picture_and_in_the_still(tiny):
+    studio = Studio(None, di.Classifier(Faint().eval(), tiny.labels, size=(SIDE, SIDE)), "dead")
+    studio.length = 2
+    run_to_the_end(studio)
+    noise = studio.steps[0].noise
+    assert noise > 0
+    words = f"The score has no gradient at the start, so noise of σ {noise:g} was added to it."
+    assert studio.sent[-1][0]["begun"] == words
+    assert words in studio.still().info["Description"]
+    studio.class_index = 0
+    run_to_the_end(studio)
+    assert studio.sent[-1][0]["begun"] == ""
+    assert "noise" not in studio.still().info["Description"]
+    studio.close()
+    assert studio.wait(PATIENCE)
+
+
+@pytest.mark.parametrize("preset", ["paper", "readable"])
+def test_the_page_is_told_of_a_last_step_that_multiplies_the_picture(studio, preset):
+    studio.preset = preset
+    assert studio.sent[-1][0]["about"]["contrast"] == PRESETS[preset].contrast
 
 
 def test_close_stops_the_thread(tiny, gate):

@@ -23,7 +23,7 @@ function stretch(rgba) {
 
 /** What has been sent, shared by every view of one widget. */
 class Film extends Kernel {
-  progress = { run: 0, about: {}, state: "ready", message: "", rate: 0 };
+  progress = { run: 0, about: {}, state: "ready", message: "", rate: 0, begun: "" };
   values = [];
   scores = [];
   pictures = new Map();
@@ -100,15 +100,22 @@ function strongest(scores, target) {
   return [target, ...rivals];
 }
 
+/** What is written of a last step that multiplies the image, which is no step of the ascent; nothing before it is done. */
+function leap(film) {
+  const { total, contrast, target } = film.progress.about, last = film.scores[total - 1];
+  if (!last || contrast === 1 || total < 2) return "";
+  return `not drawn: the last step, contrast × ${contrast}, S_c ${last[target].toPrecision(3)}`;
+}
+
 function drawCurves(canvas, film, classes) {
-  const scale = window.devicePixelRatio || 1, width = 300, height = 250, left = 36, right = width - 8;
+  const scale = window.devicePixelRatio || 1, width = 300, height = 264, left = 36, right = width - 8;
   Object.assign(canvas, { width: width * scale, height: height * scale });
   const pen = canvas.getContext("2d"), ink = getComputedStyle(canvas).color;
   pen.scale(scale, scale);
   pen.font = "11px system-ui, sans-serif";
   const total = film.progress.about.total || 1;
   const x = (i) => left + ((right - left) * i) / Math.max(total - 1, 1);
-  const panel = (top, bottom, name, low, high, curves) => {
+  const panel = (top, bottom, name, low, high, curves, without = 0) => {
     const y = (value) => bottom - ((bottom - top) * (value - low)) / (high - low || 1);
     pen.fillStyle = pen.strokeStyle = ink;
     Object.assign(pen, { lineWidth: 1, textAlign: "left" });
@@ -120,7 +127,7 @@ function drawCurves(canvas, film, classes) {
     pen.fillText(Number(low.toPrecision(3)), left - 4, bottom);
     curves.forEach((curve, k) => {
       pen.beginPath();
-      for (let i = 0; i < film.values.length; i++) if (film.values[i]) pen.lineTo(x(i), y(curve(i)));
+      for (let i = 0; i < film.values.length - without; i++) if (film.values[i]) pen.lineTo(x(i), y(curve(i)));
       Object.assign(pen, { strokeStyle: COLOURS[k], lineWidth: k ? 1.5 : 2.5 });
       pen.setLineDash(DASHES[k]);
       pen.stroke();
@@ -133,23 +140,30 @@ function drawCurves(canvas, film, classes) {
     pen.setLineDash([]);
     pen.stroke();
   };
+  // A last step that multiplies the image by a constant leaps: its score is written, and the curve keeps its scale.
+  const apart = leap(film);
   let low = Infinity, high = -Infinity;
-  film.scores.forEach((scores) => classes.forEach((c) => {
+  film.scores.slice(0, apart ? -1 : undefined).forEach((scores) => classes.forEach((c) => {
     low = Math.min(low, scores[c]);
     high = Math.max(high, scores[c]);
   }));
   if (low > high) [low, high] = [0, 1];
-  panel(16, 138, "score S_c, before the softmax", low, high, classes.map((c) => (i) => film.scores[i][c]));
-  panel(160, 228, "probability P_c of the target", 0, 1, [(i) => film.values[i][1]]);
+  panel(16, 138, "score S_c, before the softmax", low, high, classes.map((c) => (i) => film.scores[i][c]), apart ? 1 : 0);
+  if (apart) {
+    pen.fillStyle = ink;
+    pen.textAlign = "right";
+    pen.fillText(apart, right, 151);
+  }
+  panel(174, 242, "probability P_c of the target", 0, 1, [(i) => film.values[i][1]]);
   pen.fillStyle = ink;
-  pen.fillText(`step ${total}`, right, 244);
+  pen.fillText(`step ${total}`, right, 258);
   pen.textAlign = "left";
-  pen.fillText("1", left, 244);
+  pen.fillText("1", left, 258);
 }
 
-function classField(model, id, film) {
+function classField(model, id, film, on, undo) {
   const labels = model.get("labels"), name = (c) => `${labels[c]} (${c})`;
-  let found = [], active = 0;
+  let found = [], active = -1, asking = false; // active: the class that an arrow key has reached
   const list = h("ul", { id: `${id}-list`, role: "listbox", "aria-label": "matching classes", hidden: "" });
   const input = h("input", {
     id: `${id}-class`, role: "combobox", "aria-expanded": "false", "aria-controls": list.id, "aria-autocomplete": "list",
@@ -178,6 +192,7 @@ function classField(model, id, film) {
     list.hidden = !found.length;
     input.setAttribute("aria-expanded", String(!list.hidden));
     if (list.hidden) return input.removeAttribute("aria-activedescendant");
+    if (active < 0) return input.removeAttribute("aria-activedescendant");
     input.setAttribute("aria-activedescendant", `${id}-${active}`);
     list.children[active].scrollIntoView?.({ block: "nearest" });
   };
@@ -186,18 +201,24 @@ function classField(model, id, film) {
     const fits = [...labels.keys()].filter((c) => labels[c].toLowerCase().includes(text) || String(c) === text);
     const rank = (c) => (labels[c].toLowerCase() === text ? 0 : labels[c].toLowerCase().startsWith(text) ? 1 : 2);
     found = text ? fits.sort((a, b) => rank(a) - rank(b) || a - b).slice(0, LISTED) : [];
-    active = 0;
+    active = -1;
     show();
   });
+  const answered = () => {
+    if (!asking || film.progress.kind !== "state") return;
+    asking = false;
+    if (!film.message) restore(); // also if the class is the one that was chosen before
+  };
   input.addEventListener("keydown", (event) => {
     const move = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-    if (move && found.length) active = (active + move + found.length) % found.length;
+    if (move && found.length) active = (Math.max(active, move > 0 ? -1 : 0) + move + found.length) % found.length;
     else if (event.key === "Escape") return restore();
     else if (event.key !== "Enter") return;
     event.preventDefault();
     if (move) return show();
-    if (!list.hidden) choose(found[active]);
-    else if (input.value !== name(model.get("class_index"))) {
+    if (!list.hidden && active >= 0) choose(found[active]);
+    else if (input.value !== name(model.get("class_index"))) { // several may fit: the kernel chooses one or says which
+      asking = true;
       film.ask({ do: "find", text: input.value });
       input.select(); // if nothing is found, the next text takes its place
     }
@@ -206,7 +227,9 @@ function classField(model, id, film) {
   input.addEventListener("focus", select);
   input.addEventListener("click", () => setTimeout(select)); // the click itself would undo the selection
   input.addEventListener("blur", restore);
-  model.on("change:class_index", restore);
+  on("change:class_index", restore);
+  film.listeners.add(answered);
+  undo.push(() => film.listeners.delete(answered));
   restore();
   // Beside the label, not inside: the list is no part of the name.
   return h("div", { class: "field" }, h("label", { for: input.id }, "class: type part of its name"), input, list);
@@ -258,6 +281,7 @@ function render({ model, el, film }) {
   const picture = h("canvas", { class: "picture", role: "img", width: 224, height: 224 });
   const curves = h("canvas", { role: "img", class: "curves" });
   const caption = h("figcaption", { class: "shown" }), legend = h("table");
+  const back = h("span", {}, "go back");
   const scrub = h("input", { type: "range", min: 0, max: 0, step: 1, value: 0 });
   scrub.addEventListener("input", () => {
     const i = scrub.valueAsNumber;
@@ -267,9 +291,9 @@ function render({ model, el, film }) {
   scrub.addEventListener("change", () => film.keep({ shown: film.looked }));
 
   function update() {
-    const { about: what, state, message, rate } = film.progress, done = film.values.length, n = film.number;
+    const { about: what, state, message, rate, begun } = film.progress, done = film.values.length, n = film.number;
     const total = what.total || 0, labels = model.get("labels"), contrast = model.get("contrast");
-    about.textContent = model.get("recipe");
+    about.textContent = [model.get("recipe"), begun].filter(Boolean).join(" ");
     const words = { ready: "Ready: press Run.", running: "Running.", paused: `Paused at step ${done}.`,
       finished: "Finished.", failed: "Stopped." };
     const said = film.making ? `Making the ${film.making.toUpperCase()} …` : [words[state], message].filter(Boolean).join(" ");
@@ -286,6 +310,8 @@ function render({ model, el, film }) {
     const shown = film.pictures.get(n), value = film.values[n - 1], classes = strongest(film.scores[n - 1], what.target);
     drawPicture(picture, shown, contrast);
     picture.dataset.step = n;
+    const few = film.numbers.length < done ? ` to one of ${film.numbers.length} steps that have a picture` : "";
+    back.textContent = `go back${few}`;
     Object.assign(scrub, { max: Math.max(film.numbers.length - 1, 0), value: film.numbers.indexOf(n) });
     scrub.setAttribute("aria-valuetext", n ? `step ${n} of ${total}` : "no step yet");
     const seen = n ? `${what.label}, ${what.way}, step ${n} of ${total}: S_c ${value[0].toPrecision(3)}, P_c ${share(value[1])}` : "";
@@ -296,7 +322,7 @@ function render({ model, el, film }) {
     curves.setAttribute("aria-label", value
       ? `Curves of ${done} steps: S_c of ${what.label} from ${film.values[0][0].toPrecision(3)} to ${film.values[done - 1][0].toPrecision(3)}, ` +
         `P_c from ${share(film.values[0][1])} to ${share(film.values[done - 1][1])}. ` +
-        `At step ${n} the strongest rivals are ${rows.slice(1).map((r) => r.join(" ")).join(", ")}.`
+        (leap(film) && `${leap(film)}. `) + `At step ${n} the strongest rivals are ${rows.slice(1).map((r) => r.join(" ")).join(", ")}.`
       : "no curves yet");
     drawLegend(rows);
   }
@@ -324,7 +350,7 @@ function render({ model, el, film }) {
   const theme = new MutationObserver(later);
   theme.observe(document.body, { attributes: true });
 
-  const search = classField(model, id, film);
+  const search = classField(model, id, film, on, undo);
   const box = h("div", { class: "deepinside class-model" },
     h("div", { class: "row" }, search,
       select("preset", "preset", [["paper", "paper: the paper's objective"], ["readable", "readable: with later regularisers"]]),
@@ -336,7 +362,7 @@ function render({ model, el, film }) {
     about,
     h("div", { class: "row buttons" }, run, pause, step, reset, bar, pace), status,
     h("div", { class: "views" }, h("figure", {}, picture, caption), h("figure", {}, curves, legend)),
-    h("label", { class: "scrub" }, h("span", {}, "go back"), scrub),
+    h("label", { class: "scrub" }, back, scrub),
     h("div", { class: "row" },
       select("contrast", "contrast", [["plain", "as it is: 0 to 255, clipped"],
         ["stretched", "stretched: 128 + 127 (p − mean) / 99.5 % quantile of |p − mean|"]]),

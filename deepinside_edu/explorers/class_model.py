@@ -37,6 +37,9 @@ FIRST = "goose"
 MOST_STEPS = 300
 """A step of 224×224 pixels holds 0.6 MB, and every one of them is kept."""
 
+HEAVIEST = 1_000_000
+"""The largest λ, as a `Recipe` has it."""
+
 PICTURES_A_SECOND = 11.5
 FILM_PICTURES = 60
 RUNNING, PAUSED, READY, FINISHED, FAILED = "running", "paused", "ready", "finished", "failed"
@@ -119,7 +122,7 @@ class ClassModelExplorer(Widget):
     class_index = Judged(0).tag(sync=True)
     preset = Choice(tuple(PRESETS), "paper", "the preset").tag(sync=True)
     objective = Choice(tuple(OBJECTIVES), "score", "the objective").tag(sync=True)
-    regularisation = Number(PRESETS["paper"].weight, "λ", 0).tag(sync=True)
+    regularisation = Number(PRESETS["paper"].weight, "λ", 0, HEAVIEST).tag(sync=True)
     length = Whole(PRESETS["paper"].steps, "the number of steps", 1).tag(sync=True)
     start = Judged("zero").tag(sync=True)
     contrast = Choice(("plain", "stretched"), "plain", "the contrast").tag(sync=True)
@@ -206,6 +209,8 @@ class ClassModelExplorer(Widget):
             self.class_index = self.classifier.find(text)
         except (ValueError, TypeError) as error:
             self._refuse(f"{error} The last class stays.")
+        else:
+            self._tell_state()  # the page waits for an answer, even if it was this class before
 
     def save(self, file: str | os.PathLike[str] | BinaryIO, kind: str = "") -> None:
         """Save the steps so far as a film, with the contrast that is shown (all stretched like the last).
@@ -309,7 +314,7 @@ class ClassModelExplorer(Widget):
         return _Run(
             self._count,
             recipe,
-            {"label": label, "target": self.class_index, "way": way, "total": self.length},
+            {"label": label, "target": self.class_index, "way": way, "total": self.length, "contrast": recipe.contrast},
             lambda c=self.class_index, preset=self.preset: ascend(  # type: ignore[misc]
                 self.classifier, c, preset, start=start, steps=recipe.steps, objective=recipe.objective,
                 regularisation=recipe.regularisation,
@@ -377,8 +382,8 @@ class ClassModelExplorer(Widget):
         began, first = run.since
         seconds, steps = time.perf_counter() - began, len(run.steps) - first
         rate = steps / seconds if began and steps and seconds else 0.0
-        return {"run": run.number, "about": run.about, "state": run.state, "message": self._said(run),
-                "rate": rate}  # fmt: skip
+        return {"run": run.number, "about": run.about, "state": run.state, "message": self._said(run), "rate": rate,
+                "begun": _begun(run.steps)}  # fmt: skip
 
     def _tell_steps(self, run: _Run) -> None:
         """Send what is new: the scores of every step and the picture of the last, as bytes that nothing has altered."""
@@ -413,6 +418,8 @@ class ClassModelExplorer(Widget):
             self._forgive()
         if asked in ("run", "pause", "step", "reset"):
             getattr(self, asked)()
+        elif asked == "again":
+            self._tell_state()
         elif asked == "find":
             self.find(str(content.get("text", "")))
         elif asked == "upload":
@@ -460,7 +467,8 @@ class ClassModelExplorer(Widget):
         if stretched:
             picture = figures.stretch_contrast(picture)
         said = f"step {step.number} of {run.recipe.steps}: S_c {step.score:.3g}, P_c {share(step.probability)}"
-        return titled(title, panels((picture, said + " (contrast stretched)" * stretched)))
+        said += " (contrast stretched)" * stretched
+        return titled(title, panels((picture, f"{said}. {_begun(run.steps)}".strip())))
 
     def _may_be_saved(self) -> bool:
         return bool(self.start != YOURS)
@@ -484,6 +492,12 @@ def _in_words(recipe: Recipe, way: str) -> str:
     later += [f"a Gaussian blur of σ {recipe.blur:g} to {last_blur:g} pixels"] if recipe.blur else []
     later += [f"contrast × {recipe.contrast:g} in the last step"] if recipe.contrast != 1 else []
     return f"{text}; not in the paper: {', '.join(later)}." if later else f"{text}, and nothing else."
+
+
+def _begun(steps: list[Step]) -> str:
+    """What has to be said of the start, if it is not what was asked for."""
+    noise = steps[0].noise if steps else 0
+    return f"The score has no gradient at the start, so noise of σ {noise:g} was added to it." if noise else ""
 
 
 def _in_background(work: Callable[[], None]) -> None:

@@ -1,5 +1,7 @@
 """The class-model studio as a person uses it, in JupyterLab and Chromium."""
 
+import re
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -60,6 +62,8 @@ def test_a_class_by_part_of_its_name_then_run(notebook, studio):
     search.press_sequentially("espres")
     found = studio.get_by_role("listbox").get_by_role("option")
     expect(found).to_have_text(["espresso maker (550)", "espresso (967)"])
+    expect(found.and_(studio.get_by_role("option", selected=True))).to_have_count(0)
+    search.press("ArrowDown")
     search.press("ArrowDown")
     expect(found.and_(studio.get_by_role("option", selected=True))).to_have_text("espresso (967)")
     search.press("Enter")
@@ -72,6 +76,71 @@ def test_a_class_by_part_of_its_name_then_run(notebook, studio):
     expect(studio.locator("table th").first).to_have_text("espresso")
     score = notebook.python("studio.result.scores[967].item()")
     assert float(studio.locator("table td").nth(1).inner_text()) == pytest.approx(score, rel=6e-3)
+
+
+def test_enter_never_chooses_among_several_classes(notebook, studio):
+    search = studio.get_by_role("combobox", name="class: type part of its name")
+    search.click()
+    search.press_sequentially("bear")
+    found = studio.get_by_role("listbox").get_by_role("option")
+    expect(found.first).to_be_visible()
+    search.press("Enter")
+    expect(status(studio)).to_contain_text("'bear' fits")
+    expect(status(studio)).to_contain_text("The last class stays.")
+    notebook.becomes("studio.class_index", 99)
+    expect(found.first).to_be_visible()  # to choose from by an arrow key or the mouse
+    search.press("ArrowUp")
+    expect(found.last).to_have_attribute("aria-selected", "true")
+    for text, name, index in (("mink", "mink (357)", 357), ("357", "mink (357)", 357), ("lorik", "lorikeet (90)", 90)):
+        search.fill(text)
+        search.press("Enter")
+        expect(search).to_have_value(name)
+        notebook.becomes("studio.class_index", index)
+    expect(status(studio)).to_have_text("Ready: press Run.")
+
+
+def test_a_start_without_a_gradient_gets_noise_and_says_so(notebook, studio):
+    notebook.python("studio.set_trait('class_index', 90)")
+    with notebook.drawn_anew(shown(studio)):
+        press(studio, "Step")
+    expect(studio).to_contain_text("The score has no gradient at the start, so noise of σ 0.08 was added to it.")
+    notebook.python("studio.set_trait('class_index', 99)")
+    expect(studio).not_to_contain_text("no gradient")
+
+
+def test_the_last_step_of_readable_is_written_and_leaves_the_curve_its_scale(notebook, studio):
+    studio.get_by_role("combobox", name="preset").select_option("readable")
+    notebook.becomes("studio.length", PRESETS["readable"].steps)
+    climb(notebook, studio, 8)
+    curves = studio.locator("canvas.curves")
+    last = notebook.python("studio.steps[-1].score")
+    expect(curves).to_have_attribute("aria-label", re.compile("not drawn: the last step, contrast × 2, S_c "))
+    written = re.search(r"contrast × 2, S_c (\d+\.?\d*)", curves.get_attribute("aria-label"))[1]
+    assert float(written) == pytest.approx(last, rel=6e-3)
+    studio.get_by_role("combobox", name="preset").select_option("paper")
+    expect(studio.get_by_label("steps", exact=True)).to_have_value(str(PRESETS["paper"].steps))
+    climb(notebook, studio, 8)
+    expect(curves).not_to_have_attribute("aria-label", re.compile("not drawn"))
+
+
+def test_go_back_says_which_steps_it_can_reach(notebook, studio):
+    pace = "__import__('sys').modules['deepinside_edu.explorers.class_model'].PICTURES_A_SECOND"
+    usual = notebook.python(pace)
+    notebook.python(f"{pace} = 1e-3", print_it=False)  # so slow that most steps have none
+    try:
+        climb(notebook, studio, 6)
+    finally:
+        notebook.python(f"{pace} = {usual}", print_it=False)
+    pictured = notebook.python("studio._run.pictured")
+    assert pictured[-1] == 6
+    assert len(pictured) < 6
+    expect(studio.get_by_text(f"go back to one of {len(pictured)} steps that have a picture")).to_be_visible()
+    studio.get_by_role("slider").press("ArrowLeft")
+    expect(studio.locator("figcaption")).to_contain_text(f"step {pictured[-2]} of 6")
+    press(studio, "Reset")
+    press(studio, "Step")
+    expect(status(studio)).to_have_text("Paused at step 1.")
+    expect(studio.get_by_text("go back", exact=True)).to_be_visible()  # nothing is left out, nothing to be said
 
 
 def test_pause_step_and_reset_while_the_kernel_answers(notebook, studio):
@@ -121,7 +190,9 @@ def test_go_back_and_stretch_by_the_keyboard(notebook, studio):
         notebook.page.keyboard.press("ArrowDown")
     notebook.becomes("studio.contrast", "stretched")
     expect(studio.locator("figcaption")).to_contain_text("(contrast stretched)")
-    wanted = notebook.python("__import__('numpy').asarray(studio.still()).tolist()")
+    wanted = notebook.python(
+        "__import__('numpy').asarray(di.figures.stretch_contrast(studio.result.picture)).tolist()"
+    )
     assert np.abs(levels(shown(studio)) - np.array(wanted)).max() <= 1  # halves are rounded up here, to even there
 
 
