@@ -348,19 +348,36 @@ def _choose(recording: Recording, neuron: int | str | Neuron | None) -> tuple[in
     return place, start, float(plane[position]), Neuron(neuron.layer, channel, position)
 
 
+class NoReluError(ValueError):
+    """A network in which deconvnet and guided have no meaning.
+
+    Attributes:
+        why: a sentence that names the layer, without a remedy.
+    """
+
+    why: str = ""
+
+    @classmethod
+    def told(cls, why: str, remedy: str) -> NoReluError:
+        """Make the error from its two sentences."""
+        error = cls(f"{why} {remedy}")
+        error.why = why
+        return error
+
+
 def _refuse_without_relu(recording: Recording, top: int) -> None:
     """A rule other than the gradient has a meaning only where ReLU is all that is not linear on the way."""
     strange = strange_operation(recording, top)
     if strange is not None:
         layer, operation = strange
-        raise ValueError(
-            f"deconvnet and guided are rules for ReLU, and {layer} computes {operation}, for which they say nothing. "
-            "Pass rules=('gradient',), or choose a neuron below that layer."
+        raise NoReluError.told(
+            f"deconvnet and guided are rules for ReLU, and {layer} computes {operation}, for which they say nothing.",
+            "Pass rules=('gradient',), or choose a neuron below that layer.",
         )
     if not any(each.relu for each in recording.layers):
-        raise ValueError(
-            "the network runs no ReLU, so deconvnet and guided would just be the gradient under another name. "
-            "Pass rules=('gradient',)."
+        raise NoReluError.told(
+            "the network runs no ReLU, so deconvnet and guided would just be the gradient under another name.",
+            "Pass rules=('gradient',).",
         )
 
 

@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 import sys
 import threading
 
@@ -16,7 +17,7 @@ from torch import nn
 
 import deepinside_edu as di
 from deepinside_edu.evaluation.maps import METHODS, compute_maps
-from deepinside_edu.evaluation.sanity import Cascade, compare, randomise
+from deepinside_edu.evaluation.sanity import Cascade, compare, randomise, sanity_check
 from deepinside_edu.explorers.sanity import SanityExplorer
 
 SIDE, PATIENCE = 24, 30
@@ -456,12 +457,56 @@ def test_what_cannot_be_shown_at_all_is_an_error_of_the_call(tiny):
         di.explore.sanity(classifier=tiny.network)
     with pytest.raises(ValueError, match="not a picture"):
         di.explore.sanity(b"a letter", tiny)
-    smooth = nn.Sequential(nn.Conv2d(3, 4, SIDE), nn.Tanh(), nn.Flatten()).eval()
-    with pytest.raises(ValueError, match="rules for ReLU"):
-        di.explore.sanity(classifier=di.Classifier(smooth, LABELS, size=(SIDE, SIDE)))
     tiny.network.train()
     with pytest.raises(ValueError, match="training mode"):
         di.explore.sanity(classifier=tiny)
+
+
+SMOOTH = {
+    "GELU": nn.GELU(), "SiLU": nn.SiLU(), "LayerNorm": nn.LayerNorm([4, SIDE - 2, SIDE - 2]), "Identity": nn.Identity(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", SMOOTH)
+def test_where_two_rules_have_no_meaning_the_gradient_is_shown_and_the_reason_said(kind):
+    torch.manual_seed(1)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), SMOOTH[kind], nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+    smooth = di.Classifier(network, LABELS, size=(SIDE, SIDE))
+    why = "runs no ReLU" if kind == "Identity" else rf"layer '1' \({kind}\) computes"
+    explorer = Noted(classifier=smooth)
+    try:
+        assert explorer.kinds().count("maps") == 1
+        assert explorer.methods == ["gradient"]
+        assert re.search(f"Two maps are left out: .*{why}", explorer.message)
+        explorer.down_to = len(explorer.layers)
+        assert explorer.wait(PATIENCE)
+        x = smooth.prepare(di.photo("red_panda"))
+        forgotten = Cascade(smooth, 0)(len(explorer.layers))
+        expected = di.saliency_map(forgotten, x, explorer.class_index)
+        assert list(explorer.result.maps) == ["gradient"]
+        assert np.array_equal(explorer.result.maps["gradient"], expected)
+        assert len(explorer.last("maps")[1]) == 1
+        assert "left out" in explorer.message
+        assert explorer.still().width > SIDE
+    finally:
+        explorer.close()
+    for call in (sanity_check, lambda smooth, x, methods: SanityExplorer(x, smooth, methods)):
+        with pytest.raises(ValueError, match=rf"{why}.*Pass methods=\('gradient',\)\.$"):
+            call(smooth, x, methods=METHODS)
+    assert list(sanity_check(smooth, x, methods=("gradient",)).maps[0]) == ["gradient"]
+
+
+def test_methods_are_those_that_were_asked_for(tiny):
+    explorer = Noted(classifier=tiny, methods=("guided", "gradient"))
+    try:
+        assert explorer.wait(PATIENCE)
+        assert list(explorer.result.maps) == ["guided", "gradient"]
+        assert explorer.message == ""
+    finally:
+        explorer.close()
+    for wrong in ((), "gradient", ("edges",), ("gradient", "gradient")):
+        with pytest.raises(ValueError, match="expected one or more of gradient, deconvnet, guided, each once"):
+            SanityExplorer(None, tiny, wrong)
 
 
 def test_nothing_is_loaded_from_another_host():

@@ -135,10 +135,15 @@ def room(path):
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
 
 
-def imports(path):
-    """Names of modules that a file imports anywhere, a room of the package as `.room`."""
+def imports(path, at_run_time=False):
+    """Names of modules that a file imports anywhere, or what it does run, a room of the package as `.room`."""
     here = ["deepinside_edu", *path.relative_to(PACKAGE).with_suffix("").parts]
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    tree = ast.parse(path.read_text("utf-8"))
+    checked = [n for n in ast.walk(tree) if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING"]
+    unseen = {id(each) for block in checked for n in block.body for each in ast.walk(n)} if at_run_time else set()
+    for node in ast.walk(tree):
+        if id(node) in unseen:
+            continue
         if isinstance(node, ast.Import):
             found = [alias.name.split(".") for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -186,7 +191,7 @@ def test_widgets_pictures_and_torch_stay_in_their_rooms(path):
     if room(path) != "explorers":
         assert not names & {"ipywidgets", "traitlets", "anywidget"}
     if room(path) not in ("figures", "explorers"):
-        assert not {n for n in names if n == "matplotlib"} or "TYPE_CHECKING" in path.read_text("utf-8")
+        assert "matplotlib" not in set(imports(path, at_run_time=True))
     if room(path) in ("figures", "seeds", "colour_models", "graph_cut", "lab"):
         assert not names & {"torch", "torchvision"}
 
@@ -200,6 +205,11 @@ def test_the_reader_of_imports_sees_every_way_to_import(tmp_path, monkeypatch):
         "from ..images import Box\nfrom . import scores\nfrom .taylor import x\nfrom deepinside_edu import seeds\n"
         "def f():\n    from deepinside_edu.localise import box_iou\n"
     )
-    assert sorted(imports(path)) == [
-        ".explorers", ".explorers", ".figures", ".images", ".localise", ".saliency", ".seeds", "numpy", "torch",
+    path.write_text(
+        path.read_text() + "if TYPE_CHECKING:\n    from matplotlib.figure import Figure\nelse:\n    import maxflow\n"
+    )
+    assert "matplotlib" in set(imports(path)) - set(imports(path, at_run_time=True))
+    assert "maxflow" in set(imports(path, at_run_time=True))
+    assert sorted(set(imports(path)) - {"matplotlib", "maxflow"}) == [
+        ".explorers", ".figures", ".images", ".localise", ".saliency", ".seeds", "numpy", "torch",
     ]  # fmt: skip

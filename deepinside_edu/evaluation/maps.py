@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import accept
 from ..classifier import Classifier, check_classifier
-from ..deconvnet import backward_ladder
+from ..deconvnet import NoReluError, backward_ladder
 from ..saliency import max_abs
 
 METHODS = ("gradient", "deconvnet", "guided")
@@ -85,7 +85,11 @@ def compute_maps(
     x = classifier.prepare(image)
     height, width = x.shape[-2:]
     rules = [method for method in methods if method in METHODS]
-    down = backward_ladder(classifier, x, c, rules, layers="image")[-1].r if rules else {}
+    try:
+        down = backward_ladder(classifier, x, c, rules, layers="image")[-1].r if rules else {}
+    except NoReluError as error:
+        others = tuple(method for method in methods if method not in ("deconvnet", "guided")) or ("gradient",)
+        raise NoReluError.told(error.why, f"Pass methods={others!r}.") from error
     maps = {rule: max_abs(r)[0].float().cpu().numpy() for rule, r in down.items()}
     if "centre" in methods:
         maps["centre"] = _centre(height, width)

@@ -1,7 +1,7 @@
 // The browser's half of the sanity explorer: the slider says how many layers are random, the kernel answers with maps and
 // then with how alike they are. Told are "classes", "photo", "trained", "maps", and "likeness", of all places visited so far.
 
-const METHODS = ["gradient", "deconvnet", "guided"], NAMES = { gradient: "gradient", deconvnet: "DeconvNet", guided: "guided" };
+const NAMES = { gradient: "gradient", deconvnet: "DeconvNet", guided: "guided" };
 const WIDE = 224, HIGH = 96, LEFT = 20, RIGHT = 218, TOP = 8, BOTTOM = 76; // of a chart and of the frame in it
 const LEAST = -0.25; // of the axis: now and then a rank correlation is less than 0; the number says what the curve cuts off below this
 const down = (value) => BOTTOM - ((Math.max(LEAST, value) - LEAST) / (1 - LEAST)) * (BOTTOM - TOP);
@@ -31,7 +31,7 @@ function build({ model, kernel, on, follow, status }) {
   // --- pictures, one column a method --------------------------------------------------------------------------------
   const frame = () => h("canvas", { role: "img", width: 1, height: 1 });
   const picture = frame(), subject = h("p", { class: "subject" }), verdict = h("div", { class: "verdict", "aria-live": "polite" });
-  const columns = METHODS.map((method) => ({ method, before: frame(), now: frame(), which: h("figcaption"),
+  const columns = model.get("methods").map((method) => ({ method, before: frame(), now: frame(), which: h("figcaption"),
     says: h("p", { class: "says", "aria-live": "polite" }), curve: chart() }));
 
   function paintMap(canvas, told, i) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -13,6 +14,7 @@ from PIL import Image
 
 from .. import figures
 from ..classifier import Classifier, Prediction
+from ..deconvnet import NoReluError
 from ..evaluation.maps import METHODS, compute_maps
 from ..evaluation.sanity import Cascade, Similarity, compare
 from .explorer import ClassExplorer, Source
@@ -37,7 +39,8 @@ class SanityResult:
         layer: the name of the last of these; empty if there is none.
         now: the same class, with its score and probability in this network, random as it is.
         top: the class that this network puts first.
-        maps: for "gradient", "deconvnet" and "guided" the map in this network, `(H, W)` float32.
+        maps: for each of the explorer's methods, all of "gradient", "deconvnet" and "guided" as a rule, the map in this
+            network, `(H, W)` float32.
         trained: likewise in the trained one.
         similarities: likewise the `Similarity` (rank_correlation, ssim) of the two.
     """
@@ -74,6 +77,7 @@ class SanityExplorer(ClassExplorer):
         down_to: how many layers have random weights, counted from the last one.
         random_state: of these weights; another number is another draw.
         layers: the layers with weights, from the last one to the first.
+        methods: those whose maps are shown.
     """
 
     _esm, _css = browser_half("sanity")
@@ -82,15 +86,27 @@ class SanityExplorer(ClassExplorer):
     down_to = Whole(0, "the number of random layers").tag(sync=True)
     random_state = Whole(0, "the random state", 0, 2**32 - 1).tag(sync=True)
     layers = Told().tag(sync=True)
+    methods = Told().tag(sync=True)
 
-    def __init__(self, image: object = None, classifier: Classifier | None = None) -> None:
+    def __init__(
+        self, image: object = None, classifier: Classifier | None = None, methods: Sequence[str] | None = None
+    ) -> None:
         """Compute the first maps, so that what cannot be shown at all is an ordinary error of this call."""
         super().__init__(image, classifier)
         self._cascade = Cascade(self.classifier)
         self.set_trait("layers", list(self._cascade.layers))
         self._told: Source | None = None
+        self._left_out = ""
+        self.set_trait("methods", list(METHODS if methods is None else _checked(methods)))
         wish = self._wanted = self._wish()
-        self._train(wish)
+        try:
+            self._train(wish)
+        except NoReluError as error:
+            if methods is not None:
+                raise
+            self._left_out = f"Two maps are left out: {error.why}"
+            self.set_trait("methods", ["gradient"])
+            self._train(wish)
         compare(*2 * [next(iter(self._trained.values()))])  # maps that are too small for it are told here
         self._done["train"] = wish[:2]
         self._begin()
@@ -123,7 +139,7 @@ class SanityExplorer(ClassExplorer):
         self._settle(wish, class_index=prediction.class_index)
         self._run = None  # three rules need a recording of their own
         x = self._x(wish.source)
-        maps = compute_maps(self.classifier, x, prediction.class_index)
+        maps = compute_maps(self.classifier, x, prediction.class_index, self.methods)
         if wish.source is not self._told:
             self._picture = self.classifier.picture(x)
             self._tell("photo", np.asarray(self._picture), size=self._picture.size)
@@ -142,7 +158,7 @@ class SanityExplorer(ClassExplorer):
             self._results: dict[int, SanityResult] = {}
         k = wish.down_to
         if k not in self._maps:
-            self._maps[k] = compute_maps(wish.cascade(k), self._x(wish.source), self._class.class_index)
+            self._maps[k] = compute_maps(wish.cascade(k), self._x(wish.source), self._class.class_index, self.methods)
         self._tell("maps", *map(_levels, self._maps[k].values()), size=self._picture.size, down_to=k)
 
     def _compare(self, wish: _Wish) -> str:
@@ -154,14 +170,16 @@ class SanityExplorer(ClassExplorer):
         if k not in self._results:
             ranking = wish.cascade(k).top(self._x(wish.source), len(self.classifier.labels))
             now = next(each for each in ranking if each.class_index == self._class.class_index)
-            similarities = {method: compare(self._trained[method], maps[method]) for method in METHODS}
+            similarities = {method: compare(self._trained[method], maps[method]) for method in self.methods}
             layer = self.layers[k - 1] if k else ""
             self._results[k] = SanityResult(self._class, k, layer, now, ranking[0], maps, self._trained, similarities)
         self._result = result = self._results[k]
-        known = [(at, [_for_json(each.similarities[m]) for m in METHODS]) for at, each in sorted(self._results.items())]
+        known = [(at, [_for_json(each.similarities[m]) for m in self.methods])
+                 for at, each in sorted(self._results.items())]  # fmt: skip
         self._tell("likeness", down_to=k, now=result.now._asdict(), top=result.top._asdict(), known=known)
         flat = [method for method, m in maps.items() if not m.any()]
-        return ZEROS.format(f"{' and '.join(flat)} map{'s are' if len(flat) > 1 else ' is'}") if flat else ""
+        zeros = ZEROS.format(f"{' and '.join(flat)} map{'s are' if len(flat) > 1 else ' is'}") if flat else ""
+        return " ".join(filter(None, (self._left_out, zeros)))
 
     # --- where there is no kernel -------------------------------------------------------------------------------------
 
@@ -207,21 +225,31 @@ def _for_json(similarity: Similarity) -> list[float | None]:
     return [None if math.isnan(value) else value for value in similarity]
 
 
-def sanity(image: object = None, classifier: Classifier | None = None) -> SanityExplorer:
+def _checked(methods: Sequence[str]) -> Sequence[str]:
+    if isinstance(methods, str) or not methods or set(methods) - set(METHODS) or len(set(methods)) < len(methods):
+        raise ValueError(f"expected one or more of {', '.join(METHODS)}, each once, got {methods!r}. Pass a list.")
+    return methods
+
+
+def sanity(
+    image: object = None, classifier: Classifier | None = None, methods: Sequence[str] | None = None
+) -> SanityExplorer:
     """Explore what maps are about: random weights in the last k layers, and how far each of three maps stays the same.
 
     Args:
         image: whatever `open_image` takes, or a prepared tensor; without it a shipped photo, the red panda.
-        classifier: the network, of convolutions and ReLUs; without one the network that ships with the package.
+        classifier: the network; without one the network that ships with the package.
+        methods: some of "gradient", "deconvnet" and "guided", as in `sanity_check`; without them all that have a
+            meaning in this network, and the widget says why others are left out.
 
     Returns:
         A widget that shows itself as a cell's last line; its `result` holds maps, similarities and the class that the
         half-random network puts first.
 
     Raises:
-        ValueError: a bad image, or a network in which "deconvnet" and "guided" have no meaning.
+        ValueError: a bad image, or a method that was asked for and has no meaning in this network.
         TypeError: no image, or no `Classifier`.
 
     Source: Adebayo et al. 2018, Section 4.1; paper, Section 4.
     """
-    return SanityExplorer(image, classifier)
+    return SanityExplorer(image, classifier, methods)
