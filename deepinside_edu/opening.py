@@ -404,7 +404,7 @@ def _check_bright(highest: int, name: str) -> None:
         cast = f"(levels >> {bits - 8})" if bits > 8 else "levels"
         raise ValueError(
             f"{name} has levels of at most {highest}: either {bits} bits in a larger container or a dark picture of 16 "
-            f"bits, which cannot be known; expected 8 bits, or levels up to 65535. Pass them as an array: "
+            "bits, which cannot be known; expected 8 bits or levels up to 65535. With levels = np.asarray(image), pass "
             f"{cast}.astype('uint8') in the first case, (levels // 257).astype('uint8') in the second."
         )
 
