@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,6 +27,9 @@ BLUE, CYAN, RED = (0, 40, 200), (90, 235, 235), (225, 55, 45)
 
 BLACK, YELLOW = (0, 0, 0), (255, 215, 0)
 """Of the edges of boxes, and of boxes that were found; those that were drawn by hand are blue."""
+
+FRAME, GAP = (150, 150, 150), 8
+"""Of pictures side by side: the colour of the line around each, and the pixels between two."""
 
 HEAT, SIGNED = "inferno", "RdBu"
 PEAK = 0.995
@@ -209,6 +212,63 @@ def draw_boxes(
             paint = BLACK if ring in (0, thickness + 1) else colour
             pen.rectangle((left + ring, top + ring, right - 1 - ring, bottom - 1 - ring), outline=paint)
     return picture
+
+
+def side_by_side(
+    pictures: Sequence[Image.Image], captions: Sequence[str] = (), columns: int | None = None, height: int | None = None
+) -> Image.Image:
+    """Lay pictures beside one another, each in a thin frame and with a caption under it.
+
+    The result has all colours, so that a notebook stores photos as JPEG: small, and without the blotches of a palette,
+    which look like a result.
+
+    Args:
+        pictures: of any size and mode.
+        captions: a line under each, or none.
+        columns: after so many a new row begins; without it there is one row.
+        height: of each picture in pixels; a smaller one is enlarged in blocks, so that its pixels can be counted.
+            Without it each is shown as it is.
+
+    Returns:
+        An RGB picture on white ground.
+
+    Raises:
+        ValueError: no picture, another number of captions than of pictures, or columns or a height below 1.
+    """
+    if not pictures or (captions and len(captions) != len(pictures)):
+        raise ValueError(f"expected pictures and a caption for each or none, got {len(pictures)} and {len(captions)}.")
+    if (columns is not None and columns < 1) or (height is not None and height < 1):
+        raise ValueError(f"expected columns and height of 1 or more, got {columns} and {height}.")
+    columns = columns or len(pictures)
+    captions = captions or [""] * len(pictures)
+    tiles = [_tile(picture.convert("RGB"), height, said) for picture, said in zip(pictures, captions, strict=True)]
+    rows = [tiles[i : i + columns] for i in range(0, len(tiles), columns)]
+    width = max(sum(tile.width + GAP for tile in row) for row in rows) - GAP
+    sheet = Image.new("RGB", (width, sum(max(tile.height for tile in row) + GAP for row in rows) - GAP), "white")
+    top = 0
+    for row in rows:
+        left = 0
+        for tile in row:
+            sheet.paste(tile, (left, top))
+            left += tile.width + GAP
+        top += max(tile.height for tile in row) + GAP
+    return sheet
+
+
+def _tile(picture: Image.Image, height: int | None, caption: str) -> Image.Image:
+    """A picture of this height, in its frame and over its caption."""
+    if height is not None and height != picture.height:
+        blocks = height > picture.height
+        size = max(1, round(picture.width * height / picture.height)), height
+        picture = picture.resize(size, Image.Resampling.NEAREST if blocks else Image.Resampling.BICUBIC)
+    framed = ImageOps.expand(picture, 1, FRAME)
+    if not caption:
+        return framed
+    font = ImageFont.load_default(12)
+    tile = Image.new("RGB", (max(framed.width, math.ceil(font.getlength(caption)) + 2), framed.height + 18), "white")
+    tile.paste(framed)
+    ImageDraw.Draw(tile).text((1, framed.height + 2), caption, fill=BLACK, font=font)
+    return tile
 
 
 def figure_2(photos: Sequence[Image.Image], saliencies: Sequence[ArrayLike], labels: Sequence[str] = ()) -> Figure:

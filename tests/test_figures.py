@@ -720,3 +720,41 @@ def test_the_title_of_scores_is_mathematics() -> None:
     for title, mathematical in (("score $S_c$", True), ("$x^$", False)):
         figure = figures.score_bars(["one"], [1.0], title)
         assert figure.axes[0].xaxis.label.get_parse_math() == mathematical
+
+
+def test_pictures_side_by_side_keep_their_colours_frames_and_captions():
+    white, photo = Image.new("1", (30, 20), 1), Image.effect_noise((40, 20), 90).convert("RGB")
+    sheet = figures.side_by_side([white, photo])
+    assert sheet.size == (30 + 2 + figures.GAP + 40 + 2, 22)
+    assert sheet.crop((41, 1, 81, 21)).tobytes() == photo.tobytes(), "a colour of the photo is lost"
+    # A white picture on white ground has an edge all around.
+    edge = [sheet.getpixel((x, y)) for x in range(32) for y in (0, 21)] + [sheet.getpixel((x, 9)) for x in (0, 31)]
+    assert set(edge) == {figures.FRAME}
+    captioned = figures.side_by_side([white, photo], ["mask", "photo"])
+    assert captioned.crop((0, 0, 32, 22)).tobytes() == sheet.crop((0, 0, 32, 22)).tobytes()
+    below = np.asarray(captioned.convert("L"))[22:]
+    assert below[:, :32].min() < 100
+    assert below[:, 40:].min() < 100
+    long = figures.side_by_side([white], ["a caption that is wider than its picture"])
+    assert long.width > 150
+
+
+def test_pictures_side_by_side_in_rows_and_enlarged_in_blocks():
+    four = [Image.new("RGB", (10, 10), (60 * i, 0, 0)) for i in range(4)]
+    sheet = figures.side_by_side(four, columns=2)
+    step = 12 + figures.GAP
+    assert sheet.size == (12 + step, 12 + step)
+    assert [sheet.getpixel((5 + step * (i % 2), 5 + step * (i // 2)))[0] for i in range(4)] == [0, 60, 120, 180]
+    checks = Image.fromarray(np.array([[0, 255], [255, 0]], np.uint8))
+    large = np.asarray(figures.side_by_side([checks], height=20))[1:-1, 1:-1, 0]
+    assert np.array_equal(large, np.kron([[0, 255], [255, 0]], np.ones((10, 10))))
+
+
+@pytest.mark.parametrize(
+    ("given", "options"),
+    [([], {}), ([Image.new("L", (3, 3))], {"captions": ["a", "b"]}), ([Image.new("L", (3, 3))], {"columns": 0}),
+     ([Image.new("L", (3, 3))], {"height": 0})],
+)  # fmt: skip
+def test_pictures_side_by_side_that_cannot_be_are_refused(given, options):
+    with pytest.raises(ValueError, match="expected"):
+        figures.side_by_side(given, **options)
