@@ -86,28 +86,56 @@ def test_the_lesson_has_pictures(path: Path) -> None:
     assert sum(kind.startswith("image/") for output in outputs for kind in output.get("data", {})) >= 3
 
 
-def grey(level: int) -> str:
-    stored = io.BytesIO()
-    Image.new("L", (90, 90), level).save(stored, "PNG")
+@lessons
+def test_what_is_not_compared_is_named_here(path: Path) -> None:
+    """Where a long ascent or a single pixel decides, a lesson shows; all else is compared."""
+    tagged = {
+        (cell.id, tag)
+        for cell in code_cells(nbformat.read(path, as_version=4))
+        for tag in cell.metadata.get("tags", [])
+        if tag != "raises-exception"
+    }
+    ascents = ("by-hand-three-steps", "paper-film", "png", "lambdas", "readable-run", "three-starts")
+    expected = {
+        "04_class_model": {(name, "picture-varies") for name in ascents},
+        "06_evaluation": {("ablate", "nbval-ignore-output")},
+    }
+    assert tagged == expected.get(path.stem, set())
+
+
+def grey(level: int, contrast: int = 0, turned: bool = False, side: int = 90) -> str:
+    stored, picture = io.BytesIO(), Image.new("L", (side, side), level - contrast)
+    picture.paste(level + contrast, (0, 0, side, side // 2))
+    picture.rotate(90 * turned).save(stored, "PNG")
     return base64.b64encode(stored.getvalue()).decode()
 
 
 def test_planted_wrong_numbers_and_pictures_make_the_run_fail(tmp_path: Path) -> None:
     """Proves that the comparison compares: cells that are as stored pass beside those with one thing changed."""
     number, square = "6 * 7", "from PIL import Image\nImage.new('L', (90, 90), 100)"
+    striped = square.replace("Image.new('L', (90, 90), 100)", "p = Image.new('L', (90, 90), 60)")
+    striped += "\np.paste(140, (0, 0, 90, 45))\np"
     shown = {"text/plain": "<PIL.Image.Image image mode=L size=90x90>"}
     planted = [
-        (number, {"text/plain": "42"}, "PASSED"),
-        (number, {"text/plain": "43"}, "FAILED"),
-        (square, shown | {"image/png": grey(100)}, "PASSED"),
-        (square, shown | {"image/png": grey(103)}, "PASSED"),
-        (square, shown | {"image/png": grey(105)}, "FAILED"),
-        (square, shown, "FAILED"),
+        (number, {"text/plain": "42"}, "", "PASSED"),
+        (number, {"text/plain": "43"}, "", "FAILED"),
+        (number, {"text/plain": "43"}, "picture-varies", "FAILED"),
+        (square, shown | {"image/png": grey(100)}, "", "PASSED"),
+        (square, shown | {"image/png": grey(103)}, "", "PASSED"),
+        (square, shown | {"image/png": grey(105)}, "", "FAILED"),
+        (square, shown, "", "FAILED"),
+        (striped, shown | {"image/png": grey(100, 40, turned=True)}, "", "FAILED"),
+        (striped, shown | {"image/png": grey(100, 40, turned=True)}, "picture-varies", "PASSED"),
+        (striped, shown | {"image/png": grey(120, 40, turned=True)}, "picture-varies", "FAILED"),
+        (striped, shown | {"image/png": grey(100, 20, turned=True)}, "picture-varies", "FAILED"),
+        (striped, shown | {"image/png": grey(100, 40, side=60)}, "picture-varies", "FAILED"),
     ]
     cells = []
-    for n, (source, data, _) in enumerate(planted, 1):
+    for n, (source, data, tag, _) in enumerate(planted, 1):
         outputs = [nbformat.v4.new_output("execute_result", data, execution_count=n)]
-        cells.append(nbformat.v4.new_code_cell(source, id=f"cell-{n}", execution_count=n, outputs=outputs))
+        cell = nbformat.v4.new_code_cell(source, id=f"cell-{n}", execution_count=n, outputs=outputs)
+        cell.metadata["tags"] = [tag] * bool(tag)
+        cells.append(cell)
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), tmp_path / "lesson.ipynb")
     # With the comparison of pictures that stands at the root.
@@ -116,5 +144,7 @@ def test_planted_wrong_numbers_and_pictures_make_the_run_fail(tmp_path: Path) ->
         [*command, "--nbval", "--nbval-current-env", "lesson.ipynb"], cwd=tmp_path, text=True,
         env=os.environ | {"PYTHONPATH": str(NOTEBOOKS.parent)}, capture_output=True, check=False,
     )  # fmt: skip
-    told = re.findall(r"^(PASSED|FAILED) lesson.ipynb::Cell (\d)", done.stdout, re.M)
-    assert sorted(told, key=lambda each: each[1]) == [(each[2], str(n)) for n, each in enumerate(planted)], done.stdout
+    told = re.findall(r"^(PASSED|FAILED) lesson.ipynb::Cell (\d+)", done.stdout, re.M)
+    assert sorted(told, key=lambda each: int(each[1])) == [(each[3], str(n)) for n, each in enumerate(planted)], (
+        done.stdout
+    )

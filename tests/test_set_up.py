@@ -208,7 +208,33 @@ def test_continuous_integration_types_what_a_contributor_types(tmp_path):
         text=True,
         check=True,
     )
-    assert run.stdout.splitlines() == [str(ROOT.resolve()), "make test"]
+    here = str(ROOT.resolve())
+    assert run.stdout.splitlines() == [here, "make test", here, "make test-everywhere ARGS=--minutes 20"]
+
+
+@pytest.mark.parametrize("bad", [(), ("ruff",), ("mypy", "--nbval")])
+def test_make_test_runs_all_of_its_parts_and_names_those_that_failed(tmp_path, bad):
+    """With a stand-in for Python that only notes how it was called, and fails where it is told to."""
+    parts = {"ruff": "lint", "mypy": "types", "worksteal": "test-steps", "tests/browser": "test-browser"}
+    parts |= {"--nbval": "test-lessons"}
+    shutil.copy2(ROOT / "Makefile", tmp_path)
+    for name, script in {
+        "scripts/set_up.sh": "",
+        ".venv/bin/python": 'echo "$*" >> calls\n' + "".join(f'case "$*" in *{word}*) exit 1;; esac\n' for word in bad),
+    }.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True)
+        path.write_text("#!/bin/sh\n" + script)
+        path.chmod(0o755)
+    run = subprocess.run(["make", "test"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert len(calls) == len(parts)
+    assert all(word in call for word, call in zip(parts, calls, strict=True))
+    assert (run.returncode != 0) == bool(bad)
+    if bad:
+        assert f"these parts failed: {' '.join(parts[word] for word in bad)}\n" in run.stderr
+    else:
+        assert "every part passed" in run.stdout
 
 
 def test_the_wheel_carries_network_photos_and_lessons(tmp_path):
