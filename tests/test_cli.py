@@ -178,7 +178,7 @@ def test_evaluate_prints_the_errors_and_lists_what_cannot_be_used(
         (["--csv", "BOXES", "--leave-out", "list"], "--leave-out belongs to --ilsvrc"),
         (["--images", "nowhere"], "--images to --csv"),
         (["--voc", "nowhere", "--leave-out", "list"], "there is no list; look for it"),
-        (["--chunk", "-1"], "expected chunk of at least 0, got -1"),
+        (["--chunk", "-1"], "expected chunk of 0 or more, a whole number, got -1"),
         (["--device", "cuda:99"], "no device 'cuda:99' here"),
     ],
 )
