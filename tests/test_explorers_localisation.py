@@ -474,6 +474,16 @@ def test_strokes_belong_to_their_photo(lab):
     lab.ask("stroke", name="page-9", photo=1, side=1, size=9, discs=[[20, 30]])
     assert lab.strokes.any()
     assert lab.last("strokes")[0]["after"] == "page-9"
+    painted = {"duck": lab.strokes}
+    lab.photo = "macaw"  # each photo's own strokes come back with it
+    assert (lab.strokes > 0).sum() == disc(30, 20, 9).sum()
+    lab.photo = "duck"
+    np.testing.assert_array_equal(lab.strokes, painted["duck"])
+    np.testing.assert_array_equal(lab.array("strokes", np.int8), painted["duck"])
+    for colour in ("red", "blue"):  # of two photos of one's own each is new
+        lab.show(Image.new("RGB", (40, 30), colour))
+        assert not lab.strokes.any()
+        lab.stroke([[20, 30]], name=colour)
 
 
 def test_strokes_from_python(lab):

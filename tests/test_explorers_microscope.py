@@ -488,3 +488,38 @@ def test_nothing_is_loaded_from_another_host():
         assert len(text) > 500
         assert "http" not in text
         assert "import " not in text
+
+
+def test_a_dead_unit_is_explained():
+    """Its gradient is 0 everywhere and a picture of zeros has no direction; DeconvNet does not ask the ReLU."""
+    network = nn.Sequential(nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(2 * 36, 2)).eval()
+    with torch.no_grad():
+        network[0].weight[0], network[0].weight[1] = 0.1, -0.1
+        network[0].bias[0], network[0].bias[1] = 9.0, -9.0  # channel 1 is dead
+    explorer = Scope(Image.new("RGB", (8, 8), "white"), di.Classifier(network, ("a", "b"), size=(8, 8)))
+    explorer.rules = list(MODULE.RULES)
+    explorer.neuron = di.Neuron("1", 1, (2, 2))
+    assert explorer.result.value == 0
+    assert explorer.message.startswith("The gradient is 0 in every pixel: each way from this unit to the image leads")
+    assert "Guided back-propagation brings nothing down" in explorer.message
+    assert "DeconvNet brings nothing" not in explorer.message
+    rungs, values = explorer.last("ladder")[0]["rungs"], explorer.last("distances")[0]["values"]
+    assert rungs[-1][-1] == [True, False, True]
+    assert [row[0] for row in values[-1]] == ["–", "–"]
+    assert [row[1] for row in values[-1]] == ["∞", "0"]
+    assert "gradient: nothing came down" in explorer.still().info["Description"]
+    explorer.neuron = di.Neuron("1", 0, (2, 2))
+    assert (explorer.wait(PATIENCE), explorer.message) == (True, "")
+    explorer.close()
+
+
+def test_it_opens_where_a_lesson_wants_it(tiny):
+    explorer = Scope(None, tiny, di.Neuron("1", 2, (3, 4)))
+    assert explorer.result.neuron == di.Neuron("1", 2, (3, 4))
+    explorer.close()
+    explorer = Scope(None, tiny, "blue")
+    assert (explorer.neuron, explorer.result.neuron) == (1, 1)
+    explorer.close()
+    for wrong in ("dog", di.Neuron("nowhere", 0), di.Neuron("1", 99)):
+        with pytest.raises(ValueError, match=r"called|out of range"):
+            di.explore.microscope(None, tiny, wrong)

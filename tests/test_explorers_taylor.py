@@ -408,3 +408,21 @@ def test_nothing_is_loaded_from_another_host():
         assert len(str(part)) > 500
         assert "http" not in str(part)
         assert "import " not in str(part)
+
+
+def test_how_far_away_the_goal_of_a_walk_is(walk, smooth):
+    """At that many levels the mean colour, or the next photo, is reached; along w and noise there is no goal."""
+    std = np.asarray(smooth.std)[:, None, None]
+    for direction, goal in (("grey", 0.0), ("another photo", None)):
+        walk.direction = direction
+        walk.wait(PATIENCE)
+        x = walk.result.x[0].double().numpy()
+        if goal is None:
+            goal = smooth.prepare(MODULE._after(walk._source.image), x.shape[1:])[0].double().numpy()
+        far = walk.last("way")[0]["far"]
+        assert far == pytest.approx(np.sqrt(np.mean((255 * std * (goal - x)) ** 2)), rel=1e-4)
+        np.testing.assert_allclose(x + far * walk.result.direction[0].double().numpy(), goal + 0 * x, atol=1e-4)
+    for direction in ("gradient", "noise"):
+        walk.direction = direction
+        walk.wait(PATIENCE)
+        assert walk.last("way")[0]["far"] is None

@@ -27,7 +27,7 @@ from ..images import Photo, photos
 from ..opening import open_image
 from ..weights import load_classifier
 from .explorer import YOURS
-from .settings import Choice, Judged, Number, Refused, Told, Whole, shown
+from .settings import Choice, Judged, Number, Refused, Told, Whole, found, shown
 from .stills import panels, titled
 from .widget import Widget, browser_half, share
 
@@ -257,8 +257,12 @@ class ClassModelExplorer(Widget):
 
     @traitlets.validate("class_index")
     def _known_class(self, proposal: dict[str, Any]) -> int:
+        return found(self.classifier, proposal["value"])
+
+    @traitlets.validate("regularisation")
+    def _possible_weight(self, proposal: dict[str, Any]) -> float:
         try:
-            return self.classifier.find(proposal["value"])
+            return Recipe(regularisation=proposal["value"]).weight
         except (ValueError, TypeError) as error:
             raise Refused(str(error)) from None
 

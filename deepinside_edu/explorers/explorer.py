@@ -21,7 +21,7 @@ from ..classifier import Classifier, Prediction, check_classifier, ranked
 from ..opening import open_image
 from ..saliency import ForwardPass, Linearisation, forward_pass
 from ..weights import load_classifier
-from .settings import Judged, Refused, Told, shown
+from .settings import Judged, Refused, Told, found, shown
 from .widget import Widget
 
 FIRST, YOURS = "red_panda", "your photo"
@@ -325,10 +325,7 @@ class ClassExplorer(Explorer):
 
     @traitlets.validate("class_index")
     def _known_class(self, proposal: dict[str, Any]) -> int:
-        try:
-            return self.classifier.find(proposal["value"])
-        except (ValueError, TypeError) as error:
-            raise Refused(str(error)) from None
+        return found(self.classifier, proposal["value"])
 
     @traitlets.observe("class_index")
     def _on_class(self, change: dict[str, Any]) -> None:

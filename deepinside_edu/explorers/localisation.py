@@ -88,7 +88,8 @@ class LocalisationExplorer(ClassExplorer):
     """Map, seeds, mixtures, costs, cut and box of one class in one photo, with every choice on a slider.
 
     A map is computed once for each photo, class and number of crops; all later steps start from it. What a step cannot
-    do leaves everything as it was. Strokes bind the cut, as hard seeds do; the mixtures do not learn from them.
+    do leaves everything as it was. Strokes bind the cut, as hard seeds do; the mixtures do not learn from them; they
+    belong to their photo, and are there again when it comes back.
 
     Attributes:
         photo: the name of a shipped photo, or "your photo" where there is one; `show` takes any other.
@@ -118,6 +119,7 @@ class LocalisationExplorer(ClassExplorer):
         super().__init__(image, classifier)
         self._maps: OrderedDict[tuple[bytes, int, int], NDArray[np.float32]] = OrderedDict()
         self._strokes = _Strokes(_unpainted(_grid(self._source, self.classifier)), 0, "")
+        self._painted: dict[object, NDArray[np.int8]] = {}
         self._told: _Strokes | None = None
         self._scene = self._scene_of(self._source)
         self._shown: _Scene | None = None
@@ -170,6 +172,7 @@ class LocalisationExplorer(ClassExplorer):
         sides.flags.writeable = False
         with self._changed:
             before = self._strokes
+            self._painted[self._photo_or_source()] = sides
             self._strokes = _Strokes(sides, before.photo, before.after if after is None else after)
             self._ask()
 
@@ -183,8 +186,12 @@ class LocalisationExplorer(ClassExplorer):
 
     def _on_new_photo(self) -> None:
         super()._on_new_photo()
-        blank = _unpainted(_grid(self._source, self.classifier))
-        self._strokes = _Strokes(blank, self._strokes.photo + 1, self._strokes.after)
+        sides = self._painted.get(self._photo_or_source(), _unpainted(_grid(self._source, self.classifier)))
+        self._strokes = _Strokes(sides, self._strokes.photo + 1, self._strokes.after)
+
+    def _photo_or_source(self) -> object:
+        """What strokes belong to: a shipped photo by its name; a learner's own comes back as long as it is the last."""
+        return self.photo if isinstance(self._source.image, Photo) else self._source
 
     @traitlets.observe("crops", "foreground", "background", "blur", "components", "smoothness", "hard_seeds")
     def _on_setting(self, _: object) -> None:

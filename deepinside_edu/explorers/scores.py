@@ -16,7 +16,7 @@ from .. import figures, images
 from ..classifier import Classifier, Prediction
 from ..opening import open_image
 from .explorer import YOURS, Explorer
-from .settings import Choice, Judged, Refused, Whole
+from .settings import Choice, Judged, Refused, Whole, found
 from .stills import DESCRIPTION, panels, titled
 from .widget import browser_half, share
 
@@ -124,10 +124,7 @@ class ScoresExplorer(Explorer):
     def _known_class(self, proposal: dict[str, Any]) -> int | None:
         if proposal["value"] is None:
             return None
-        try:
-            return self.classifier.find(proposal["value"])
-        except (ValueError, TypeError) as error:
-            raise Refused(str(error)) from None
+        return found(self.classifier, proposal["value"])
 
     @traitlets.observe("k", "shown", "class_index")
     def _on_setting(self, _: object) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import traitlets
 
+from ..classifier import Classifier
+
 
 class Refused(traitlets.TraitError, ValueError):  # noqa: N818 - like `Dropped`, it says what happened
     """A value that a setting cannot have: what was expected, what came, the remedy."""
@@ -23,6 +25,16 @@ def shown(value: object) -> str:
 def _plain(value: Any) -> Any:
     """NumPy's single values are Python's, as everywhere in the package."""
     return value.item() if hasattr(value, "item") and getattr(value, "shape", None) == () else value
+
+
+def found(classifier: Classifier, wanted: Any) -> int:
+    """The index of a class that is named in any way; `Refused` if there is none, or more than one."""
+    if wanted is None:
+        raise Refused("expected a class, by its index, its WordNet id or its name, got nothing.")
+    try:
+        return classifier.find(wanted)
+    except (ValueError, TypeError) as error:
+        raise Refused(str(error)) from None
 
 
 class Judged(traitlets.TraitType[Any, Any]):

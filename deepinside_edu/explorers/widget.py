@@ -83,7 +83,7 @@ class Widget(anywidget.AnyWidget):
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """Give a page that takes but one output the widget and the still picture in one."""
-        data, metadata = super()._repr_mimebundle_(**kwargs) or ({"text/plain": repr(self)}, {})
+        data, metadata = super()._repr_mimebundle_(**kwargs)
         if self._may_be_saved():
             still = self.still()
             data["image/png"] = base64.b64encode(saved(still)).decode()
@@ -92,12 +92,14 @@ class Widget(anywidget.AnyWidget):
 
     def _ipython_display_(self) -> None:
         """Show a sentence, the still picture and the widget, as three outputs."""
-        data, metadata = self._repr_mimebundle_()
-        view: Any = data.pop(VIEW, None)
-        words = SENTENCE if "image/png" in data else NOT_SAVED
-        html = f'<p class="deepinside-still">{STYLE}{words}</p>'
-        outputs = [({"text/html": html, "text/plain": words}, {}), (data, metadata)]
-        if view and view["model_id"]:  # otherwise it was closed
-            outputs.append(({VIEW: view, "text/plain": ""}, {}))  # no text for whoever cannot draw it, and no complaint
+        if self._repr_mimebundle_ is None:  # ipywidgets takes it away when a widget is closed
+            outputs: list[tuple[dict[str, Any], dict[str, Any]]] = [({"text/plain": repr(self)}, {})]
+        else:
+            data, metadata = self._repr_mimebundle_()
+            words = SENTENCE if "image/png" in data else NOT_SAVED
+            # The widget has an empty text for whoever cannot draw it, so that nobody complains.
+            view = {VIEW: data.pop(VIEW), "text/plain": ""}
+            html = f'<p class="deepinside-still">{STYLE}{words}</p>'
+            outputs = [({"text/html": html, "text/plain": words}, {}), (data, metadata), (view, {})]
         for output, about in outputs:
             display(output, metadata=about, raw=True)  # type: ignore[no-untyped-call]

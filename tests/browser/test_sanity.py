@@ -66,8 +66,8 @@ def check(notebook, widget):
         assert says.inner_text() == wanted
     top, chance = notebook.python("explorer.result.top.label, explorer.result.top.probability")
     verdict = widget.locator(".verdict").inner_text()
-    assert f"This network says {top}, P = " in verdict
-    assert float(re.search(r"P = ([\d.e-]+)", verdict)[1]) == pytest.approx(chance, rel=6e-3)
+    assert f"This network says {top}, P_c = " in verdict
+    assert float(re.search(r"P_c = ([\d.e-]+)", verdict)[1]) == pytest.approx(chance, rel=6e-3)
     bar = widget.locator(".bar i").get_attribute("style")
     assert float(re.search(r"width: ([\d.e-]+)%", bar)[1]) == pytest.approx(100 * chance, rel=1e-3, abs=1e-3)
 
@@ -85,11 +85,11 @@ def tools(notebook):
 
 def test_the_pictures_and_numbers_are_what_python_computed(notebook, widget):
     check(notebook, widget)
-    expect(widget.locator(".subject")).to_have_text("Maps of hen (8): P = 0.994 in the trained network.")
+    expect(widget.locator(".subject")).to_have_text("Maps of hen (8): P_c = 0.994 in the trained network.")
     expect(widget.locator(".says").first).to_have_text("rank correlation 1.00, SSIM 1.00")
     go(notebook, widget, 5)
     check(notebook, widget)
-    expect(widget.locator(".verdict")).to_contain_text("hen: P = ")
+    expect(widget.locator(".verdict")).to_contain_text("hen: P_c = ")
     for canvas in canvases(widget):
         assert canvas.get_attribute("role") == "img"
         assert len(canvas.get_attribute("aria-label")) > 20

@@ -139,9 +139,9 @@ def test_searching_by_a_line_and_for_none(notebook, scores):
     expect(scores.get_by_label("find a class")).to_be_focused()
     find(scores, "zebra")
     expect(lines(scores)).to_have_count(6)
-    scores.get_by_role("button", name="search none").click()
+    scores.get_by_role("button", name="clear the search").click()
     expect(lines(scores)).to_have_count(5)
-    expect(scores.get_by_role("button", name="search none")).to_be_disabled()
+    expect(scores.get_by_role("button", name="clear the search")).to_be_disabled()
     notebook.becomes("scores.class_index, scores.result.rank", [None, None])
 
 

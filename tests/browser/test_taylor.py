@@ -81,7 +81,7 @@ def check_readout(notebook, widget):
     assert value(difference) == pytest.approx(wanted["score"] - line, rel=6e-3, abs=1e-3)
     start, end = re.search(r"of the score from (\S+) to (\S+) levels \(shaded\)", said).groups()
     assert [value(start), value(end)] == pytest.approx(wanted["holds"], rel=0.06)
-    assert value(re.search(r"its slope is (\S+) a level", said)[1]) == pytest.approx(wanted["slope"], rel=6e-3)
+    assert value(re.search(r"its slope is (\S+) per level", said)[1]) == pytest.approx(wanted["slope"], rel=6e-3)
     assert said.startswith(wanted["label"])
     across, down = scale(widget, "middle", "x"), scale(widget, "end", "y")
     reach = across(448)
@@ -109,7 +109,7 @@ def test_the_first_picture_and_chart_are_what_python_computed(notebook, taylor):
     expect(photograph(taylor)).to_have_attribute("aria-label", "red panda, 0 levels along the gradient w")
     label = taylor.locator("svg").get_attribute("aria-label")
     score, slope = notebook.python("taylor.result.score, taylor.result.slope")
-    assert f"score {score:.4g} and slope {slope:.3g} a level at s = 0" in label
+    assert f"score {score:.4g} and slope {slope:.3g} per level at s = 0" in label
     assert "Score of lesser panda and its straight line along the gradient w" in label
     # All points of the curve are the kernel's scores, and the line touches it at 0.
     across, down = scale(taylor, "middle", "x"), scale(taylor, "end", "y")
