@@ -83,7 +83,8 @@ class Widget(anywidget.AnyWidget):
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """Give a page that takes but one output the widget and the still picture in one."""
-        data, metadata = super()._repr_mimebundle_(**kwargs)
+        bundle: Any = super()._repr_mimebundle_(**kwargs)
+        data, metadata = bundle
         if self._may_be_saved():
             still = self.still()
             data["image/png"] = base64.b64encode(saved(still)).decode()

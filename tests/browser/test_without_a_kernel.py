@@ -161,11 +161,9 @@ def test_a_notebook_that_is_run_in_notebook_7(browser, address, folder):
         page.page.get_by_text("Run", exact=True).click()
         page.page.get_by_text("Run All Cells", exact=True).click()
         check_life(page)
-        page.page.screenshot(path="/tmp/h4/nb7.png")
 
 
 def test_a_notebook_that_voila_runs(browser, address, folder):
     nbformat.write(notebook_of(LIVE), folder / "work" / "app.ipynb")
     with opened(browser, address.replace("lab/tree", "voila/render").replace("explorers.ipynb", "app.ipynb")) as page:
         check_life(page)
-        page.page.screenshot(path="/tmp/h4/voila.png")
