@@ -1,4 +1,4 @@
-"""Every number field of every explorer in JupyterLab, whose notebook keeps the browser from turning Enter into a change."""
+"""Every number field in JupyterLab, whose notebook keeps the browser from turning Enter into a change."""
 
 import pytest
 
