@@ -102,8 +102,9 @@ function comeAlive(kernel, el, box) {
     }
     return [];
   };
-  let hidden = [];
+  let hidden = [], gone = false;
   const look = () => {
+    if (gone) return;
     if (!el.isConnected) return requestAnimationFrame(look);
     const found = stills();
     box.hidden = !kernel.answers && (found.length > 0 || !kernel.silent);
@@ -115,6 +116,7 @@ function comeAlive(kernel, el, box) {
   kernel.listeners.add(look);
   look();
   return () => {
+    gone = true;
     kernel.listeners.delete(look);
     hidden.forEach((each) => { each.style.display = ""; });
   };

@@ -158,6 +158,7 @@ def test_a_notebook_that_is_run_in_notebook_7(browser, address, folder):
     """There every explorer comes alive, its still picture goes, Enter works, and closing it brings the picture back."""
     nbformat.write(notebook_of(LIVE), folder / "work" / "live.ipynb")
     with opened(browser, address.replace("lab/tree", "notebooks").replace("explorers.ipynb", "live.ipynb")) as page:
+        page.page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').first.wait_for(state="attached")
         page.page.get_by_text("Run", exact=True).click()
         page.page.get_by_text("Run All Cells", exact=True).click()
         check_life(page)
