@@ -70,6 +70,7 @@ def without_views(notebook):
 STORED = {"with state": lambda notebook: notebook, "without state": without_state, "without views": without_views}
 
 
+IDLE = '.jp-Notebook-ExecutionIndicator[data-status="idle"]'
 LIVE = ["di.explore.sanity()", "di.explore.class_model()"]
 
 
@@ -148,7 +149,7 @@ def test_a_reopened_notebook_shows_the_still_pictures(browser, address, folder, 
     place = front_end.format(name=name.split(".")[0])  # a workspace of its own: JupyterLab opens again what was open
     with opened(browser, address.replace("lab/tree", place).replace("explorers.ipynb", name)) as page:
         page.page.locator(".jp-RenderedHTML.jp-mod-trusted").first.wait_for()
-        page.page.get_by_text("Python 3 (ipykernel)").first.wait_for()
+        page.page.locator(IDLE).first.wait_for(state="attached")
         if stored == "without state":
             page.page.get_by_text("model not found").first.wait_for(state="attached")
         check_stills(page.page)
@@ -158,7 +159,7 @@ def test_a_notebook_that_is_run_in_notebook_7(browser, address, folder):
     """There every explorer comes alive, its still picture goes, Enter works, and closing it brings the picture back."""
     nbformat.write(notebook_of(LIVE), folder / "work" / "live.ipynb")
     with opened(browser, address.replace("lab/tree", "notebooks").replace("explorers.ipynb", "live.ipynb")) as page:
-        page.page.locator('.jp-Notebook-ExecutionIndicator[data-status="idle"]').first.wait_for(state="attached")
+        page.page.locator(IDLE).first.wait_for(state="attached")
         page.page.get_by_text("Run", exact=True).click()
         page.page.get_by_text("Run All Cells", exact=True).click()
         check_life(page)
