@@ -6,7 +6,6 @@ import difflib
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
@@ -18,9 +17,10 @@ from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
 from . import accept
-from .classifier import Classifier, NotFiniteError, check_classifier
+from .classifier import CUT_OFF, Classifier, NotFiniteError, check_classifier
 from .images import all_finite
 from .names import is_one
+from .trial import own_mode
 
 OBJECTIVES = ("score", "probability")
 STEP_RULES = ("rising", "fixed", "unit")
@@ -284,7 +284,7 @@ def class_model(
     if not classes:
         raise ValueError("expected at least one class, got none. Pass an index, a name, or a list of them.")
     random = torch.Generator("cpu").manual_seed(accept.random_state(random_state))
-    with torch.inference_mode(False):
+    with own_mode(classifier.device):
         x = _start(classifier, start, len(classes), random)
         ascent = _Ascent(classifier, torch.tensor(classes, device=x.device), recipe, random)
     steps = _climb(ascent, x)
@@ -356,10 +356,7 @@ class _View(NamedTuple):
         if self.value.requires_grad:
             (g,) = torch.autograd.grad(self.value.sum(), self.leaf, allow_unused=True)
         if g is None:
-            raise ValueError(
-                "the scores do not depend on the image, so there is no gradient. Look for a detach() or no_grad() in "
-                "the network's forward, or for weights that were made in inference mode."
-            )
+            raise ValueError(CUT_OFF)
         return g
 
 
@@ -555,7 +552,7 @@ class _Ascent:
 def _climb(ascent: _Ascent, x: Tensor) -> Iterator[tuple[Step, ...]]:
     """Turn the places of an ascent into steps, and numbers that overflow into an error that says what to lower."""
     recipe, everyone = ascent.recipe, range(len(x))
-    with _recording(x.device):
+    with own_mode(x.device):
         try:
             start, gradient, noise = ascent.awake(ascent.look(x))
         except NotFiniteError as error:
@@ -567,7 +564,7 @@ def _climb(ascent: _Ascent, x: Tensor) -> Iterator[tuple[Step, ...]]:
     places = (ascent.rising if recipe.step_rule == "rising" else ascent.striding)(start, gradient)
     for number in range(1, recipe.steps + 1):
         try:
-            with _recording(x.device):
+            with own_mode(x.device):
                 place = next(places, None)
         except NotFiniteError as error:
             raise DivergedError(
@@ -579,7 +576,7 @@ def _climb(ascent: _Ascent, x: Tensor) -> Iterator[tuple[Step, ...]]:
             if number > 1:
                 return
             raise ValueError("the start is a peak already: no step from it leads higher. Begin somewhere else.")
-        with _recording(x.device):
+        with own_mode(x.device):
             latest = _steps(ascent, number, place, latest, noise)
         yield tuple(latest[i] for i in everyone)
 
@@ -606,13 +603,6 @@ def _unit(x: Tensor) -> Tensor:
     x = x / x.abs().amax((1, 2, 3), keepdim=True).clamp_min(tiny)  # so that no square overflows
     norm: Tensor = torch.linalg.vector_norm(x, dim=(1, 2, 3), keepdim=True)
     return x / norm.clamp_min(tiny)
-
-
-@contextmanager
-def _recording(device: torch.device) -> Iterator[None]:
-    """Gradients can be taken, and exactly, whatever mode the caller is in. Never held while a step is given away."""
-    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(device.type, enabled=False):
-        yield
 
 
 def _wide(x: Tensor) -> Tensor:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
@@ -14,13 +15,27 @@ from torch import Tensor, nn
 from .images import all_finite, normalise, to_picture
 from .names import find, in_order, listed
 from .opening import open_image
+from .trial import FAILURES, noise_pictures, own_mode, try_out
+from .wrapping import bare_network, check_layers_can_be_seen, check_scale, each_channel, in_training, sides
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 GREY_MEAN, GREY_STD = (0.449,), (0.226,)
 """The mean of the three channels: for networks that see one."""
 
 
-class NotFiniteError(ValueError):
+CUT_OFF = (
+    "the scores do not depend on the image, so there is no gradient. "
+    "Look for a detach(), no_grad() or inference_mode() "
+    "in the network's forward, or for weights that were made in inference mode: take it out, and freeze weights with "
+    "requires_grad_(False) instead."
+)
+
+
+class MisfitError(ValueError):
+    """A network that no step can use as it is."""
+
+
+class NotFiniteError(MisfitError):
     """NaN or infinite values, in the image or in the network's scores."""
 
 
@@ -54,13 +69,18 @@ class Classifier:
         wordnet_ids: likewise, or none.
         size: (H, W) in pixels that pictures are resized to.
         mean: of each input channel on the scale 0..1; one value means a grey-scale network. Without one
-            ImageNet's, grey if the first convolution takes a single channel.
-        std: likewise.
+            ImageNet's, grey if the first convolution takes a single channel. Networks of other numbers of channels
+            take prepared tensors alone.
+        std: likewise; 1/255 for a network that takes levels 0..255.
+
+    Attributes:
+        one_at_a_time: whether each image of a batch is run alone, because in this network an image's scores depend on
+            the others of its batch, as by a batch norm without running statistics. None: not tried yet.
 
     Raises:
-        ValueError: a network in training mode, one that ends with a softmax or its logarithm, or one whose
-            number of scores is not the number of labels. (A network that cannot take `size` is not tried before
-            it is used.)
+        ValueError: a network in training mode, one whose scores change from call to call, one that ends with a softmax,
+            a sigmoid or their logarithms, one with a single score, or one whose number of scores is not the number of
+            labels. (A network that cannot take `size` is not tried before it is used.)
         TypeError: a network that is no `torch.nn.Module`.
     """
 
@@ -70,47 +90,76 @@ class Classifier:
     size: tuple[int, int] = (224, 224)
     mean: Sequence[float] = ()
     std: Sequence[float] = ()
+    one_at_a_time: bool | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
-        """Try the network once on a plain grey picture, so that a misfit is reported here and not in step five."""
-        if not isinstance(self.network, nn.Module):
-            raise TypeError(f"expected a torch.nn.Module, got {type(self.network).__name__}. Pass the network itself.")
+        """Try the network on pictures of noise, so that a misfit is reported here and not in step five."""
+        self._set("network", bare_network(self.network))
         self._set("labels", in_order(self.labels))
         self._set("wordnet_ids", in_order(self.wordnet_ids, "WordNet ids"))
-        given = len(self.mean) > 0 or len(self.std) > 0
-        grey = self._channels() == 1
-        self._set("mean", tuple(map(float, self.mean if given else GREY_MEAN if grey else IMAGENET_MEAN)))
-        self._set("std", tuple(map(float, self.std if given else GREY_STD if grey else IMAGENET_STD)))
-        if len(self.mean) != len(self.std) or len(self.mean) not in (1, 3):
-            raise ValueError(f"expected mean and std of 1 or 3 channels, got {len(self.mean)} and {len(self.std)}.")
-        sides = list(self.size)
-        if min(self.std) <= 0 or len(sides) != 2 or min(sides) < 1:
-            raise ValueError(f"expected std above 0 and a size (H, W) in pixels, got {self.std} and {self.size}.")
         if self.wordnet_ids and len(self.wordnet_ids) != len(self.labels):
             raise ValueError(f"got {len(self.labels)} labels, {len(self.wordnet_ids)} WordNet ids; pass one for each.")
-        blank = torch.zeros(1, len(self.mean), *self.size, dtype=self.dtype, device=self.device)
-        self._check(blank)
+        mean, std = each_channel("mean", self.mean), each_channel("std", self.std)
+        given, channels = bool(mean or std), self._channels()
+        if not given and channels is not None and channels not in (1, 3):
+            mean, std = (0.0,) * channels, (1.0,) * channels  # no picture has as many, so nothing is known of them
+        elif not given:
+            mean, std = (GREY_MEAN, GREY_STD) if channels == 1 else (IMAGENET_MEAN, IMAGENET_STD)
+        check_scale(mean, std)
+        self._set("mean", mean)
+        self._set("std", std)
+        self._set("size", sides(self.size))
+        self._check_mode()
         try:
-            with torch.no_grad():
-                scores = self.network(blank)
-        except (RuntimeError, AssertionError) as error:
-            if given and self._channels() not in (None, len(self.mean)):
+            self._try((len(mean), *self.size))
+        except MisfitError:
+            raise
+        except FAILURES as error:
+            if given and channels not in (None, len(mean)):
                 raise ValueError(
-                    f"the network's first convolution takes {self._channels()} channels, but mean and std have "
-                    f"{len(self.mean)}. Pass one value for each channel, 1 or 3."
+                    f"the network's first convolution takes {channels} channels, but mean and std have "
+                    f"{len(mean)}. Pass one value for each channel."
                 ) from error
             # Made for images of another size: the rest is told when it is used. A last linear layer tells its part now.
             last = list(self.network.modules())[-1]
             if isinstance(last, nn.Linear) and last.out_features != len(self.labels):
                 raise self._misfit(last.out_features) from error
-            return
-        self._check_scores(scores, blank)
+
+    def _try(self, shape: tuple[int, ...]) -> None:
+        """Find out once whether the scores are scores, and of one image each."""
+        trial = try_out(self.network, self.noise(3, shape))
+        scores = self._check_scores(trial.scores)
+        if trial.random:
+            raise MisfitError(
+                "the network's scores change from call to call: something random runs in its forward although it is in "
+                "evaluation mode, such as functional dropout or noise. Let it ask for the mode: "
+                "functional.dropout(x, training=self.training), or noise only `if self.training`."
+            )
+        if trial.probabilities:
+            last = "sigmoid" if "sigmoid" in trial.probabilities else "softmax"
+            raise MisfitError(
+                f"the network's outputs are {trial.probabilities}, expected scores before the softmax: "
+                f"the paper's S_c. Pass the network without its last {last}."
+            )
+        if not all_finite(scores):
+            raise self._not_finite()
+        self._set("one_at_a_time", trial.one_at_a_time)
+
+    def noise(self, count: int = 1, shape: tuple[int, ...] = ()) -> Tensor:
+        """Make prepared pictures of noise, to see what the network does with one: `(count, C, H, W)`."""
+        shape = shape or (len(self.mean), *self.size)
+        return noise_pictures(count, shape, self.mean, self.std).to(self.device, self.dtype)
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)  # frozen for everyone else
 
     def _misfit(self, scores: int) -> ValueError:
-        return ValueError(
+        if scores == 1:
+            return MisfitError(
+                "the network gives one score, whose probability is 1 whatever the image. Wrap it so that it gives a "
+                "score for each of two classes, torch.cat([0 * s, s], 1), with two labels."
+            )
+        return MisfitError(
             f"the network gives {scores} scores but there are {len(self.labels)} labels. "
             "Pass one label for each score, in the network's order."
         )
@@ -121,7 +170,7 @@ class Classifier:
 
     def __repr__(self) -> str:
         """Say what it is in one short line that is the same on every machine but for the device."""
-        colours = "RGB" if len(self.mean) == 3 else "grey"
+        colours = {1: "grey", 3: "RGB"}.get(len(self.mean), f"{len(self.mean)} channels")
         height, width = self.size
         name = type(self.network).__name__
         return f"Classifier({name}, {len(self.labels)} classes, {height}×{width} {colours}, {self.device.type})"
@@ -151,17 +200,15 @@ class Classifier:
             ValueError: no picture, a size without pixels, or a tensor of another shape, of integers or with NaN in it.
         """
         if isinstance(image, Tensor):
-            if image.ndim != 4 or image.shape[0] != 1:
-                got = tuple(image.shape)
-                raise ValueError(f"expected one prepared image (1, C, H, W), got {got}. Pass one at a time.")
-            if not image.is_floating_point():
-                raise ValueError(
-                    f"expected floats in normalised space, got {image.dtype}. Pass the picture, or its uint8 levels as "
-                    "a NumPy array (H, W, 3), and it is normalised here."
-                )
+            _check_prepared(image)
             x = image.detach().to(self.device, self.dtype)
             self._check(x)
             return x
+        if len(self.mean) not in (1, 3):
+            raise ValueError(
+                f"a picture has 1 or 3 channels, and the network takes {len(self.mean)}. Pass a prepared tensor "
+                f"(1, {len(self.mean)}, H, W): for each channel (values − mean) / std."
+            )
         height, width = self.size if size is None else size
         if height < 1 or width < 1:
             raise ValueError(f"expected a size of at least 1×1 pixels, got {size}. Leave it out for {self.size}.")
@@ -169,6 +216,9 @@ class Classifier:
 
     def picture(self, x: Tensor) -> Image.Image:
         """Turn a prepared image back into a picture, adding the mean colour once."""
+        channels = len(self.mean)
+        if channels not in (1, 3):
+            raise ValueError(f"a picture has 1 or 3 channels, and the network takes {channels}. Show one: x[0, 0].")
         return to_picture(x, self.mean, self.std)
 
     def scores(self, batch: Tensor) -> Tensor:
@@ -186,54 +236,69 @@ class Classifier:
             TypeError: no tensor.
         """
         self._check(batch)
+        if self.one_at_a_time is None:
+            with self._size_explained(batch):
+                self._try(tuple(batch.shape[1:]))
         # Without a batch that asks for gradients nothing is recorded, whatever the weights' own flags say.
-        with torch.set_grad_enabled(torch.is_grad_enabled() and batch.requires_grad):
-            return self._check_scores(self._run(batch), batch)
+        with own_mode(self.device, torch.is_grad_enabled() and batch.requires_grad):
+            scores = self._run(batch)
+            if not all_finite(scores):
+                raise self._not_finite()
+            return scores
 
-    def _run(self, batch: Tensor) -> object:
+    def _run(self, batch: Tensor) -> Tensor:
+        # The copy keeps a network that starts with an in-place layer from writing into the caller's tensor.
+        with self._size_explained(batch):
+            if self.one_at_a_time and len(batch) > 1:
+                return torch.cat([self._check_scores(self.network(x)) for x in batch.clone().split(1)])  # type: ignore[no-untyped-call]
+            return self._check_scores(self.network(batch.clone()))
+
+    @contextmanager
+    def _size_explained(self, batch: Tensor) -> Iterator[None]:
         try:
-            # The copy keeps a network that starts with an in-place layer from writing into the caller's tensor.
-            return self.network(batch.clone())
-        except (RuntimeError, AssertionError) as error:
-            if isinstance(error, torch.cuda.OutOfMemoryError):
-                raise
+            yield
+        except (MisfitError, torch.cuda.OutOfMemoryError):
+            raise
+        except FAILURES as error:
+            if "nference tensor" in str(error):
+                raise ValueError(CUT_OFF) from error
             raise ValueError(
                 f"the network cannot take a batch {tuple(batch.shape)} ({error}). Give the classifier the size and "
                 "the channels that the network was made for: Classifier(network, labels, size=…, mean=…, std=…)."
             ) from error
 
-    def _check_scores(self, scores: object, batch: Tensor) -> Tensor:
+    def _check_scores(self, scores: object) -> Tensor:
         if not isinstance(scores, Tensor) or scores.ndim != 2:
             got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-            raise ValueError(
+            raise MisfitError(
                 f"expected scores (N, {len(self.labels)}) from the network, got {got}. "
                 "Wrap it so that it gives one row a picture."
             )
-        if scores.shape[1] != len(self.labels):
+        if scores.shape[1] != len(self.labels) or scores.shape[1] == 1:
             raise self._misfit(scores.shape[1])
-        values = scores.detach()
-        if not all_finite(values):
-            raise NotFiniteError("the network's scores are not finite. Look for NaN or huge values in its weights.")
-        kind = _kind_of_probabilities(values)
-        if kind:  # by chance, in a small network with round weights? Then not on another image too.
-            with torch.no_grad():
-                kind = kind if _kind_of_probabilities(self.network(batch.detach() + 1)) == kind else ""
-        if kind:
-            raise ValueError(
-                f"the network's outputs are {kind} (they add up to 1), expected scores before the softmax: "
-                "the paper's S_c. Pass the network without its last softmax."
-            )
         return scores
+
+    def _not_finite(self) -> NotFiniteError:
+        return NotFiniteError(
+            "the network's scores are not finite. Look for NaN or huge values in its weights, or for a division by 0, "
+            "as by the spread of a plain image."
+        )
 
     def _check(self, batch: Tensor) -> None:
         if not isinstance(batch, Tensor):
             got = type(batch).__name__
             raise TypeError(f"expected a tensor (N, C, H, W), got {got}. Use classifier.prepare(image).")
         # Where mean and first convolution agree, the number of channels is known; else the network says it as it runs.
-        known = self._channels() == len(self.mean)
-        if batch.ndim != 4 or 0 in batch.shape or (known and batch.shape[1] != len(self.mean)):
-            wanted = f"(N, {len(self.mean)}, H, W)"
-            raise ValueError(f"expected a batch {wanted}, got {tuple(batch.shape)}. Use classifier.prepare(image).")
+        channels = len(self.mean)
+        known = self._channels() == channels
+        if batch.ndim != 4 or 0 in batch.shape or (known and batch.shape[1] != channels):
+            got = tuple(batch.shape)
+            remedy = "Use classifier.prepare(picture)."
+            if batch.ndim == 3:
+                remedy = "The batch axis is missing: x[None]."
+            elif batch.ndim == 4 and got[3] == channels:
+                remedy = "The channels come last: x.permute(0, 3, 1, 2)."
+            raise ValueError(f"expected a batch (N, {channels}, H, W), got {got}. {remedy}")
         if batch.dtype != self.dtype or batch.device != self.device:
             raise ValueError(
                 f"expected a batch of {self.dtype} on {self.device} like the network, got {batch.dtype} on "
@@ -243,8 +308,11 @@ class Classifier:
             raise NotFiniteError(
                 "the image holds NaN or infinite values; expected finite ones. Look where they came from."
             )
-        training = next((name or "the network" for name, m in self.network.named_modules() if m.training), None)
-        if training is not None:
+        self._check_mode()
+
+    def _check_mode(self) -> None:
+        training = in_training(self.network)
+        if training:
             raise ValueError(
                 f"the network is in training mode ({training}), where dropout and batch statistics change the scores "
                 "from call to call. Call network.eval() first."
@@ -317,12 +385,13 @@ class Classifier:
             if threading.get_ident() == here and isinstance(output, Tensor):  # another thread may be at work too
                 ran.append(Layer(names[module], type(module).__name__, tuple(output.shape[1:])))
 
-        blank = torch.zeros(1, len(self.mean), *self.size, dtype=self.dtype, device=self.device)
-        self._check(blank)
+        check_layers_can_be_seen(self.network)
+        picture = self.noise()
+        self._check(picture)
         hooks = [module.register_forward_hook(note) for module in names]
         try:
-            with torch.no_grad():
-                self._run(blank)
+            with own_mode(self.device, gradients=False):
+                self._run(picture)
         finally:
             for hook in hooks:
                 hook.remove()
@@ -369,9 +438,21 @@ def ranked(scores: Tensor, labels: Sequence[str], k: int) -> tuple[Prediction, .
     )
 
 
-def _kind_of_probabilities(scores: Tensor) -> str:
-    """What the scores are if each row adds up to 1, as it is or after exp; else nothing."""
-    for kind, values in (("probabilities", scores), ("logarithms of probabilities", scores.exp())):
-        if scores.shape[1] > 1 and bool((values >= 0).all()) and bool(((values.sum(1) - 1).abs() < 1e-3).all()):
-            return kind
-    return ""
+def _check_prepared(x: Tensor) -> None:
+    """Hold that a tensor is one image with a batch axis, of floats."""
+    shape = tuple(x.shape)
+    if not x.is_floating_point():
+        levels = "x[0]" if x.ndim == 4 else "x"
+        first = x.ndim >= 3 and shape[-3] in (1, 3) and shape[-1] not in (1, 3)
+        remedy = f"{levels}.permute(1, 2, 0).numpy()" if first else f"{levels}.numpy()"
+        raise ValueError(
+            f"expected floats in normalised space, got {x.dtype} {shape}. Pass the picture, or its uint8 levels as "
+            f"a NumPy array (H, W, 3), and it is normalised here: {remedy}."
+        )
+    if x.ndim != 4 or shape[0] != 1:
+        remedy = "Pass one at a time: x[:1]."
+        if x.ndim == 3:
+            remedy = "The batch axis is missing: pass x[None] if it is normalised; if its values are 0..1, the picture."
+        elif x.ndim != 4:
+            remedy = "Pass the picture itself."
+        raise ValueError(f"expected one prepared image (1, C, H, W), got {shape}. {remedy}")

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from .backward_by_hand import RULES, check_rule, forward_mask, relu_backward
-from .classifier import Classifier, NotFiniteError
+from .classifier import CUT_OFF, Classifier, NotFiniteError
 from .images import all_finite
 from .names import unwrapped, whole_number
 from .recording import IMAGE, Recording, record, strange_operation
+from .trial import own_mode
 
 
 @dataclass(frozen=True)
@@ -272,7 +273,7 @@ def _descend(
     if not math.isfinite(f):
         raise NotFiniteError(f"the neuron's activity is {f}, which is not finite.")
     if wanted != ("gradient",):
-        _refuse_without_relu(recording, top)
+        _refuse_without_relu(recording, top, chosen)
     names = [layers] if isinstance(layers, str) else layers
     kept = set(range(top + 1)) if names is None else {recording.find(name) for name in names}
     if not kept or max(kept) > top:
@@ -284,7 +285,7 @@ def _descend(
     ran = [layer for i, layer in enumerate(recording.layers[: top + 1]) if i in kept]
     edges = [layer.edge for layer in ran]
     down: dict[str, tuple[Tensor | None, ...]] = {}
-    with torch.inference_mode(False), torch.enable_grad():
+    with own_mode(start.device):
         for rule in wanted:
             with recording.rule.set_to(rule):
                 begin = [recording.layers[top].edge]
@@ -297,10 +298,7 @@ def _descend(
             gate = Gate(layer.relu[0], r, layer.relu[1]) if layer.relu else None
             rungs.append(Rung(layer.name, layer.kind, layer.x, r, gate))
     if 0 in kept and (not rungs or rungs[-1].name != IMAGE):
-        raise ValueError(
-            f"{chosen} does not depend on the image, so nothing comes down. Look for a detach() or no_grad() in the "
-            "network's forward."
-        )
+        raise _cut_off(chosen)
     for rule, lowest in rungs[-1].r.items() if rungs else ():
         if not all_finite(lowest):
             raise NotFiniteError(f"what comes down under {rule!r} is not finite at {rungs[-1].name!r}.")
@@ -365,9 +363,16 @@ class NoReluError(ValueError):
         return error
 
 
-def _refuse_without_relu(recording: Recording, top: int) -> None:
+def _cut_off(chosen: int | Neuron) -> ValueError:
+    which = f"the score of class {chosen}" if isinstance(chosen, int) else str(chosen)
+    return ValueError(f"{which} does not depend on the image, so nothing comes down. {CUT_OFF.partition('. ')[2]}")
+
+
+def _refuse_without_relu(recording: Recording, top: int, chosen: int | Neuron) -> None:
     """A rule other than the gradient has a meaning only where ReLU is all that is not linear on the way."""
     strange = strange_operation(recording, top)
+    if not recording.known[recording.layers[top].edge.node].reaches:
+        raise _cut_off(chosen)
     if strange is not None:
         layer, operation = strange
         raise NoReluError.told(

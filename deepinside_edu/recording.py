@@ -21,7 +21,9 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from .backward_by_hand import masked
-from .classifier import Classifier, check_classifier
+from .classifier import CUT_OFF, Classifier, check_classifier
+from .trial import own_mode
+from .wrapping import check_layers_can_be_seen
 
 IMAGE, SCORES = "image", "scores"
 """The names of the first and of the last of a recording's layers."""
@@ -108,10 +110,13 @@ def record(classifier: Classifier, image: object, layers: Iterable[str] | None =
         TypeError: no `Classifier`.
     """
     check_classifier(classifier)
+    check_layers_can_be_seen(classifier.network)
     x = classifier.prepare(image)
+    if classifier.one_at_a_time is None:  # its trial is not what is recorded
+        classifier.scores(x)
     if x.shape[0] != 1:
         raise ValueError(f"expected one image (1, C, H, W), got {tuple(x.shape)}. Pass x[:1].")
-    with torch.inference_mode(False), torch.enable_grad():
+    with own_mode(x.device):
         # Almost no network overwrites a layer's output except by a ReLU in place. The others are run again.
         wanted = None if layers is None else frozenset([layers] if isinstance(layers, str) else layers)
         watch = _Watch(wanted, copying=False)
@@ -120,10 +125,7 @@ def record(classifier: Classifier, image: object, layers: Iterable[str] | None =
             watch = _Watch(wanted, copying=True)
             leaf, scores = watch.run(classifier, x)
         if not scores.requires_grad:
-            raise ValueError(
-                "the scores do not depend on the image, so nothing can come down. Look for a detach() or no_grad() in "
-                "the network's forward, or for weights that were made in inference mode."
-            )
+            raise ValueError(CUT_OFF)
         first, last = (
             Layer(name, name, values.detach(), get_gradient_edge(values))
             for name, values in ((IMAGE, leaf), (SCORES, scores))

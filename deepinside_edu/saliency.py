@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from . import accept
-from .classifier import Classifier, check_classifier
+from .classifier import CUT_OFF, Classifier, check_classifier
 from .images import Crop, ten_crops
+from .trial import own_mode
 
 CROP_SHARE = 224 / 256
 """Each of ten crops has this share of the picture's width and height (of 256 pixels it would be 224)."""
@@ -122,10 +123,13 @@ class ForwardPass:
     def gradient(self, class_index: int | Tensor, keep: bool = True) -> Tensor:
         """Give w = ∂S_c/∂I at I₀, `(N, C, H, W)`, of one class for all images, or of one for each, int64 `(N,)`."""
         chosen = torch.as_tensor(class_index, device=self.scores.device).expand(len(self.scores))
-        with torch.inference_mode(False), torch.enable_grad():
+        with own_mode(self.x.device):
             # Each image's score depends on that image alone, so one pass gives the gradients of all.
             ones = torch.zeros_like(self.scores).scatter_(1, chosen[:, None], 1.0)
-            (w,) = torch.autograd.grad(self.scores, self.x, ones, retain_graph=keep)
+            w: Tensor | None
+            (w,) = torch.autograd.grad(self.scores, self.x, ones, retain_graph=keep, allow_unused=True)
+        if w is None:
+            raise ValueError(CUT_OFF)
         return w
 
 
@@ -146,14 +150,11 @@ def forward_pass(classifier: Classifier, x: Tensor) -> ForwardPass:
     check_classifier(classifier)
     if not isinstance(x, Tensor):
         raise TypeError(f"expected a tensor (N, C, H, W), got {type(x).__name__}. Use classifier.prepare(image).")
-    with torch.inference_mode(False), torch.enable_grad():
+    with own_mode(x.device):
         leaf = x.detach().clone().requires_grad_()
         scores = classifier.scores(leaf)
     if not scores.requires_grad:
-        raise ValueError(
-            "the scores do not depend on the image, so there is no gradient. Look for a detach() or no_grad() "
-            "in the network's forward, or for weights that were made in inference mode."
-        )
+        raise ValueError(CUT_OFF)
     return ForwardPass(leaf, scores)
 
 
@@ -265,10 +266,11 @@ def saliency_maps_of_batch(
     # Rows of one length: what is filled in is computed for nobody, and costs nothing beside the others.
     full = [[*classes, *[0] * (most - len(classes))] for classes in found]
     rows = torch.tensor(full, dtype=torch.int64, device="cpu")
-    if crops == 1:
-        maps = torch.stack([max_abs(w) for w in _gradients(classifier, x, rows)])
-    else:
-        maps = _ten_crop_maps(classifier, x, rows)
+    with own_mode(x.device):
+        if crops == 1:
+            maps = torch.stack([max_abs(w) for w in _gradients(classifier, x, rows)])
+        else:
+            maps = _ten_crop_maps(classifier, x, rows)
     arrays = _to_array(maps)
     return tuple(tuple(arrays[k, n] for k in range(len(classes))) for n, classes in enumerate(found))
 

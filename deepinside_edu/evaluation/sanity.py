@@ -20,6 +20,7 @@ from .. import accept
 from ..classifier import Classifier, check_classifier
 from ..figures import PEAK
 from ..images import Photo
+from ..wrapping import check_layers_can_be_seen
 from .maps import METHODS, compute_maps
 from .precision import full_precision
 
@@ -196,11 +197,12 @@ def randomise(classifier: Classifier, down_to: int, random_state: int = 0) -> Cl
 def _modules_of_layers(classifier: Classifier) -> dict[str, list[str]]:
     """Of each layer, from the last to the first, the modules whose weights are its own."""
     check_classifier(classifier)
+    check_layers_can_be_seen(classifier.network)
     twin, ran = _twin(classifier, {}), [""]  # the hooks are put on a copy
     for name, module in twin.network.named_modules():
         module.register_forward_pre_hook(lambda *_, name=name: ran.append(name))
     with torch.no_grad():
-        twin.scores(torch.zeros(1, len(twin.mean), *twin.size, dtype=twin.dtype, device=twin.device))
+        twin.scores(twin.noise())
     layers: dict[str, list[str]] = {name: [] for name in reversed(ran)}
     for name, module in twin.network.named_modules():
         if next(module.parameters(recurse=False), None) is not None:

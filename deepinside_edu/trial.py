@@ -1,0 +1,209 @@
+"""A trial of a network on pictures of noise: what in it would make the paper's steps wrong without a word."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+REPEATS = 8
+"""How often a network that may be random is run again: one that is so every second time is missed once in 256."""
+
+FAILURES = (RuntimeError, AssertionError, ValueError)
+"""What a network raises for an image that it was not made for."""
+
+
+@contextmanager
+def own_mode(device: torch.device, gradients: bool = True) -> Iterator[None]:
+    """Compute as the paper says whatever mode the caller is in: in full precision, with gradients or without."""
+    kind = device.type
+    with ExitStack() as stack:
+        if torch.is_inference_mode_enabled():
+            stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.set_grad_enabled(gradients))
+        if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        yield
+
+
+def noise_pictures(count: int, shape: Sequence[int], mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Make pictures of noise, normalised: 0 ≤ p ≤ 1 and x_c = (p_c − mean_c) / std_c.
+
+    A plain picture would not do: a network that divides by an image's spread has no scores for it.
+
+    Args:
+        count: how many; the first has all levels, the next is dark, the one after it bright, and so on.
+        shape: (C, H, W).
+        mean: of each channel; where C is another number, its average stands for all.
+        std: likewise.
+
+    Returns:
+        `(count, C, H, W)` float32, the same on every call.
+    """
+    p = torch.rand((count, *shape), generator=torch.Generator().manual_seed(0))
+    for n in range(1, count):
+        p[n] = p[n] * 0.3 + (0.7 if n % 2 == 0 else 0)
+    shift, scale = (torch.tensor(values).reshape(-1, 1, 1) for values in (mean, std))
+    if len(mean) != shape[0]:
+        shift, scale = shift.mean(), scale.mean()
+    return (p - shift) / scale
+
+
+class Trial(NamedTuple):
+    """What a trial found out.
+
+    Attributes:
+        scores: of the first picture, as the network gives them, or whatever else it gives.
+        one_at_a_time: whether an image's scores depend on the other images of its batch, or a batch is refused.
+        random: whether the scores change from call to call.
+        probabilities: what kind of them the scores are, if they are any; else empty.
+    """
+
+    scores: object
+    one_at_a_time: bool = False
+    random: bool = False
+    probabilities: str = ""
+
+
+def try_out(network: nn.Module, pictures: Tensor) -> Trial:
+    """Run a network on one picture alone, then on the same one among others.
+
+    Args:
+        network: in evaluation mode; nothing of it is changed, and no random number is used up.
+        pictures: three, `(3, C, H, W)`, on its device.
+
+    Returns:
+        A `Trial`.
+
+    Raises:
+        Exception: whatever the network raises for one picture.
+    """
+    with own_mode(pictures.device), _same_random_numbers(pictures.device) as drawn:
+        scores = _with_graph(network, pictures[:1])
+        if not isinstance(scores, Tensor) or scores.ndim != 2 or not scores.is_floating_point():
+            return Trial(scores)
+        alone = scores.detach()
+        if not bool(alone.isfinite().all()):
+            return Trial(alone)
+        with torch.no_grad():
+            among = _among_others(network, pictures)
+            agree = among is not None and _agree(among[1:2], alone)
+            if (drawn() or not agree) and not all(
+                torch.equal(again, alone) if drawn() else _agree(again, alone) for again in _again(network, pictures)
+            ):
+                return Trial(alone, random=True)
+    rows = alone if among is None else torch.cat([alone, among])
+    return Trial(alone, not agree, False, _last_operation(scores) or _sums(rows))
+
+
+def _with_graph(network: nn.Module, picture: Tensor) -> object:
+    """The network's answer with its graph; without one where a gradient cannot be taken, which is told later."""
+    try:
+        return network(picture.clone().requires_grad_().clone())
+    except FAILURES:
+        with torch.no_grad():
+            return network(picture.clone())
+
+
+def _among_others(network: nn.Module, pictures: Tensor) -> Tensor | None:
+    """The scores of the second, the first and the third picture in one batch: neither end of it is the first one's."""
+    try:
+        among = network(pictures[[1, 0, 2]])
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except Exception:  # whatever it is, a batch is not what this network was made for
+        return None
+    return among.detach() if isinstance(among, Tensor) and among.ndim == 2 and len(among) == 3 else None
+
+
+def _again(network: nn.Module, pictures: Tensor) -> Iterator[Tensor]:
+    for _ in range(REPEATS):
+        yield network(pictures[:1].clone())
+
+
+def _agree(one: Tensor, other: Tensor) -> bool:
+    """Whether two rows of scores are one but for rounding; accelerators round products to 11 bits."""
+    if one.shape != other.shape:
+        return False
+    rounding = max(torch.finfo(one.dtype).eps, 0.0 if one.device.type == "cpu" else 2**-11)
+    return bool((one - other).abs().max() <= rounding**0.5 * torch.maximum(one.abs(), other.abs()).max())
+
+
+@contextmanager
+def _same_random_numbers(device: torch.device) -> Iterator[Callable[[], bool]]:
+    """Say whether random numbers were drawn since, and put them back if so."""
+    sources = _random_numbers(device)
+    states = [get() for get, _ in sources]
+    before = [_mark(state) for state in states]
+
+    def drawn() -> bool:
+        return [_mark(get()) for get, _ in sources] != before
+
+    try:
+        yield drawn
+    finally:
+        if drawn():
+            for (_, put), state in zip(sources, states, strict=True):
+                put(state)
+
+
+def _random_numbers(device: torch.device) -> list[tuple[Callable[[], Any], Callable[[Any], Any]]]:
+    """How to read and to set the state of each generator that a network's forward may ask."""
+    sources: list[tuple[Callable[[], Any], Callable[[Any], Any]]] = [
+        (torch.get_rng_state, torch.set_rng_state),
+        (random.getstate, random.setstate),
+        (np.random.get_state, np.random.set_state),  # the one that all share
+    ]
+    if device.type == "cuda":
+        sources.append((lambda: torch.cuda.get_rng_state(device), lambda s: torch.cuda.set_rng_state(s, device)))
+    elif device.type == "mps":
+        sources.append((torch.mps.get_rng_state, torch.mps.set_rng_state))
+    return sources
+
+
+def _mark(state: Any) -> object:
+    """A state as it can be compared."""
+    if isinstance(state, Tensor):
+        return state.numpy().tobytes()
+    return tuple(part.tobytes() if isinstance(part, np.ndarray) else part for part in state)
+
+
+PROBABILITIES = {
+    "Softmax": "probabilities (they add up to 1)", "LogSoftmax": "logarithms of probabilities",
+    "Sigmoid": "sigmoids (between 0 and 1)", "Hardsigmoid": "sigmoids (between 0 and 1)",
+    "LogSigmoid": "logarithms of sigmoids",
+}  # fmt: skip
+"""By the name of the operation in torch's graph."""
+
+KEEPS = {
+    "AdaptiveAvgPool2D", "Add", "Alias", "Clamp", "ClampMax", "ClampMin", "Clone", "Div", "Exp", "Log", "Mean", "Mul",
+    "Neg", "Permute", "Reshape", "ReshapeAlias", "Rsub", "Select", "Slice", "Squeeze", "Sub", "T", "ToCopy",
+    "Transpose", "Unsqueeze", "UnsafeView", "View",
+}  # fmt: skip
+"""Probabilities in another shape, at another scale, averaged, or their logarithms: as far from scores as before."""
+
+
+def _last_operation(scores: Tensor) -> str:
+    """Which probabilities the graph ends with, if any."""
+    node: Any = scores.grad_fn
+    while node is not None:
+        name = node.name().rpartition("::")[2].rstrip("0123456789").removesuffix("Backward")
+        if name in PROBABILITIES:
+            return PROBABILITIES[name]
+        below = [each for each, _ in node.next_functions if each is not None]
+        node = below[0] if name in KEEPS and len(below) == 1 else None
+    return ""
+
+
+def _sums(rows: Tensor) -> str:
+    """Which probabilities the scores are by their sums, where the graph does not say it."""
+    s, tolerance = rows.double(), max(1e-3, 4 * torch.finfo(rows.dtype).eps)
+    for kind, values in (("probabilities", s), ("percentages", s / 100), ("logarithms of probabilities", s.exp())):
+        if bool((values >= 0).all()) and bool(((values.sum(1) - 1).abs() < tolerance).all()):
+            return f"{kind} (they add up to {100 if kind == 'percentages' else 1})"
+    return ""
