@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,10 +12,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from .foreign_hooks import Hook, changed_by, foreign_hooks, named, without_foreign_hooks
 from .images import all_finite, normalise, to_picture
 from .names import find, in_order, listed
 from .opening import open_image
 from .trial import FAILURES, noise_pictures, own_mode, try_out
+from .twin import twin
 from .wrapping import bare_network, check_layers_can_be_seen, check_scale, each_channel, in_training, sides
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -91,6 +93,7 @@ class Classifier:
     mean: Sequence[float] = ()
     std: Sequence[float] = ()
     one_at_a_time: bool | None = field(default=None, init=False)
+    _hooks: tuple[Hook, ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
         """Try the network on pictures of noise, so that a misfit is reported here and not in step five."""
@@ -112,9 +115,18 @@ class Classifier:
         self._check_mode()
         try:
             self._try((len(mean), *self.size))
+            if foreign_hooks(self.network):
+                self.be_tried(self.noise())
         except MisfitError:
             raise
         except FAILURES as error:
+            hooks = foreign_hooks(self.network)
+            if hooks:
+                raise ValueError(
+                    f"the network does not run with the hooks that are on {named(hooks)} ({error.__cause__ or error}). "
+                    "Take them off "
+                    "with their handles' remove(), or load the network anew."
+                ) from error
             if given and channels not in (None, len(mean)):
                 raise ValueError(
                     f"the network's first convolution takes {channels} channels, but mean and std have "
@@ -240,18 +252,49 @@ class Classifier:
             with self._size_explained(batch):
                 self._try(tuple(batch.shape[1:]))
         # Without a batch that asks for gradients nothing is recorded, whatever the weights' own flags say.
-        with own_mode(self.device, torch.is_grad_enabled() and batch.requires_grad):
-            scores = self._run(batch)
+        gradients = torch.is_grad_enabled() and batch.requires_grad
+        with own_mode(self.device, gradients):
+            scores = self._run(self.network, batch)
             if not all_finite(scores):
                 raise self._not_finite()
+            strangers = self._strangers() if gradients else []
+            if strangers:
+                self._check_hooks(strangers, scores, batch)
             return scores
 
-    def _run(self, batch: Tensor) -> Tensor:
+    def be_tried(self, batch: Tensor) -> None:
+        """Run the network once if anything of it has not been tried yet, such as a new hook."""
+        if self.one_at_a_time is None or self._strangers():
+            with torch.enable_grad():
+                self.scores(batch.detach().requires_grad_())
+
+    def _run(self, network: nn.Module, batch: Tensor) -> Tensor:
         # The copy keeps a network that starts with an in-place layer from writing into the caller's tensor.
         with self._size_explained(batch):
             if self.one_at_a_time and len(batch) > 1:
-                return torch.cat([self._check_scores(self.network(x)) for x in batch.clone().split(1)])  # type: ignore[no-untyped-call]
-            return self._check_scores(self.network(batch.clone()))
+                return torch.cat([self._check_scores(network(x)) for x in batch.clone().split(1)])  # type: ignore[no-untyped-call]
+            return self._check_scores(network(batch.clone()))
+
+    def _strangers(self) -> list[Hook]:
+        """Hooks of others on the network that have not been tried yet."""
+        return [hook for hook in foreign_hooks(self.network) if all(hook.call is not one.call for one in self._hooks)]
+
+    def _check_hooks(self, hooks: list[Hook], scores: Tensor, batch: Tensor) -> None:
+        bare = without_foreign_hooks(self.network)
+        change = changed_by(scores, batch, lambda x: self._run(bare, x))
+        if change.gradient:
+            raise MisfitError(
+                f"a hook on {named(hooks)} changes what comes back from the scores, so that it is not their gradient "
+                "∂S/∂I: guided back-propagation's, perhaps. Take it off with its handle's remove(), or load the "
+                "network anew."
+            )
+        if change.scores:
+            warnings.warn(
+                f"a hook on {named(hooks)} changes the network's scores: all that follows is of the network with the "
+                "hook. If it was left by mistake, take it off with its handle's remove().",
+                stacklevel=2,
+            )
+        self._set("_hooks", (*self._hooks, *hooks))
 
     @contextmanager
     def _size_explained(self, batch: Tensor) -> Iterator[None]:
@@ -377,24 +420,21 @@ class Classifier:
         Returns:
             A `Layer` (name, kind, shape) for each.
         """
-        ran: list[Layer] = []
-        here = threading.get_ident()
-        names = {module: name for name, module in self.network.named_modules() if not list(module.children())}
-
-        def note(module: nn.Module, _: object, output: object) -> None:
-            if threading.get_ident() == here and isinstance(output, Tensor):  # another thread may be at work too
-                ran.append(Layer(names[module], type(module).__name__, tuple(output.shape[1:])))
-
         check_layers_can_be_seen(self.network)
+        ran: list[Layer] = []
+
+        def watch(name: str, module: nn.Module, copy: nn.Module) -> None:
+            def note(_: nn.Module, __: object, output: object) -> None:
+                if isinstance(output, Tensor):
+                    ran.append(Layer(name, type(module).__name__, tuple(output.shape[1:])))
+
+            if not list(module.children()):
+                copy.register_forward_hook(note)
+
         picture = self.noise()
         self._check(picture)
-        hooks = [module.register_forward_hook(note) for module in names]
-        try:
-            with own_mode(self.device, gradients=False):
-                self._run(picture)
-        finally:
-            for hook in hooks:
-                hook.remove()
+        with own_mode(self.device, gradients=False):
+            self._run(twin(self.network, watch), picture)
         return tuple(ran)
 
 

@@ -23,6 +23,7 @@ from torch.overrides import TorchFunctionMode
 from .backward_by_hand import masked
 from .classifier import CUT_OFF, Classifier, check_classifier
 from .trial import own_mode
+from .twin import twin
 from .wrapping import check_layers_can_be_seen
 
 IMAGE, SCORES = "image", "scores"
@@ -112,8 +113,7 @@ def record(classifier: Classifier, image: object, layers: Iterable[str] | None =
     check_classifier(classifier)
     check_layers_can_be_seen(classifier.network)
     x = classifier.prepare(image)
-    if classifier.one_at_a_time is None:  # its trial is not what is recorded
-        classifier.scores(x)
+    classifier.be_tried(x)  # which is not what is recorded
     if x.shape[0] != 1:
         raise ValueError(f"expected one image (1, C, H, W), got {tuple(x.shape)}. Pass x[:1].")
     with own_mode(x.device):
@@ -168,12 +168,6 @@ class _Relu(torch.autograd.Function):
         return masked(y, r[0], ctx.rule.name, ctx.ceiling), None, None, None, None
 
 
-TABLES = (
-    "_modules", "_parameters", "_buffers", "_forward_pre_hooks", "_forward_hooks", "_forward_hooks_always_called",
-)  # fmt: skip
-"""Of a module: a copy has tables of its own, and what is in them is shared."""
-
-
 @dataclass
 class _Call:
     """A module that is running."""
@@ -203,30 +197,19 @@ class _Watch(TorchFunctionMode):
     def run(self, classifier: Classifier, x: Tensor) -> tuple[Tensor, Tensor]:
         """Give the image with its graph, and the scores."""
         leaf = x.detach().clone().requires_grad_()
-        twin = copy.copy(classifier)
-        object.__setattr__(twin, "network", self._observed(classifier.network, "", {}))
+        watched = copy.copy(classifier)
+        object.__setattr__(watched, "network", twin(classifier.network, self._observe))
         with self:
-            return leaf, twin.scores(leaf)
+            return leaf, watched.scores(leaf)
 
     def something_was_overwritten(self) -> bool:
         """Whether a layer's kept output is not what it was any more."""
         return any(values._version != version for values, version in self._kept)
 
-    def _observed(self, module: nn.Module, name: str, copies: dict[nn.Module, nn.Module]) -> nn.Module:
-        """Copy the module tree, not the weights; only the copies call back, so the network has no hook at any time."""
-        if module in copies or isinstance(module, torch.jit.ScriptModule):  # compiled: nobody can look into it
-            return copies.get(module, module)
-        copied = copies[module] = object.__new__(type(module))
-        copied.__dict__ |= module.__dict__
-        for table in TABLES:
-            copied.__dict__[table] = module.__dict__[table].copy()
-        for key, child in module._modules.items():
-            copied._modules[key] = (
-                None if child is None else self._observed(child, f"{name}.{key}".removeprefix("."), copies)
-            )
-        copied.register_forward_pre_hook(lambda *_: self._running.append(_Call(name, module)))
-        copied.register_forward_hook(lambda _, inputs, output: self._leave(output), always_call=True)
-        return copied
+    def _observe(self, name: str, module: nn.Module, copy: nn.Module) -> None:
+        """Only the copies call back, so the network has no hook at any time."""
+        copy.register_forward_pre_hook(lambda *_: self._running.append(_Call(name, module)))
+        copy.register_forward_hook(lambda _, inputs, output: self._leave(output), always_call=True)
 
     def _leave(self, output: Any) -> None:
         """A layer has run: keep its output."""

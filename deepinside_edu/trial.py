@@ -92,13 +92,13 @@ def try_out(network: nn.Module, pictures: Tensor) -> Trial:
             return Trial(alone)
         with torch.no_grad():
             among = _among_others(network, pictures)
-            agree = among is not None and _agree(among[1:2], alone)
-            if (drawn() or not agree) and not all(
-                torch.equal(again, alone) if drawn() else _agree(again, alone) for again in _again(network, pictures)
+            together = among is not None and agree(among[1:2], alone)
+            if (drawn() or not together) and not all(
+                torch.equal(again, alone) if drawn() else agree(again, alone) for again in _again(network, pictures)
             ):
                 return Trial(alone, random=True)
     rows = alone if among is None else torch.cat([alone, among])
-    return Trial(alone, not agree, False, _last_operation(scores) or _sums(rows))
+    return Trial(alone, not together, False, _last_operation(scores) or _sums(rows))
 
 
 def _with_graph(network: nn.Module, picture: Tensor) -> object:
@@ -126,8 +126,8 @@ def _again(network: nn.Module, pictures: Tensor) -> Iterator[Tensor]:
         yield network(pictures[:1].clone())
 
 
-def _agree(one: Tensor, other: Tensor) -> bool:
-    """Whether two rows of scores are one but for rounding; accelerators round products to 11 bits."""
+def agree(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are one but for rounding; accelerators round products to 11 bits."""
     if one.shape != other.shape:
         return False
     rounding = max(torch.finfo(one.dtype).eps, 0.0 if one.device.type == "cpu" else 2**-11)

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from . import accept
+from .twin import uncompiled
 
 BLIND = (
     "the layers of this network cannot be seen, because torch has made one program of it ({kind}). "
@@ -31,12 +32,8 @@ def bare_network(network: object) -> nn.Module:
         TypeError: no `torch.nn.Module`.
         ValueError: one without values for its weights.
     """
-    while isinstance(network, nn.Module):
-        parallel = isinstance(network, (nn.DataParallel, nn.parallel.DistributedDataParallel))
-        inside = getattr(network, "module" if parallel else "_orig_mod", None)
-        if not isinstance(inside, nn.Module):
-            break
-        network = inside
+    if isinstance(network, nn.Module):
+        network = uncompiled(network)
     if not isinstance(network, nn.Module):
         raise TypeError(f"expected a torch.nn.Module, got {_kind(network)}. {_remedy(network)}")
     empty = next((name for name, weight in network.named_parameters() if _has_no_values(weight)), None)
@@ -50,6 +47,8 @@ def _kind(network: object) -> str:
 
 
 def _remedy(network: object) -> str:
+    if isinstance(getattr(network, "network", None), nn.Module):
+        return "It is a classifier already, or pass its network."
     if isinstance(network, str):
         return f"Load it: load_classifier({network!r}) gives a classifier of it."
     if isinstance(network, type):

@@ -15,7 +15,7 @@ PACKAGE = Path(di.__file__).parent
 STEPS = {
     "opening", "images", "squeezenet", "torchvision_import", "classifier", "weights", "saliency", "seeds",
     "colour_models", "graph_cut", "accept", "localise", "class_model", "backward_by_hand", "recording", "deconvnet",
-    "top_photos", "names", "trial", "wrapping",
+    "top_photos", "names", "trial", "wrapping", "twin", "foreign_hooks",
 }  # fmt: skip
 
 

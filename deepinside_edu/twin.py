@@ -1,0 +1,54 @@
+"""A network's twin: a copy of its tree of modules that shares every weight, to be watched or changed in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+TABLES = (
+    "_modules", "_parameters", "_buffers", "_forward_pre_hooks", "_forward_hooks", "_forward_hooks_always_called",
+    "_backward_hooks", "_backward_pre_hooks",
+)  # fmt: skip
+"""Of a module: a copy has tables of its own, and what is in them is shared."""
+
+
+def twin(network: nn.Module, change: Callable[[str, nn.Module, nn.Module], None]) -> nn.Module:
+    """Copy the tree of modules, not the weights; the network itself is not touched, not even for a moment.
+
+    Args:
+        network: any; what TorchScript has compiled inside of it is left as it is, since nobody can look into it. Parts
+            that torch.compile wraps are copied as they were before.
+        change: called once with each module's name, the module and its copy, a child before its parent.
+
+    Returns:
+        The copy.
+    """
+    copies: dict[nn.Module, nn.Module] = {}
+
+    def copied(module: nn.Module, name: str) -> nn.Module:
+        module = uncompiled(module)
+        if module in copies or isinstance(module, torch.jit.ScriptModule):
+            return copies.get(module, module)
+        copy = copies[module] = object.__new__(type(module))
+        copy.__dict__ |= module.__dict__
+        copy.__dict__["_compiled_call_impl"] = None
+        for table in TABLES:
+            copy.__dict__[table] = module.__dict__[table].copy()
+        for key, child in module._modules.items():
+            copy._modules[key] = None if child is None else copied(child, f"{name}.{key}".removeprefix("."))
+        change(name, module, copy)
+        return copy
+
+    return copied(network, "")
+
+
+def uncompiled(module: nn.Module) -> nn.Module:
+    """Give the module that torch.compile, or a parallel run, was given; they change no score."""
+    while True:
+        parallel = isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel))
+        inside = getattr(module, "module" if parallel else "_orig_mod", None)
+        if not isinstance(inside, nn.Module):
+            return module
+        module = inside

@@ -1,0 +1,163 @@
+"""Hooks of others: one that falsifies the gradient is refused, one that changes the scores is told, others pass."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from no_trace import no_trace
+from torch import nn
+from torch.nn.utils import parametrizations, prune, spectral_norm
+
+from deepinside_edu import Classifier, backward_ladder, saliency_map
+from deepinside_edu.foreign_hooks import foreign_hooks, without_foreign_hooks
+
+EVERYWHERE = nn.modules.module
+
+
+def network(inplace=False):
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3), nn.ReLU(inplace), nn.Conv2d(6, 6, 3), nn.ReLU(inplace), nn.Flatten(), nn.Linear(6 * 64, 4)
+    ).double().eval()  # fmt: skip
+
+
+def wrap(made):
+    return Classifier(made, list("abcd"), size=(12, 12))
+
+
+IMAGE = torch.randn(1, 3, 12, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+
+
+def positive(module, r_in, r_out):
+    return (r_in[0].clamp(min=0),)
+
+
+def positive_at_relu(module, r_in, r_out):
+    return positive(module, r_in, r_out) if isinstance(module, nn.ReLU) else None
+
+
+def falsify_the_tensor(module, inputs, output):
+    if output.requires_grad:
+        output.register_hook(lambda r: r.clamp(min=0))
+
+
+FALSE = {
+    "backward": ("3", lambda made: made[3].register_full_backward_hook(positive)),
+    "backward pre": ("3", lambda made: made[3].register_full_backward_pre_hook(lambda m, r: (r[0].clamp(min=0),))),
+    "by a forward hook on the tensor": ("1", lambda made: made[1].register_forward_hook(falsify_the_tensor)),
+    "scaled a little": ("0", lambda made: made[2].register_full_backward_hook(lambda m, r, _: (1.01 * r[0],))),
+    "everywhere": ("every module", lambda made: EVERYWHERE.register_module_full_backward_hook(positive_at_relu)),
+    "everywhere, pre": (
+        "every module",
+        lambda made: EVERYWHERE.register_module_full_backward_pre_hook(lambda m, r: (r[0].clamp(min=0),)),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", FALSE)
+@pytest.mark.parametrize("later", [False, True])
+def test_a_hook_that_falsifies_the_gradient_is_refused_while_it_is_there(kind, later):
+    made = network()
+    classifier = wrap(made) if later else None
+    _, hang = FALSE[kind]
+    handle = hang(made)
+    try:
+        for _ in range(2):
+            with pytest.raises(ValueError, match=r"hook on .* not their gradient ∂S/∂I.*remove\(\)"), no_trace(made):
+                saliency_map(classifier, IMAGE, 2) if classifier else wrap(made)
+        if classifier:
+            with pytest.raises(ValueError, match="not their gradient"):
+                backward_ladder(classifier, IMAGE, 2)
+    finally:
+        handle.remove()
+    found = saliency_map(classifier or wrap(made), IMAGE, 2)
+    leaf = IMAGE.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(network()(leaf)[0, 2], leaf)
+    np.testing.assert_allclose(found, expected.abs().amax(1)[0].numpy(), rtol=1e-6)
+
+
+def test_hooks_under_which_the_network_does_not_run_are_named():
+    made = network(inplace=True)
+    made[1].register_full_backward_hook(positive)
+    with pytest.raises(ValueError, match=r"does not run with the hooks that are on 1 .*remove\(\)"):
+        wrap(made)
+
+
+CHANGING = {
+    "forward": lambda made: made[3].register_forward_hook(lambda m, x, y: y / 2),
+    "forward pre": lambda made: made[3].register_forward_pre_hook(lambda m, x: (x[0] / 2,)),
+    "everywhere": lambda made: EVERYWHERE.register_module_forward_hook(lambda m, x, y: y / 2 if m is made[3] else None),
+}
+
+
+@pytest.mark.parametrize("kind", CHANGING)
+def test_a_hook_that_changes_the_scores_is_told_once(kind):
+    """They are the network's scores as it is, and the map is their gradient."""
+    made = network()
+    handle = CHANGING[kind](made)
+    try:
+        with pytest.warns(UserWarning, match=r"hook on (3|every module) changes the network's scores"):
+            classifier = wrap(made)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            found = saliency_map(classifier, IMAGE, 2)
+        leaf = IMAGE.clone().requires_grad_()
+        (expected,) = torch.autograd.grad(made(leaf)[0, 2], leaf)
+        np.testing.assert_allclose(found, expected.abs().amax(1)[0].numpy(), rtol=1e-6)
+    finally:
+        handle.remove()
+
+
+def old_weight_norm(made):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        nn.utils.weight_norm(made[2])
+    made[2].weight_g.data *= 3  # the weight is computed anew at the next call alone
+
+
+HARMLESS = {
+    "counting": lambda made: [m.register_forward_hook(lambda *_: None) for m in made],
+    "looking at gradients": lambda made: [m.register_full_backward_hook(lambda *_: None) for m in made],
+    "weight norm": old_weight_norm,
+    "spectral norm": lambda made: spectral_norm(made[0]).eval(),
+    "parametrised": lambda made: parametrizations.weight_norm(made[0]),
+    "pruned": lambda made: prune.l1_unstructured(made[2], "weight", 0.5),
+}
+
+
+@pytest.mark.parametrize("kind", HARMLESS)
+def test_harmless_hooks_are_let_be(kind):
+    made = network()
+    HARMLESS[kind](made)
+    made.eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        classifier = wrap(made)
+        found = saliency_map(classifier, IMAGE, 2)
+        backward_ladder(classifier, IMAGE, 2)
+    leaf = IMAGE.clone().requires_grad_()
+    (expected,) = torch.autograd.grad(made(leaf)[0, 2], leaf)
+    np.testing.assert_allclose(found, expected.abs().amax(1)[0].numpy(), rtol=1e-6)
+
+
+def test_a_hook_sees_each_pass_once_when_it_is_known():
+    made = network()
+    runs = []
+    made.register_forward_hook(lambda *_: runs.append(1))
+    classifier = wrap(made)
+    runs.clear()
+    saliency_map(classifier, IMAGE, 2)
+    assert len(runs) == 1
+
+
+def test_the_network_without_them_shares_its_weights_and_is_another():
+    made = network()
+    made[3].register_forward_hook(lambda m, x, y: 0 * y)
+    expected = network()(IMAGE)
+    with no_trace(made):
+        bare = without_foreign_hooks(made)
+        torch.testing.assert_close(bare(IMAGE), expected)
+    assert not foreign_hooks(bare)
+    assert [hook.where for hook in foreign_hooks(made)] == ["3"]
+    assert all(one is other for one, other in zip(bare.parameters(), made.parameters(), strict=True))
