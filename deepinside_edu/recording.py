@@ -208,6 +208,8 @@ class _Watch(TorchFunctionMode):
 
     def _observe(self, name: str, module: nn.Module, copy: nn.Module) -> None:
         """Only the copies call back, so the network has no hook at any time."""
+        for table in ("_backward_hooks", "_backward_pre_hooks"):  # of others: they have been tried and change nothing
+            copy.__dict__[table].clear()
         copy.register_forward_pre_hook(lambda *_: self._running.append(_Call(name, module)))
         copy.register_forward_hook(lambda _, inputs, output: self._leave(output), always_call=True)
 

@@ -37,7 +37,7 @@ def noise_pictures(count: int, shape: Sequence[int], mean: Sequence[float], std:
     A plain picture would not do: a network that divides by an image's spread has no scores for it.
 
     Args:
-        count: how many; the first has all levels, the next is dark, the one after it bright, and so on.
+        count: how many; the first has middle levels, the next is dark, the one after it bright, and so on.
         shape: (C, H, W).
         mean: of each channel; where C is another number, its average stands for all.
         std: likewise.
@@ -46,8 +46,8 @@ def noise_pictures(count: int, shape: Sequence[int], mean: Sequence[float], std:
         `(count, C, H, W)` float32, the same on every call.
     """
     p = torch.rand((count, *shape), generator=torch.Generator().manual_seed(0))
-    for n in range(1, count):
-        p[n] = p[n] * 0.3 + (0.7 if n % 2 == 0 else 0)
+    for n in range(count):
+        p[n] = 0.5 * p[n] + (0.25, 0, 0.5)[n % 3]
     shift, scale = (torch.tensor(values).reshape(-1, 1, 1) for values in (mean, std))
     if len(mean) != shape[0]:
         shift, scale = shift.mean(), scale.mean()

@@ -68,8 +68,12 @@ def in_training(network: nn.Module) -> str:
     """Name a module in training mode, if there is one; torch.export fixes the mode, whatever its flags say."""
     if is_exported(network):
         return ""
-    training = (name or "the network" for name, m in network.named_modules() if getattr(m, "training", False))
-    return next(training, "")
+    for name, module in network.named_modules():
+        if (
+            getattr(module, "training", False) and type(module) is not nn.Module
+        ):  # a bare one, as torch.fx's, does nothing
+            return name or "the network"
+    return ""
 
 
 def is_exported(network: nn.Module) -> bool:

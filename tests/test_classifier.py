@@ -15,8 +15,10 @@ from no_trace import no_trace
 from PIL import Image
 from torch import nn
 
+import deepinside_edu as di
 from deepinside_edu import Classifier
 from deepinside_edu.classifier import Layer
+from deepinside_edu.saliency import forward_pass, linearise_classes, saliency_maps_of_batch
 
 LABELS = ("tench", "tabby cat", "Tabby", "cardigan", "cat", "12")
 IDS = tuple(f"n0{c}" for c in range(6))
@@ -173,11 +175,6 @@ def test_scores_that_add_up_to_one_by_chance_are_scores():
     assert Classifier(network, ("yes", "no"), size=(2, 2)).scores(torch.ones(1, 3, 2, 2)).tolist() == [[4, 3]]
 
 
-def test_a_network_with_one_score_has_no_softmax():
-    network = nn.Sequential(nn.Conv2d(3, 1, 1), Head(torch.ones_like)).eval()
-    assert Classifier(network, ("fox",), size=(2, 2)).top(picture(), 1)[0].probability == 1
-
-
 @pytest.mark.parametrize(("make", "got"), [
     (lambda s: (s, s), "got tuple"), (lambda s: {"out": s}, "got dict"), (lambda s: s[0], "got (6,)"),
     (lambda s: s[:, :, None, None], "got (1, 6, 1, 1)"),
@@ -221,9 +218,111 @@ def test_a_batch_of_another_precision_is_refused(dtype):
         small().scores(torch.ones(1, 3, 5, 7, dtype=dtype))
 
 
-def test_integers_are_not_taken_for_a_prepared_image():
-    with pytest.raises(ValueError, match=r"floats in normalised space, got torch\.uint8"):
-        small().prepare(torch.ones(1, 3, 5, 7, dtype=torch.uint8))
+@pytest.mark.parametrize(("levels", "remedy"), [
+    (torch.ones(1, 3, 5, 7, dtype=torch.uint8), "x[0].permute(1, 2, 0).numpy()"),
+    (torch.ones(3, 5, 7, dtype=torch.uint8), "x.permute(1, 2, 0).numpy()"),
+    (torch.ones(5, 7, 3, dtype=torch.uint8), "x.numpy()"), (torch.ones(1, 5, 7, 3, dtype=torch.int64), "x[0].numpy()"),
+    (torch.ones(5, 7, dtype=torch.bool), "x.numpy()"),
+])  # fmt: skip
+def test_integers_are_not_taken_for_a_prepared_image(levels, remedy):
+    with pytest.raises(ValueError, match=r"floats in normalised space, got torch\..*" + re.escape(f"here: {remedy}.")):
+        small().prepare(levels)
+
+
+def test_what_is_advised_for_levels_works():
+    mine, levels = small(), torch.randint(0, 256, (3, 5, 7), dtype=torch.uint8)
+    expected = (levels / 255 - 0.5) / 0.25
+    torch.testing.assert_close(mine.prepare(levels.permute(1, 2, 0).numpy())[0], expected)
+    torch.testing.assert_close(mine.prepare(expected[None])[0], expected)
+
+
+@pytest.mark.parametrize(("shape", "remedy"), [
+    ((3, 5, 7), r"The batch axis is missing: pass x\[None\] if it is normalised"),
+    ((2, 3, 5, 7), r"one at a time: x\[:1\]"), ((1, 5, 7, 3), r"channels come last: x\.permute\(0, 3, 1, 2\)"),
+    ((5, 7), "Pass the picture itself"), ((1, 1, 3, 5, 7), "Pass the picture itself"),
+])  # fmt: skip
+def test_a_tensor_of_another_shape_says_what_is_missing(shape, remedy):
+    for call in (small().prepare, small().top, lambda x: di.saliency_map(small(), x, 1)):
+        with pytest.raises(ValueError, match=remedy):
+            call(torch.zeros(shape))
+
+
+# --- the same classifier and the same classes in every function ----------------------------------------------------
+
+
+def every_function(first, second):
+    return [
+        lambda: di.saliency_map(first, second), lambda: di.saliency_maps(first, second, [1]),
+        lambda: di.localise(first, second), lambda: di.localise_classes(first, second),
+        lambda: di.linearise(first, second, 1), lambda: di.record(first, second),
+        lambda: di.backward_ladder(first, second), lambda: di.top_photos(first, "0", 1),
+        lambda: di.class_model(first, 1),
+        lambda: linearise_classes(first, second, [1]), lambda: forward_pass(first, second),
+        lambda: saliency_maps_of_batch(first, second, [[1]]), lambda: di.evaluation.compute_map(first, second),
+        lambda: di.evaluation.deletion_curve(first, second, 1, None), lambda: di.evaluation.randomise(first, 1),
+        lambda: di.evaluation.insertion_curve(first, second, 1, None), lambda: di.evaluation.measure(first, None),
+        lambda: di.evaluation.sanity_check(first, second), lambda: di.evaluation.ablate(first, [second]),
+        lambda: di.evaluation.localisation_error(first, None), lambda: di.explore.saliency(second, first),
+        lambda: di.explore.class_model(second, first),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("thing", ["resnet18", nn.Identity(), Classifier, di.load_classifier, picture()], ids=type)
+def test_every_function_refuses_what_is_no_classifier(thing):
+    for call in every_function(thing, picture()):
+        with pytest.raises(TypeError, match=r"expected a Classifier first, got .*load_classifier\("):
+            call()
+
+
+def test_what_comes_in_the_place_of_a_classifier_is_named():
+    for thing, said in (
+        ("resnet18", r"got the text 'resnet18'\. Load it first: load_classifier\('resnet18'\)"),
+        (nn.Identity(), r"got Identity\. .*Classifier\(network, labels\)"),
+        (nn.Identity, "got the class Identity itself"),
+        (di.load_classifier, r"got the function load_classifier\. Call it first"), (picture(), "got Image"),
+    ):  # fmt: skip
+        with pytest.raises(TypeError, match=said):
+            di.saliency_map(thing, picture())
+
+
+def test_every_function_takes_a_class_in_the_same_forms():
+    mine = small()
+    x = mine.prepare(picture())
+    expected = di.saliency_map(mine, x, 3)
+    for c in (3, "3", "cardigan", np.int64(3), np.array(3), np.array([3]), torch.tensor(3), torch.tensor([[3]])):
+        assert np.array_equal(di.saliency_map(mine, x, c), expected)
+        assert len(di.saliency_maps(mine, x, c)) == 1
+        assert np.array_equal(di.saliency_maps(mine, x, c)[0], expected)
+        assert np.array_equal(saliency_maps_of_batch(mine, x, [c])[0][0], expected)
+        assert torch.equal(di.linearise(mine, x, c).w, linearise_classes(mine, x, c)[0].w)
+        assert di.backward_ladder(mine, x, c, "gradient").neuron == 3
+        assert next(iter(di.class_model(mine, c))).class_index == 3
+        assert np.array_equal(di.evaluation.compute_map(mine, x, c), expected)
+
+
+@pytest.mark.parametrize("c", [True, 3.0, torch.tensor(3.0), b"3", np.array(True), {3}, [3], torch.tensor([3, 1])])
+def test_every_function_refuses_what_is_no_class(c):
+    mine = small()
+    x = mine.prepare(picture())
+    for call in (di.saliency_map, di.linearise, di.backward_ladder, di.evaluation.compute_map):
+        with pytest.raises(TypeError, match="expected a class"):
+            call(mine, x, c)
+
+
+@pytest.mark.parametrize("several", [b"38", {3, 1}, np.zeros((2, 2), int), True, 3.0, [[3], [1]]])
+def test_every_function_refuses_what_is_no_list_of_classes(several):
+    mine = small()
+    for call in (di.saliency_maps, di.localise_classes):
+        with pytest.raises(TypeError, match=r"expected a (class|list of classes)"):
+            call(mine, picture(), several)
+    with pytest.raises(TypeError, match=r"expected a (class|list of classes)"):
+        di.class_model(mine, several)
+
+
+def test_one_text_is_no_class_for_each_of_two_images():
+    x = torch.zeros(2, 3, 5, 7)
+    with pytest.raises(TypeError, match="list of classes for each image, got one text"):
+        saliency_maps_of_batch(small(), x, "31")
 
 
 def test_an_image_that_the_network_cannot_take_is_refused(classifier):
@@ -240,9 +339,9 @@ def test_a_network_made_for_another_size_says_so_when_it_is_used():
     assert len(fitting.top(picture())) == 5
 
 
-@pytest.mark.parametrize(("mean", "std"), [((0.5,), (0.5,) * 3), ((0.5,) * 2, (0.5,) * 2), ((0.5,), ())])
+@pytest.mark.parametrize(("mean", "std"), [((0.5,), (0.5,) * 3), ((0.5,), ())])
 def test_mean_and_std_of_other_channels_are_refused(mean, std):
-    with pytest.raises(ValueError, match=f"1 or 3 channels, got {len(mean)} and {len(std)}"):
+    with pytest.raises(ValueError, match=f"a mean and a std for each channel, got {len(mean)} and {len(std)}"):
         small(mean=mean, std=std)
 
 

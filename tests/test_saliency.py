@@ -3,6 +3,7 @@
 import copy
 import io
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ from torch import Tensor, nn
 from deepinside_edu import (
     Classifier,
     Linearisation,
+    backward_ladder,
+    class_model,
     linearise,
     load_classifier,
     max_abs,
@@ -163,13 +166,13 @@ def test_the_target_class_counts_and_a_missing_one_is_the_predicted() -> None:
 
 def test_three_channel_network_worked_out_on_paper() -> None:
     """One unit a pixel, h = ReLU(r − 3 g + 2 b); the score is 1·h₀₀ + 1·h₀₁ − 1·h₁₀ + ½·h₁₁, and h₀₁ is off."""
-    network = nn.Sequential(nn.Conv2d(3, 1, 1, bias=False), nn.ReLU(), nn.Flatten(), nn.Linear(4, 1)).eval()
+    network = nn.Sequential(nn.Conv2d(3, 1, 1, bias=False), nn.ReLU(), nn.Flatten(), nn.Linear(4, 2)).eval()
     with torch.no_grad():
         network[0].weight[:] = torch.tensor([1.0, -3.0, 2.0]).view(1, 3, 1, 1)
         network[3].weight[:] = torch.tensor([[1.0, 1.0, -1.0, 0.5]])
         network[3].bias[:] = 0.25
     x = torch.tensor([[[[1.0, 0.0], [2.0, 3.0]], [[0.0, 1.0], [0.0, 1.0]], [[1.0, 1.0], [1.0, 1.0]]]])
-    classifier = Classifier(network, ("one",), (), (2, 2), MEAN, STD)
+    classifier = Classifier(network, ("one", "like it"), (), (2, 2), MEAN, STD)
     line = linearise(classifier, x, 0)
     assert line.w.tolist() == [[[[1, 0], [-1, 0.5]], [[-3, 0], [3, -1.5]], [[2, 0], [-2, 1]]]]
     assert line.score.tolist() == [3 - 4 + 1 + 0.25]
@@ -390,6 +393,49 @@ def test_a_first_layer_in_place_writes_into_nobodys_image() -> None:
     assert line.b.item() == line.score.item()
 
 
+class Frozen(nn.Module):
+    """Features that ask for no gradient in the way of `how`, and a head that does."""
+
+    def __init__(self, how: Callable[[nn.Module, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.how = how
+        self.body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.how(self.body, x))
+
+
+def without(mode: Callable[[], Any]) -> Callable[[nn.Module, Tensor], Tensor]:
+    def run(body: nn.Module, x: Tensor) -> Tensor:
+        with mode():
+            return body(x)
+
+    return run
+
+
+@pytest.mark.parametrize("trained", [True, False])
+@pytest.mark.parametrize("how", [
+    without(torch.no_grad), without(torch.inference_mode), lambda body, x: body(x).detach(),
+    lambda body, x: body(x.detach()),
+])  # fmt: skip
+def test_features_that_ask_for_no_gradient_are_told_by_maps_and_ladders(
+    how: Callable[[nn.Module, Tensor], Tensor], trained: bool
+) -> None:
+    torch.manual_seed(0)
+    network = Frozen(how).eval().requires_grad_(trained)
+    classifier = Classifier(network, ("a", "b", "c"), (), (8, 8))
+    x = classifier.noise()
+    for ask in (
+        lambda: saliency_map(classifier, x, 1), lambda: saliency_map(classifier, x, 1, 10),
+        lambda: linearise(classifier, x, 1), lambda: backward_ladder(classifier, x, 1),
+        lambda: backward_ladder(classifier, x, 1, "gradient"), lambda: list(class_model(classifier, 1, steps=1)),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=r"not depend on the image.*no_grad\(\).*requires_grad_\(False\)"):
+            ask()
+    assert len(classifier.top(x)) == 3
+
+
 # Ten crops
 
 
@@ -466,10 +512,10 @@ def test_ten_crops_of_a_prepared_image_enlarge_it(double: Classifier) -> None:
 
 def linear_classifier(weights: np.ndarray) -> Classifier:
     """S = Σ weights · x, `(H, W)` in each of three channels: the gradient is the same for every crop."""
-    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * weights.size, 1)).double().eval()
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * weights.size, 2)).double().eval()
     with torch.no_grad():
         network[1].weight[:] = torch.from_numpy(np.stack([weights] * 3).reshape(1, -1))
-    return Classifier(network, ("one",), (), weights.shape, MEAN, STD)
+    return Classifier(network, ("one", "like it"), (), weights.shape, MEAN, STD)
 
 
 def test_ten_crops_of_a_constant_gradient_show_no_crop() -> None:
