@@ -104,38 +104,46 @@ class Classifier:
             raise ValueError(f"got {len(self.labels)} labels, {len(self.wordnet_ids)} WordNet ids; pass one for each.")
         mean, std = each_channel("mean", self.mean), each_channel("std", self.std)
         given, channels = bool(mean or std), self._channels()
+        scales = [(mean, std) if given else (GREY_MEAN, GREY_STD) if channels == 1 else (IMAGENET_MEAN, IMAGENET_STD)]
         if not given and channels is not None and channels not in (1, 3):
-            mean, std = (0.0,) * channels, (1.0,) * channels  # no picture has as many, so nothing is known of them
-        elif not given:
-            mean, std = (GREY_MEAN, GREY_STD) if channels == 1 else (IMAGENET_MEAN, IMAGENET_STD)
-        check_scale(mean, std)
-        self._set("mean", mean)
-        self._set("std", std)
+            scales.append(((0.0,) * channels, (1.0,) * channels))  # no picture has as many, so nothing is known of them
+        check_scale(*scales[0])
         self._set("size", sides(self.size))
         self._check_mode()
-        try:
-            self._try((len(mean), *self.size))
-            if foreign_hooks(self.network):
-                self.be_tried(self.noise())
-        except MisfitError:
-            raise
-        except FAILURES as error:
-            hooks = foreign_hooks(self.network)
-            if hooks:
-                raise ValueError(
-                    f"the network does not run with the hooks that are on {named(hooks)} ({error.__cause__ or error}). "
-                    "Take them off "
-                    "with their handles' remove(), or load the network anew."
-                ) from error
-            if given and channels not in (None, len(mean)):
-                raise ValueError(
-                    f"the network's first convolution takes {channels} channels, but mean and std have "
-                    f"{len(mean)}. Pass one value for each channel."
-                ) from error
-            # Made for images of another size: the rest is told when it is used. A last linear layer tells its part now.
-            last = list(self.network.modules())[-1]
-            if isinstance(last, nn.Linear) and last.out_features != len(self.labels):
-                raise self._misfit(last.out_features) from error
+        failed: Exception | None = None
+        for mean, std in scales:
+            self._set("mean", mean)
+            self._set("std", std)
+            try:
+                self._try((len(mean), *self.size))
+                if foreign_hooks(self.network):
+                    self.be_tried(self.noise())
+                return
+            except MisfitError:
+                raise
+            except FAILURES as error:
+                failed = failed or error
+        self._set("mean", scales[0][0])
+        self._set("std", scales[0][1])
+        self._refuse_what_is_known(failed, given)
+
+    def _refuse_what_is_known(self, failed: Exception | None, given: bool) -> None:
+        """Of a network that cannot run at this size, made for images of another: the rest is told when it is used."""
+        hooks, channels = foreign_hooks(self.network), self._channels()
+        if hooks:
+            cause = getattr(failed, "__cause__", None) or failed
+            raise ValueError(
+                f"the network does not run with the hooks that are on {named(hooks)} ({cause}). Take them off with "
+                "their handles' remove(), or load the network anew."
+            ) from failed
+        if given and channels not in (None, len(self.mean)):
+            raise ValueError(
+                f"the network's first convolution takes {channels} channels, but mean and std have "
+                f"{len(self.mean)}. Pass one value for each channel."
+            ) from failed
+        last = list(self.network.modules())[-1]
+        if isinstance(last, nn.Linear) and last.out_features != len(self.labels):
+            raise self._misfit(last.out_features) from failed
 
     def _try(self, shape: tuple[int, ...]) -> None:
         """Find out once whether the scores are scores, and of one image each."""
