@@ -45,10 +45,10 @@ def noise_pictures(count: int, shape: Sequence[int], mean: Sequence[float], std:
     Returns:
         `(count, C, H, W)` float32, the same on every call.
     """
-    p = torch.rand((count, *shape), generator=torch.Generator().manual_seed(0))
+    p = torch.rand((count, *shape), generator=torch.Generator("cpu").manual_seed(0), dtype=torch.float32, device="cpu")
     for n in range(count):
         p[n] = 0.5 * p[n] + (0.25, 0, 0.5)[n % 3]
-    shift, scale = (torch.tensor(values).reshape(-1, 1, 1) for values in (mean, std))
+    shift, scale = (torch.tensor(each, dtype=p.dtype, device="cpu").reshape(-1, 1, 1) for each in (mean, std))
     if len(mean) != shape[0]:
         shift, scale = shift.mean(), scale.mean()
     return (p - shift) / scale
