@@ -26,10 +26,9 @@ GREY_MEAN, GREY_STD = (0.449,), (0.226,)
 
 
 CUT_OFF = (
-    "the scores do not depend on the image, so there is no gradient. "
-    "Look for a detach(), no_grad() or inference_mode() "
-    "in the network's forward, or for weights that were made in inference mode: take it out, and freeze weights with "
-    "requires_grad_(False) instead."
+    "the scores do not depend on the image, so there is no gradient. Look for a detach(), no_grad() or "
+    "inference_mode() in the network's forward, or for weights that were made in inference mode: take it out, and "
+    "freeze weights with requires_grad_(False) instead."
 )
 
 
@@ -130,7 +129,7 @@ class Classifier:
     def _refuse_what_is_known(self, failed: Exception | None, given: bool) -> None:
         """Of a network that cannot run at this size, made for images of another: the rest is told when it is used."""
         hooks, channels = foreign_hooks(self.network), self._channels()
-        if hooks:
+        if hooks and self._runs_without_hooks():
             cause = getattr(failed, "__cause__", None) or failed
             raise ValueError(
                 f"the network does not run with the hooks that are on {named(hooks)} ({cause}). Take them off with "
@@ -144,6 +143,14 @@ class Classifier:
         last = list(self.network.modules())[-1]
         if isinstance(last, nn.Linear) and last.out_features != len(self.labels):
             raise self._misfit(last.out_features) from failed
+
+    def _runs_without_hooks(self) -> bool:
+        try:
+            with own_mode(self.device, gradients=False):
+                without_foreign_hooks(self.network)(self.noise())
+        except FAILURES:
+            return False
+        return True
 
     def _try(self, shape: tuple[int, ...]) -> None:
         """Find out once whether the scores are scores, and of one image each."""

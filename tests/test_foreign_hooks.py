@@ -84,6 +84,14 @@ def test_hooks_under_which_the_network_does_not_run_are_named():
         wrap(made)
 
 
+def test_a_network_of_another_size_is_not_blamed_on_its_hooks():
+    made = network()
+    made[1].register_forward_hook(lambda *_: None)
+    classifier = Classifier(made, list("abcd"))  # at 224×224 it cannot run
+    assert classifier.one_at_a_time is None
+    assert saliency_map(classifier, IMAGE, 2).max() > 0
+
+
 CHANGING = {
     "forward": lambda made: made[3].register_forward_hook(lambda m, x, y: y / 2),
     "forward pre": lambda made: made[3].register_forward_pre_hook(lambda m, x: (x[0] / 2,)),

@@ -438,7 +438,7 @@ def test_hooks_of_the_callers_own_go_on_working_and_stay() -> None:
     with torch.no_grad():
         expected = network(IMAGE.clone())
     heard_of.clear()
-    with no_trace(network, IMAGE):
+    with pytest.warns(UserWarning, match="third changes the network's scores"), no_trace(network, IMAGE):
         recording = record(classifier, IMAGE)
     assert recording.x("scores").equal(expected)
     assert heard_of
