@@ -16,7 +16,7 @@ from .foreign_hooks import Hook, changed_by, foreign_hooks, named, without_forei
 from .images import all_finite, normalise, to_picture
 from .names import find, in_order, listed
 from .opening import open_image
-from .trial import FAILURES, noise_pictures, own_mode, try_out
+from .trial import FAILURES, Trial, noise_pictures, own_mode, try_out
 from .twin import twin
 from .wrapping import bare_network, check_layers_can_be_seen, check_scale, each_channel, in_training, sides
 
@@ -32,11 +32,7 @@ CUT_OFF = (
 )
 
 
-class MisfitError(ValueError):
-    """A network that no step can use as it is."""
-
-
-class NotFiniteError(MisfitError):
+class NotFiniteError(ValueError):
     """NaN or infinite values, in the image or in the network's scores."""
 
 
@@ -114,14 +110,20 @@ class Classifier:
             self._set("mean", mean)
             self._set("std", std)
             try:
-                self._try((len(mean), *self.size))
-                if foreign_hooks(self.network):
-                    self.be_tried(self.noise())
-                return
-            except MisfitError:
-                raise
+                trial = try_out(self.network, self.noise(3))
             except FAILURES as error:
                 failed = failed or error
+                continue
+            self._judge(trial)
+            try:
+                if foreign_hooks(self.network):
+                    self.be_tried(self.noise())
+            except ValueError as error:
+                if error.__cause__ is None:  # not the network's own
+                    raise
+                failed = error
+                break
+            return
         self._set("mean", scales[0][0])
         self._set("std", scales[0][1])
         self._refuse_what_is_known(failed, given)
@@ -152,19 +154,18 @@ class Classifier:
             return False
         return True
 
-    def _try(self, shape: tuple[int, ...]) -> None:
-        """Find out once whether the scores are scores, and of one image each."""
-        trial = try_out(self.network, self.noise(3, shape))
+    def _judge(self, trial: Trial) -> None:
+        """Hold that the scores are scores, and find out whether they are of one image each."""
         scores = self._check_scores(trial.scores)
         if trial.random:
-            raise MisfitError(
+            raise ValueError(
                 "the network's scores change from call to call: something random runs in its forward although it is in "
                 "evaluation mode, such as functional dropout or noise. Let it ask for the mode: "
                 "functional.dropout(x, training=self.training), or noise only `if self.training`."
             )
         if trial.probabilities:
             last = "sigmoid" if "sigmoid" in trial.probabilities else "softmax"
-            raise MisfitError(
+            raise ValueError(
                 f"the network's outputs are {trial.probabilities}, expected scores before the softmax: "
                 f"the paper's S_c. Pass the network without its last {last}."
             )
@@ -182,11 +183,11 @@ class Classifier:
 
     def _misfit(self, scores: int) -> ValueError:
         if scores == 1:
-            return MisfitError(
+            return ValueError(
                 "the network gives one score, whose probability is 1 whatever the image. Wrap it so that it gives a "
                 "score for each of two classes, torch.cat([0 * s, s], 1), with two labels."
             )
-        return MisfitError(
+        return ValueError(
             f"the network gives {scores} scores but there are {len(self.labels)} labels. "
             "Pass one label for each score, in the network's order."
         )
@@ -265,7 +266,8 @@ class Classifier:
         self._check(batch)
         if self.one_at_a_time is None:
             with self._size_explained(batch):
-                self._try(tuple(batch.shape[1:]))
+                trial = try_out(self.network, self.noise(3, tuple(batch.shape[1:])))
+            self._judge(trial)
         # Without a batch that asks for gradients nothing is recorded, whatever the weights' own flags say.
         gradients = torch.is_grad_enabled() and batch.requires_grad
         with own_mode(self.device, gradients):
@@ -285,10 +287,12 @@ class Classifier:
 
     def _run(self, network: nn.Module, batch: Tensor) -> Tensor:
         # The copy keeps a network that starts with an in-place layer from writing into the caller's tensor.
+        alone = bool(self.one_at_a_time) and len(batch) > 1
+        images = batch.clone().split(1) if alone else (batch.clone(),)  # type: ignore[no-untyped-call]
         with self._size_explained(batch):
-            if self.one_at_a_time and len(batch) > 1:
-                return torch.cat([self._check_scores(network(x)) for x in batch.clone().split(1)])  # type: ignore[no-untyped-call]
-            return self._check_scores(network(batch.clone()))
+            outputs = [network(image) for image in images]
+        scores = [self._check_scores(output) for output in outputs]
+        return torch.cat(scores) if alone else scores[0]
 
     def _strangers(self) -> list[Hook]:
         """Hooks of others on the network that have not been tried yet."""
@@ -298,7 +302,7 @@ class Classifier:
         bare = without_foreign_hooks(self.network)
         change = changed_by(scores, batch, lambda x: self._run(bare, x))
         if change.gradient:
-            raise MisfitError(
+            raise ValueError(
                 f"a hook on {named(hooks)} changes what comes back from the scores, so that it is not their gradient "
                 "∂S/∂I: guided back-propagation's, perhaps. Take it off with its handle's remove(), or load the "
                 "network anew."
@@ -315,7 +319,7 @@ class Classifier:
     def _size_explained(self, batch: Tensor) -> Iterator[None]:
         try:
             yield
-        except (MisfitError, torch.cuda.OutOfMemoryError):
+        except torch.cuda.OutOfMemoryError:
             raise
         except FAILURES as error:
             if "nference tensor" in str(error):
@@ -328,7 +332,7 @@ class Classifier:
     def _check_scores(self, scores: object) -> Tensor:
         if not isinstance(scores, Tensor) or scores.ndim != 2:
             got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
-            raise MisfitError(
+            raise ValueError(
                 f"expected scores (N, {len(self.labels)}) from the network, got {got}. "
                 "Wrap it so that it gives one row a picture."
             )
