@@ -41,7 +41,7 @@ NUMERICAL = (
     "backward_by_hand", "class_model", "classifier", "colour_models", "deconvnet", "evaluation_ablations",
     "evaluation_composites", "evaluation_deletion", "evaluation_localisation_error", "evaluation_maps",
     "evaluation_measures", "evaluation_pointing", "evaluation_precision", "evaluation_sanity", "figures", "graph_cut",
-    "localise", "recording", "saliency", "seeds", "squeezenet", "top_photos",
+    "localise", "recording", "recording_operations", "saliency", "seeds", "squeezenet", "top_photos",
 )  # fmt: skip
 
 ARITHMETIC = """
