@@ -95,7 +95,7 @@ def test_what_is_not_compared_is_named_here(path: Path) -> None:
         for tag in cell.metadata.get("tags", [])
         if tag != "raises-exception"
     }
-    ascents = ("by-hand-three-steps", "paper-film", "png", "lambdas", "readable-run", "three-starts")
+    ascents = ("by-hand-three-steps", "paper-film", "png", "lambdas", "readable-run", "explorer", "three-starts")
     expected = {
         "04_class_model": {(name, "picture-varies") for name in ascents},
         "06_evaluation": {("ablate", "nbval-ignore-output")},
