@@ -202,7 +202,7 @@ def _last_operation(scores: Tensor) -> str:
 
 def _sums(rows: Tensor) -> str:
     """Which probabilities the scores are by their sums, where the graph does not say it."""
-    s, tolerance = rows.double(), max(1e-3, 4 * torch.finfo(rows.dtype).eps)
+    s, tolerance = rows.cpu().double(), max(1e-3, 4 * torch.finfo(rows.dtype).eps)
     for kind, values in (("probabilities", s), ("percentages", s / 100), ("logarithms of probabilities", s.exp())):
         if bool((values >= 0).all()) and bool(((values.sum(1) - 1).abs() < tolerance).all()):
             return f"{kind} (they add up to {100 if kind == 'percentages' else 1})"
