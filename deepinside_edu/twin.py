@@ -14,34 +14,39 @@ TABLES = (
 """Of a module: a copy has tables of its own, and what is in them is shared."""
 
 
-def twin(network: nn.Module, change: Callable[[str, nn.Module, nn.Module], None]) -> nn.Module:
+Change = Callable[[str, nn.Module, nn.Module], None]
+"""What is done to a copy; it is given a module's name, the module and its copy."""
+
+
+def twin(network: nn.Module, change: Change) -> nn.Module:
     """Copy the tree of modules, not the weights; the network itself is not touched, not even for a moment.
 
     Args:
         network: any; what TorchScript has compiled inside of it is left as it is, since nobody can look into it. Parts
             that torch.compile wraps are copied as they were before.
-        change: called once with each module's name, the module and its copy, a child before its parent.
+        change: called once for each module, a child before its parent.
 
     Returns:
         The copy.
     """
-    copies: dict[nn.Module, nn.Module] = {}
+    return _copied(network, "", {}, change)
 
-    def copied(module: nn.Module, name: str) -> nn.Module:
-        module = uncompiled(module)
-        if module in copies or isinstance(module, torch.jit.ScriptModule):
-            return copies.get(module, module)
-        copy = copies[module] = object.__new__(type(module))
-        copy.__dict__ |= module.__dict__
-        copy.__dict__["_compiled_call_impl"] = None
-        for table in TABLES:
-            copy.__dict__[table] = module.__dict__[table].copy()
-        for key, child in module._modules.items():
-            copy._modules[key] = None if child is None else copied(child, f"{name}.{key}".removeprefix("."))
-        change(name, module, copy)
-        return copy
 
-    return copied(network, "")
+def _copied(module: nn.Module, name: str, copies: dict[nn.Module, nn.Module], change: Change) -> nn.Module:
+    # No function within `twin`: one that calls itself is a circle, and would keep what was recorded alive.
+    module = uncompiled(module)
+    if module in copies or isinstance(module, torch.jit.ScriptModule):
+        return copies.get(module, module)
+    copy = copies[module] = object.__new__(type(module))
+    copy.__dict__ |= module.__dict__
+    copy.__dict__["_compiled_call_impl"] = None
+    for table in TABLES:
+        copy.__dict__[table] = module.__dict__[table].copy()
+    for key, child in module._modules.items():
+        path = f"{name}.{key}".removeprefix(".")
+        copy._modules[key] = None if child is None else _copied(child, path, copies, change)
+    change(name, module, copy)
+    return copy
 
 
 def uncompiled(module: nn.Module) -> nn.Module:

@@ -395,11 +395,12 @@ class LowerOfTwo(nn.Module):
     """S = −max(x, y): where they tie, the gradient names one of them, and moving that one alone changes nothing."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return -nn.functional.max_pool2d(x, 2).flatten(1)
+        score = -nn.functional.max_pool2d(x, 2).flatten(1)
+        return torch.cat([score, 0 * score], 1)
 
 
 def test_a_rising_ascent_leaves_the_kink_of_a_flat_start() -> None:
-    classifier = Classifier(LowerOfTwo().eval(), ["low"], (), (2, 2), (0.5,), (0.25,))
+    classifier = Classifier(LowerOfTwo().eval(), ["low", "none"], (), (2, 2), (0.5,), (0.25,))
     for start in ("zero", torch.zeros(1, 1, 2, 2), Image.new("L", (2, 2), 100)):
         assert len(climb(classifier, 0, start=start, steps=5, regularisation=0)) == 5
 
@@ -491,7 +492,7 @@ def test_the_blur_is_scipys_when_and_as_wide_as_the_recipe_says(
 
 
 def test_a_blur_keeps_one_colour_and_a_single_row() -> None:
-    classifier = linear([[1, 1, 1, 1, 1]], size=(1, 5), dtype=torch.float64)
+    classifier = linear([[1, 1, 1, 1, 1], [0, 0, 0, 0, 0]], size=(1, 5), dtype=torch.float64)
     (step,) = climb(classifier, 0, steps=1, step_size=0.5, blur=2.0, regularisation=0, **FIXED)
     np.testing.assert_allclose(step.image.flatten(), 0.5, rtol=1e-12)
 
@@ -559,7 +560,7 @@ def test_glances_give_the_mean_gradient_of_views_drawn_one_by_one(jitter: int, m
 
 def test_a_power_worked_out_on_paper() -> None:
     """Of w = (4, −9) the root with its sign is (2, −3), of length √13."""
-    classifier = linear([[4, -9]], dtype=torch.float64)
+    classifier = linear([[4, -9], [0, 0]], dtype=torch.float64)
     steps = climb(classifier, 0, steps=2, step_size=math.sqrt(13), power=0.5, regularisation=0.5, **UNIT)
     np.testing.assert_allclose(steps[0].image.flatten(), [2, -3], rtol=1e-12)
     d = np.array([math.sqrt(4 - 2), -math.sqrt(9 - 3)])

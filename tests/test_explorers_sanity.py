@@ -81,11 +81,11 @@ class Held:
     def __init__(self):
         self.here, self.leave, self.wanted = threading.Semaphore(0), threading.Semaphore(0), []
 
-    def __call__(self, classifier, x, class_index):
+    def __call__(self, classifier, x, class_index, methods):
         self.wanted.append((classifier, class_index))
         self.here.release()
         assert self.leave.acquire(timeout=PATIENCE)
-        return compute_maps(classifier, x, class_index)
+        return compute_maps(classifier, x, class_index, methods)
 
     def wait(self):
         assert self.here.acquire(timeout=PATIENCE)
@@ -302,17 +302,17 @@ def test_no_maps_are_told_beside_those_of_another_photo(explorer, monkeypatch):
     kinds = ("trained", "maps", "likeness")
     sent = [explorer.last(kind) for kind in kinds]
 
-    def failing(classifier, x, class_index):
+    def failing(classifier, x, class_index, methods):
         if classifier is explorer.classifier:
             raise ValueError("the trained network fails")
-        return compute_maps(classifier, x, class_index)
+        return compute_maps(classifier, x, class_index, methods)
 
     monkeypatch.setattr(MODULE, "compute_maps", failing)
     explorer.photo = "hens"
     assert explorer.wait(PATIENCE)  # one place was visited with the photo before, the next was not
     explorer.down_to = 2
     assert all(one is other for one, other in zip(sent, map(explorer.last, kinds), strict=True))
-    assert explorer.message == "the trained network fails The last result stays."
+    assert explorer.message == "the trained network fails. The last result stays."
 
 
 def test_nothing_of_the_network_is_changed_and_no_random_number_used_up(tiny):

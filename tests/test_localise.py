@@ -281,9 +281,10 @@ def test_grey_pictures_and_grey_networks() -> None:
             self.faint = nn.Parameter(torch.from_numpy(rng.uniform(0, 0.1, (1, 42, 56)).astype(np.float32)))
 
         def forward(self, x: Tensor) -> Tensor:
-            return (torch.relu(x - 0.5) * self.pixels + x * self.faint).sum((1, 2, 3))[:, None] + 3
+            score = (torch.relu(x - 0.5) * self.pixels + x * self.faint).sum((1, 2, 3))[:, None] + 3
+            return torch.cat([score, 0 * score], 1)
 
-    classifier = Classifier(Bright().eval(), ("bright thing",), (), (42, 56), (0.0,), (1.0,))
+    classifier = Classifier(Bright().eval(), ("bright thing", "nothing"), (), (42, 56), (0.0,), (1.0,))
     levels = np.random.default_rng(1).integers(40, 80, (210, 280), dtype=np.uint8)
     levels[30:90, 150:250] = 220
     found = localise(classifier, Image.fromarray(levels), 0)

@@ -227,7 +227,8 @@ class Explorer(Widget):
                 self._done[stage] = wish[: self.stages[stage]]
 
     def _in_words_of(self, error: Exception) -> str:
-        return f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        words = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        return words if words.endswith((".", "?", "!", "…")) else f"{words}."
 
     def _drop_if_old(self, wish: tuple[Any, ...]) -> None:
         """Between two parts of long work: leave it if something newer is wanted."""
