@@ -346,7 +346,7 @@ def test_a_network_that_fails_on_the_way_is_said_and_the_last_result_stays(walk,
     monkeypatch.setattr(Classifier, "scores", fails)
     walk.photo = "duck"
     assert walk.result is before
-    assert "RuntimeError: out of memory The last result stays." in walk.message
+    assert "RuntimeError: out of memory. The last result stays." in walk.message
     walk.still()
     monkeypatch.undo()
     walk.photo = "koala"
