@@ -7,7 +7,7 @@ from .driver import expect
 # explorer, its name in the kernel, the field's label, a value that is taken, one that is not, what is said of it
 FIELDS = [
     ("sanity", "random_state", "draw of the random weights", "2", "1.5", "expected a whole number from 0"),
-    ("class_model", "regularisation", "λ", "0.2", "-1", "expected λ of at least 0, got -1"),
+    ("class_model", "regularisation", "λ", "0.2", "-1", "expected λ from 0 to 1000000, got -1"),
     ("class_model", "length", "steps", "20", "2.5", "expected a whole number of at least 1"),
     ("microscope", "plane", "its number", "1", "9999", "channel 9999 is out of range; 'image' has channels 0 to 2"),
 ]
