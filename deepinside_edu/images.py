@@ -165,10 +165,13 @@ def read_annotation(path: Path, first_pixel: int = 0) -> Annotation:
         and bottom exclusive: xmax + 1. A fraction of a pixel, as VOC has a few, is rounded.
 
     Raises:
-        ValueError: no XML, an object without a name or without four numbers, a size that is no whole number of pixels,
-            what should be there once twice, or a box that is inside out.
+        ValueError: a folder, no XML, an object without a name or without four numbers, a size that is no whole number
+            of pixels, what should be there once twice, or a box that is inside out.
         OSError: a file that cannot be opened.
     """
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; expected the XML file of one image. Pass one of those in it.")
     try:
         root = ElementTree.parse(path).getroot()
     except (ElementTree.ParseError, LookupError, ValueError) as error:  # the latter two: an encoding nobody knows

@@ -104,6 +104,19 @@ def test_a_malformed_annotation_is_named_and_the_others_stay(tmp_path: Path, con
     assert said in data.examples[1].problem
 
 
+def test_a_folder_is_no_annotation(tmp_path: Path) -> None:
+    for folder in (tmp_path, str(tmp_path)):
+        with pytest.raises(ValueError, match=r"is a folder; expected the XML file"):
+            read_annotation(folder)
+
+
+@pytest.mark.parametrize("wrong", [3, None, ["a.csv"], b"a.csv"])
+def test_what_is_no_path_is_told(wrong: Any) -> None:
+    for read in (read_csv, read_voc, read_names, read_translation):
+        with pytest.raises(TypeError, match=r"expected a path, got (int|NoneType|list|bytes)\. Pass it as a text"):
+            read(wrong)
+
+
 def test_an_annotation_without_objects(tmp_path: Path) -> None:
     path = text(tmp_path / "a.xml", "<annotation><size><width>0</width></size></annotation>")
     assert read_annotation(path) == Annotation(None, ())

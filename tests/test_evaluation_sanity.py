@@ -14,6 +14,7 @@ from no_trace import no_trace
 from PIL import Image
 from small_networks import MEAN, STD, MadeOf, made_of
 from torch import nn
+from torch.nn.utils import prune
 
 import deepinside_edu as di
 from deepinside_edu.evaluation import sanity
@@ -474,3 +475,27 @@ def test_random_states_are_named_if_they_cannot_be(small, image):
     for state in (-1, 2**64):
         with pytest.raises(ValueError, match=f"random_state from 0 to {2**64 - 1}, a whole number, got {state}"):
             randomise(small, 1, state)
+
+
+@pytest.mark.parametrize(
+    "made_anew",
+    [torch.nn.utils.weight_norm, torch.nn.utils.spectral_norm,
+     lambda layer: prune.l1_unstructured(layer, "weight", 0.5)],
+    ids=["weight_norm", "spectral_norm", "pruned"],
+)  # fmt: skip
+@pytest.mark.filterwarnings("ignore:.*weight_norm.*deprecated")
+def test_a_network_that_makes_its_weights_anew_is_checked_after_it_has_run(made_anew, image):
+    """Its pre-hook leaves `weight` on the layer, with a graph, and that must stay what it was."""
+    torch.manual_seed(0)
+    network = nn.Sequential(made_anew(nn.Conv2d(3, 4, 3)), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 14 * 14, 3)).eval()
+    classifier = di.Classifier(network, LABELS, (), (SIDE, SIDE), MEAN, STD)
+    network(image)
+    left, before = network[0].weight, network[0].weight.detach().clone()
+    assert not left.is_leaf
+    result = sanity_check(classifier, image, 1, methods=["gradient"])
+    assert result.layers == ("3", "0")
+    assert network[0].weight is left or torch.equal(network[0].weight, before)
+    assert torch.equal(left, before)
+    trained = [di.saliency_map(classifier, image, 1), result.maps[0]["gradient"]]
+    np.testing.assert_allclose(*trained, rtol=1e-5, atol=1e-7)
+    assert not np.allclose(result.maps[1]["gradient"], result.maps[2]["gradient"], rtol=0.01)  # the layer has forgotten

@@ -352,8 +352,14 @@ def class_indices(
     raise ValueError(f"class {name!r} {why}; a translation (--classes) can say which is meant{'. ' * bool(hint)}{hint}")
 
 
-def as_path(path: AnyPath) -> Path:
-    """Give a path, of a text too; ``~`` is the home folder."""
+def as_path(path: object) -> Path:
+    """Give a path, of a text too; ``~`` is the home folder.
+
+    Raises:
+        TypeError: neither a text nor a path.
+    """
+    if not isinstance(path, str | os.PathLike) or isinstance(os.fspath(path), bytes):
+        raise TypeError(f"expected a path, got {type(path).__name__}. Pass it as a text, such as 'boxes.csv'.")
     return Path(path).expanduser()
 
 

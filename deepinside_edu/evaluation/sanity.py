@@ -128,7 +128,8 @@ class Cascade:
         modules = _modules_of_layers(self.classifier)
         # Weights that are made in inference mode would never again take part in a gradient.
         with torch.inference_mode(False), torch.random.fork_rng(devices=[]), torch.no_grad():
-            fresh = copy.deepcopy(self.classifier.network).cpu()
+            network = self.classifier.network
+            fresh = copy.deepcopy(network, {key: left.clone() for key, left in _left_behind(network).items()}).cpu()
             torch.default_generator.manual_seed(state)
             for names in modules.values():
                 for name in names:
@@ -221,8 +222,17 @@ def _twin(classifier: Classifier, instead: dict[int, Tensor]) -> Classifier:
     network = classifier.network
     memo = {id(weight): instead.get(id(weight), weight) for weight in (*network.parameters(), *network.buffers())}
     twin = copy.copy(classifier)
-    object.__setattr__(twin, "network", copy.deepcopy(network, memo))
+    object.__setattr__(twin, "network", copy.deepcopy(network, memo | _left_behind(network)))
     return twin
+
+
+def _left_behind(network: nn.Module) -> dict[int, Tensor]:
+    """What a run leaves on the modules with its graph, by its id: `deepcopy` refuses it, so it goes into the memo.
+
+    Such is the weight that weight_norm, spectral_norm and pruning make anew for each forward pass.
+    """
+    values = (value for module in network.modules() for value in vars(module).values())
+    return {id(value): value.detach() for value in values if isinstance(value, Tensor) and not value.is_leaf}
 
 
 def _draw(module: nn.Module) -> None:
