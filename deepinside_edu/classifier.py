@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from . import accept
 from .foreign_hooks import Hook, changed_by, foreign_hooks, named, without_foreign_hooks
 from .images import all_finite, normalise, to_picture
 from .names import find, in_order, listed
@@ -338,6 +339,11 @@ class Classifier:
             )
         if scores.shape[1] != len(self.labels) or scores.shape[1] == 1:
             raise self._misfit(scores.shape[1])
+        if not scores.is_floating_point():
+            raise ValueError(
+                f"expected scores of floats from the network, got {scores.dtype}. Pass the network without what makes "
+                "them so, such as a rounding or a Fourier transform; of complex numbers give the real part."
+            )
         return scores
 
     def _not_finite(self) -> NotFiniteError:
@@ -350,6 +356,7 @@ class Classifier:
         if not isinstance(batch, Tensor):
             got = type(batch).__name__
             raise TypeError(f"expected a tensor (N, C, H, W), got {got}. Use classifier.prepare(image).")
+        _check_values(batch)
         # Where mean and first convolution agree, the number of channels is known; else the network says it as it runs.
         channels = len(self.mean)
         known = self._channels() == channels
@@ -392,9 +399,9 @@ class Classifier:
 
         Raises:
             ValueError: k below 1, or a bad image.
+            TypeError: k that is no whole number.
         """
-        if k < 1:
-            raise ValueError(f"expected k of at least 1, got {k}.")
+        k = accept.whole("k", k, 1)
         with torch.no_grad():
             return ranked(self.scores(self.prepare(image))[0], self.labels, k)
 
@@ -497,8 +504,19 @@ def ranked(scores: Tensor, labels: Sequence[str], k: int) -> tuple[Prediction, .
     )
 
 
+def _check_values(x: Tensor) -> None:
+    """Hold that a tensor has a value at each place."""
+    if x.is_meta:
+        raise ValueError("expected a tensor with values, got a meta tensor, which has none. Make it on the CPU.")
+    if x.is_nested or x.layout != torch.strided:
+        kind = "a nested one" if x.is_nested else str(x.layout)
+        remedy = "Pass one image of it: x[0][None]." if x.is_nested else "Convert it: x.to_dense()."
+        raise ValueError(f"expected a dense tensor, got {kind}. {remedy}")
+
+
 def _check_prepared(x: Tensor) -> None:
     """Hold that a tensor is one image with a batch axis, of floats."""
+    _check_values(x)
     shape = tuple(x.shape)
     if not x.is_floating_point():
         levels = "x[0]" if x.ndim == 4 else "x"

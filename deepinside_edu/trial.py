@@ -98,7 +98,7 @@ def try_out(network: nn.Module, pictures: Tensor) -> Trial:
             ):
                 return Trial(alone, random=True)
     rows = alone if among is None else torch.cat([alone, among])
-    return Trial(alone, not together, False, _last_operation(scores) or _sums(rows))
+    return Trial(alone, not together, False, _kind(_last_operation(scores), rows))
 
 
 def _with_graph(network: nn.Module, picture: Tensor) -> object:
@@ -181,23 +181,44 @@ PROBABILITIES = {
 """By the name of the operation in torch's graph."""
 
 KEEPS = {
-    "AdaptiveAvgPool2D", "Add", "Alias", "Clamp", "ClampMax", "ClampMin", "Clone", "Div", "Exp", "Log", "Mean", "Mul",
-    "Neg", "Permute", "Reshape", "ReshapeAlias", "Rsub", "Select", "Slice", "Squeeze", "Sub", "T", "ToCopy",
-    "Transpose", "Unsqueeze", "UnsafeView", "View",
+    "AdaptiveAvgPool2D", "Add", "Alias", "Cat", "Clamp", "ClampMax", "ClampMin", "Clone", "Div", "Exp", "Flip", "Index",
+    "IndexSelect", "Log", "Log10", "Log2", "Mean", "Mul", "Neg", "Permute", "Pow", "Reshape", "ReshapeAlias", "Rsub",
+    "Select", "Slice", "Sqrt", "Squeeze", "Stack", "Sub", "T", "ToCopy", "Transpose", "Unsqueeze", "UnsafeView", "View",
 }  # fmt: skip
 """Probabilities in another shape, at another scale, averaged, or their logarithms: as far from scores as before."""
 
+JOINS = {"Add", "Cat", "Mul", "Stack"}
+"""Of several kinds of probabilities they make probabilities again."""
+
+SCORES = {"Addmm", "Convolution", "CudnnBatchNorm", "Mm", "NativeBatchNorm"}
+"""What comes out of these are scores, even where their sums are by chance those of probabilities."""
+
 
 def _last_operation(scores: Tensor) -> str:
-    """Which probabilities the graph ends with, if any."""
-    node: Any = scores.grad_fn
-    while node is not None:
+    """The operation that the graph ends with; where several are joined, one of them if all give probabilities."""
+    names: list[str] = []
+    seen: set[Any] = set()
+    ahead: list[Any] = [scores.grad_fn]
+    joined = False
+    while ahead:
+        node = ahead.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
         name = node.name().rpartition("::")[2].rstrip("0123456789").removesuffix("Backward")
-        if name in PROBABILITIES:
-            return PROBABILITIES[name]
         below = [each for each, _ in node.next_functions if each is not None]
-        node = below[0] if name in KEEPS and len(below) == 1 else None
-    return ""
+        if name in KEEPS and (len(below) == 1 or (name in JOINS and below)):
+            ahead += below
+            joined = joined or len(below) > 1
+        else:
+            names.append(name)
+    known = names and (not joined or all(name in PROBABILITIES for name in names))
+    return names[0] if known else ""
+
+
+def _kind(last: str, rows: Tensor) -> str:
+    """Which probabilities the scores are, by the last operation, or by their sums where that does not say it."""
+    return "" if last in SCORES else PROBABILITIES.get(last) or _sums(rows)
 
 
 def _sums(rows: Tensor) -> str:

@@ -432,8 +432,31 @@ def test_top_does_not_overflow():
 
 @pytest.mark.parametrize("k", [0, -1])
 def test_top_of_none_is_refused(k):
-    with pytest.raises(ValueError, match=f"k of at least 1, got {k}"):
+    with pytest.raises(ValueError, match=f"expected k of 1 or more, a whole number, got {k}"):
         small().top(picture(), k)
+
+
+@pytest.mark.parametrize("k", ["2", None, 2.5, True])
+def test_top_of_no_whole_number_is_refused(k):
+    with pytest.raises(TypeError, match="a whole number for k"):
+        small().top(picture(), k)
+
+
+@pytest.mark.parametrize("make", [lambda s: s.round().long(), lambda s: torch.fft.fft(s), lambda s: s > 0])
+def test_scores_that_are_no_floats_are_refused(make):
+    with pytest.raises(ValueError, match=r"scores of floats from the network, got torch\.(int64|complex64|bool)"):
+        small(make=make)
+
+
+@pytest.mark.parametrize(("x", "remedy"), [
+    (torch.zeros(1, 3, 5, 7, device="meta"), "Make it on the CPU"),
+    (torch.ones(1, 3, 5, 7).to_sparse(), r"x\.to_dense\(\)"),
+])  # fmt: skip
+def test_a_tensor_without_a_value_at_each_place_is_refused(x, remedy):
+    mine = small()
+    for call in (mine.prepare, mine.top, mine.scores, lambda x: di.saliency_map(mine, x, 1)):
+        with pytest.raises(ValueError, match=remedy):
+            call(x)
 
 
 def test_top_of_more_than_there_are_is_all_of_them():

@@ -159,8 +159,18 @@ NO_SCORES = {
     "softmax seen from outside alone": (lambda self, s: s.detach().softmax(1), "probabilities"),
     "two sigmoids that add up to 1": (
         lambda self, s: torch.cat([s[:, :2].sigmoid() / 2, (1 - s[:, :2].sigmoid()) / 2], 1),
-        "prob",
+        "sigmoids",
     ),
+    "decadic logarithm": (lambda self, s: s.softmax(1).log10(), "probabilities"),
+    "binary logarithm": (lambda self, s: s.softmax(1).log2(), "probabilities"),
+    "root": (lambda self, s: s.softmax(1).sqrt(), "probabilities"),
+    "squares": (lambda self, s: s.sigmoid() ** 2, "sigmoids"),
+    "in another order": (lambda self, s: s.sigmoid()[:, [3, 2, 1, 0]], "sigmoids"),
+    "some of them": (lambda self, s: s.sigmoid().index_select(1, torch.tensor([3, 1, 0, 2])), "sigmoids"),
+    "side by side": (lambda self, s: torch.cat([s[:, :2].sigmoid(), s[:, 2:].sigmoid()], 1), "sigmoids"),
+    "mean of two": (lambda self, s: (s.sigmoid() + (2 * s).sigmoid()) / 2, "sigmoids"),
+    "mean of a stack": (lambda self, s: torch.stack([s.sigmoid(), (2 * s).sigmoid()]).mean(0), "sigmoids"),
+    "product of two": (lambda self, s: s.sigmoid() * (3 * s).sigmoid(), "sigmoids"),
     "in another shape": (lambda self, s: s[:, :, None].softmax(1).flatten(1).double(), "probabilities"),
 }
 
@@ -181,12 +191,26 @@ SCORES = {
     "gated": lambda self, s: s * s.sigmoid(),
     "attention": lambda self, s: s.softmax(1) * s,
     "tanh": lambda self, s: s.tanh(),
+    "half of them gated": lambda self, s: torch.cat([s[:, :2], s[:, 2:].sigmoid()], 1),
+    "a sum of a gate and scores": lambda self, s: s.sigmoid() + self.head(s),
 }
 
 
 @pytest.mark.parametrize("kind", SCORES)
 def test_scores_of_any_kind_pass(kind):
     wrap(network(after=SCORES[kind], head=nn.Linear(4, 4)))
+
+
+@pytest.mark.parametrize("start", [(0.1, 0.2, 0.3, 0.4), (-2.3025851, -1.6094379, -1.2039728, -0.9162907)])
+def test_a_head_that_starts_as_the_classes_shares_gives_scores(start):
+    """An untrained head's biases may be shares or their logarithms, which add up as probabilities do."""
+    made = network(after=lambda self, s: self.head(s), head=nn.Linear(4, 4))
+    made.head.weight.data *= 1e-4
+    made.head.bias.data = torch.tensor(start, dtype=torch.float64)
+    wrap(made)
+    made.forward = lambda x, forward=made.forward: forward(x).detach()
+    with pytest.raises(ValueError, match="probabilities"):  # where no graph says it, the sums do
+        wrap(made)
 
 
 @pytest.mark.parametrize("labels", [("cat",), ("no", "yes")])
