@@ -165,8 +165,9 @@ def read_annotation(path: Path, first_pixel: int = 0) -> Annotation:
         and bottom exclusive: xmax + 1. A fraction of a pixel, as VOC has a few, is rounded.
 
     Raises:
-        ValueError: a folder, no XML, an object without a name or without four numbers, a size that is no whole number
-            of pixels, what should be there once twice, or a box that is inside out.
+        ValueError: a folder, no XML, another root than annotation, an object without a name or without four numbers, a
+            size that is no whole number of pixels or has one side only, what should be there once twice, or a box that
+            is inside out.
         OSError: a file that cannot be opened.
     """
     path = Path(path)
@@ -176,6 +177,9 @@ def read_annotation(path: Path, first_pixel: int = 0) -> Annotation:
         root = ElementTree.parse(path).getroot()
     except (ElementTree.ParseError, LookupError, ValueError) as error:  # the latter two: an encoding nobody knows
         raise ValueError(f"{path.name} is no XML that can be read ({error}); expected an annotation.") from error
+
+    if root.tag != "annotation":
+        raise ValueError(f"{path.name} begins with <{root.tag}>; expected <annotation>. Pass an annotation's file.")
 
     def only(entry: ElementTree.Element, way: str, default: str = "") -> str:
         found = entry.findall(way)
@@ -188,13 +192,17 @@ def read_annotation(path: Path, first_pixel: int = 0) -> Annotation:
         shown = " and ".join(side[:20] for side in sides)
         raise ValueError(f"{path.name} has {shown} for width and height; expected whole numbers of pixels.")
     width, height = (int(float(side)) for side in sides)
+    missing = [side for side in ("width", "height") if root.find(f"size/{side}") is None]
+    if len(missing) == 1 and (width or height):  # a side of 0 or without text says that nobody knows it
+        raise ValueError(f"{path.name} has a size without {missing[0]}; expected both, or neither. Add it.")
     objects = []
     for entry in root.findall("object"):
         name = only(entry, "name")
         texts = [only(entry, f"bndbox/{corner}") for corner in ("xmin", "ymin", "xmax", "ymax")]
-        if not all(re.fullmatch(_CORNER, text) for text in texts):  # float() would take 1_0 and nan too
+        # float() would take 1_0 and nan too; 1e9 pixels are more than any file has.
+        if not all(re.fullmatch(_CORNER, text) and abs(float(text)) < 1e9 for text in texts):
             texts = [text[:20] for text in texts]
-            raise ValueError(f"{path.name} has {texts} for the corners of {name!r}; expected four numbers.")
+            raise ValueError(f"{path.name} has {texts} for the corners of {name!r}; expected four numbers of pixels.")
         left, top, right, bottom = (round(float(text)) - first_pixel for text in texts)
         if not name:
             raise ValueError(f"{path.name} has an object without a name; expected its class.")

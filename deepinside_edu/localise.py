@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from .classifier import Classifier, Prediction, check_classifier
 from .colour_models import ColourModels, Costs, colour_models
 from .graph_cut import SMOOTHNESS, Cut, graph_cut
 from .images import Box
+from .names import unwrapped
 from .opening import open_image
 from .saliency import saliency_maps
 from .seeds import Seeds, seeds
@@ -89,16 +91,25 @@ def box_iou(one: Box, other: Box) -> float:
         0 (apart) to 1 (the same).
 
     Raises:
-        ValueError: a box that is empty or inside out.
+        ValueError: no four numbers, or a box that is empty or inside out.
     """
-    for box in (one, other):
-        if not (box[0] < box[2] and box[1] < box[3]):
-            raise ValueError(f"expected left < right and top < bottom, got {tuple(box)}.")
+    one, other = _corners(one), _corners(other)
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
     shared = max(0, width) * max(0, height)
     areas = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
     return shared / (areas - shared)
+
+
+def _corners(box: object) -> Box:
+    """Python's own numbers: those of an array with few bits wrap when they are multiplied."""
+    corners: Any = tuple(unwrapped(corner) for corner in box) if isinstance(box, Iterable) else ()
+    if len(corners) != 4 or not all(isinstance(corner, Real) for corner in corners):
+        raise ValueError(f"expected a box of four numbers (left, top, right, bottom), got {box!r}. Pass one box.")
+    left, top, right, bottom = corners
+    if not (left < right and top < bottom):
+        raise ValueError(f"expected left < right and top < bottom, got {corners}. Swap them, or draw the box anew.")
+    return left, top, right, bottom
 
 
 @dataclass(frozen=True, eq=False)

@@ -555,13 +555,13 @@ def test_a_column_of_ones_own_may_be_there_twice(tmp_path: Path) -> None:
     [("30", (30, 20)), ("30.0", (30, 20)), ("30.", (30, 20)), (" 30 ", (30, 20)), ("0", None), ("", None)],
 )
 def test_the_size_of_an_annotation(tmp_path: Path, width: str, size: tuple[int, int] | None) -> None:
-    path = text(tmp_path / "a.xml", f"<a><size><width>{width}</width><height>20</height></size></a>")
+    path = text(tmp_path / "a.xml", f"<annotation><size><width>{width}</width><height>20</height></size></annotation>")
     assert read_annotation(path).size == size
 
 
 @pytest.mark.parametrize("width", ["9" * 5000, "²", "1_0", "30.5", "-30", "wide", "١٠", "1e2", "nan"])
 def test_a_size_that_is_none_is_told_with_the_files_name(tmp_path: Path, width: str) -> None:
-    path = text(tmp_path / "a.xml", f"<a><size><width>{width}</width><height>20</height></size></a>")
+    path = text(tmp_path / "a.xml", f"<annotation><size><width>{width}</width><height>20</height></size></annotation>")
     with pytest.raises(ValueError, match=r"^a\.xml has .* and 20 for width and height; expected whole numbers") as told:
         read_annotation(path)
     assert len(str(told.value)) < 150
@@ -569,7 +569,8 @@ def test_a_size_that_is_none_is_told_with_the_files_name(tmp_path: Path, width: 
 
 @pytest.mark.parametrize("edge", ["1_0", "²", "١٠", "nan", "inf", "9" * 5000, "0x5", "", "1e999"])
 def test_a_corner_that_is_no_number(tmp_path: Path, edge: str) -> None:
-    path = text(tmp_path / "a.xml", f"<a><object><name>n1</name>{corners(0, 0, edge, 5)}</object></a>")
+    entry = f"<object><name>n1</name>{corners(0, 0, edge, 5)}</object>"
+    path = text(tmp_path / "a.xml", f"<annotation>{entry}</annotation>")
     with pytest.raises(ValueError, match=r"a\.xml has .*expected four numbers") as told:
         read_annotation(path)
     assert len(str(told.value)) < 200
@@ -577,13 +578,15 @@ def test_a_corner_that_is_no_number(tmp_path: Path, edge: str) -> None:
 
 @pytest.mark.parametrize(("edge", "right"), [("7.4", 8), ("+7", 8), ("7e0", 8), (".7e1", 8), (" 7 ", 8)])
 def test_a_corner_may_be_written_in_other_ways(tmp_path: Path, edge: str, right: int) -> None:
-    path = text(tmp_path / "a.xml", f"<a><object><name>n1</name>{corners(0, 0, edge, 5)}</object></a>")
+    entry = f"<object><name>n1</name>{corners(0, 0, edge, 5)}</object>"
+    path = text(tmp_path / "a.xml", f"<annotation>{entry}</annotation>")
     assert read_annotation(path).objects == (("n1", (0, 0, right, 6)),)
 
 
 @pytest.mark.parametrize("twice", ["<name>n2</name>", "<bndbox><xmin>1</xmin></bndbox>"])
 def test_what_should_be_there_once_is_not_there_twice(tmp_path: Path, twice: str) -> None:
-    path = text(tmp_path / "a.xml", f"<a><object><name>n1</name>{corners(0, 0, 5, 5)}{twice}</object></a>")
+    entry = f"<object><name>n1</name>{corners(0, 0, 5, 5)}{twice}</object>"
+    path = text(tmp_path / "a.xml", f"<annotation>{entry}</annotation>")
     with pytest.raises(ValueError, match=r"a\.xml has .* 2 times in one object; expected it once"):
         read_annotation(path)
 

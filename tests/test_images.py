@@ -17,7 +17,17 @@ from no_trace import no_trace
 from PIL import Image
 
 from deepinside_edu import images
-from deepinside_edu.images import all_finite, normalise, open_image, photo, photos, read_boxes, ten_crops, to_picture
+from deepinside_edu.images import (
+    all_finite,
+    normalise,
+    open_image,
+    photo,
+    photos,
+    read_annotation,
+    read_boxes,
+    ten_crops,
+    to_picture,
+)
 from deepinside_edu.weights import imagenet_labels, imagenet_wordnet_ids
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -193,6 +203,34 @@ def test_both_corners_of_an_annotation_belong_to_the_box(tmp_path):
     path = tmp_path / "two.xml"
     path.write_text(f"<annotation>{''.join(objects)}</annotation>")
     assert read_boxes(path) == ("n1", ((0, 1, 10, 20), (4, 5, 5, 6)))  # the second is one pixel
+
+
+ONE_DOG = "<object><name>dog</name><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>{}</xmax><ymax>4</ymax></bndbox></object>"
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("<html/>", "begins with <html>; expected <annotation>"),
+    (f"<annotations><annotation>{ONE_DOG.format(3)}</annotation></annotations>", "begins with <annotations>"),
+    ("<annotation><size><width>500</width></size></annotation>", "size without height; expected both"),
+    ("<annotation><size><height>9</height></size></annotation>", "size without width"),
+    *[(f"<annotation>{ONE_DOG.format(far)}</annotation>", "expected four numbers of pixels")
+      for far in ("1e99", "1e9", "12e8", "9999999999")],
+])  # fmt: skip
+def test_an_annotation_that_cannot_be_meant_is_refused(text, said, tmp_path):
+    path = tmp_path / "a.xml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf"a\.xml .*{said}"):
+        read_annotation(path)
+
+
+@pytest.mark.parametrize(("size", "read"), [
+    ("", None), ("<size/>", None), ("<size><width>0</width><height>0</height></size>", None),
+    ("<size><width>8</width><height>9</height></size>", (8, 9)),
+])  # fmt: skip
+def test_an_annotation_has_the_whole_size_or_none(size, read, tmp_path):
+    path = tmp_path / "a.xml"
+    path.write_text(f"<annotation>{size}{ONE_DOG.format('3e0')}</annotation>")
+    assert read_annotation(path) == (read, (("dog", (1, 2, 4, 5)),))
 
 
 def test_photo_finds_by_name_and_shows_itself():

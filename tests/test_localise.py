@@ -183,6 +183,22 @@ def test_boxes_inside_out_are_refused(box: tuple) -> None:
             box_iou(*pair)
 
 
+@pytest.mark.parametrize("kind", ["uint8", "int16", "int32", "float32"])
+@pytest.mark.parametrize("wrap", [np.array, lambda box, dtype: list(np.array(box, dtype)),
+                                  lambda box, dtype: torch.tensor(box, dtype=getattr(torch, dtype))])  # fmt: skip
+def test_overlap_of_arrays_with_few_bits_does_not_wrap(wrap: Callable, kind: str) -> None:
+    overlap = box_iou(wrap([0, 0, 200, 200], dtype=kind), wrap([0, 0, 150, 100], dtype=kind))
+    assert overlap == 15_000 / 40_000  # the second lies within the first
+    assert type(overlap) is float
+
+
+@pytest.mark.parametrize("box", [(), (0, 0, 9), (0, 0, 9, 9, 1), [(0, 0, 9, 9)], np.zeros((1, 4)), None, 9, "0099"])
+def test_what_is_no_box_is_refused(box: Any) -> None:
+    for pair in ((box, (0, 0, 1, 1)), ((0, 0, 1, 1), box)):
+        with pytest.raises(ValueError, match=r"expected a box of four numbers \(left, top, right, bottom\), got"):
+            box_iou(*pair)
+
+
 # The chain on a network whose answer is known
 
 
