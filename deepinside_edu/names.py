@@ -40,25 +40,49 @@ def in_order(names: object, what: str = "labels") -> tuple[str, ...]:
         if read is not None:
             return read
         if numbered is names:
+            pairs = by_key and all(map(_is_pair, by_key.values()))  # as ImageNet's own file has them
+            remedy = (
+                "Take one of each pair: {index: name for index, (_, name) in names.items()}, or its first."
+                if pairs
+                else "Pass a list, such as list(names.values())."
+            )
             raise TypeError(
                 f"expected {what} in the network's order, or a mapping between class indices and names, got the keys "
-                f"{_some(by_key)}. Pass a list, such as list(names.values())."
+                f"{_some(by_key)}. {remedy}"
             )
     elif isinstance(names, Set):
         raise TypeError(f"expected {what} in the network's order, and a set has none. Pass a list.")
     given: tuple[object, ...] = tuple(names)
-    wrong = next((name for name in given if not isinstance(name, str)), None)
-    if wrong is not None:
-        remedy = "Decode each: name.decode()." if isinstance(wrong, bytes) else "Turn each into text with str()."
-        raise TypeError(f"expected {what} that are text, got {wrong!r}. {remedy}")
+    wrong = [name for name in given if not isinstance(name, str)]
+    if wrong:
+        raise TypeError(f"expected {what} that are text, got {wrong[0]!r}. {_remedy(wrong[0])}")
+    return tuple(_text(name) for name in given if isinstance(name, str))
+
+
+def _remedy(wrong: object) -> str:
+    if isinstance(wrong, bytes):
+        return "Decode each: name.decode()."
+    if wrong is None or wrong != wrong:  # a table's empty cell is NaN
+        return "One is missing: pass a text for each class."
+    if _is_pair(wrong):
+        return "Take the name out of each pair: [name for _, name in pairs]."
+    return "Turn each into text with str()."
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, (tuple, list)) and len(value) == 2 and isinstance(value[1], str)
+
+
+def _text(name: str) -> str:
+    """What is written: of an `Enum` its value, of a line of a file all but its end."""
     # Names of folders may have halves of letters in them, which no file and no browser takes.
-    return tuple(str(name).encode("utf-8", "backslashreplace").decode() for name in given)
+    return name.encode("utf-8", "backslashreplace").decode().rstrip("\r\n")
 
 
 def _by_number(names: dict[Any, Any], what: str) -> tuple[str, ...] | None:
     """The names of {0: "cat", …}, of {"0": "cat", …} or of {"cat": 0, …} by their numbers; else nothing."""
     for pairs in ([*names.items()], [(index, name) for name, index in names.items()]):
-        by_number = [(_number(index), str(name)) for index, name in pairs if isinstance(name, str)]
+        by_number = [(_number(index), _text(name)) for index, name in pairs if isinstance(name, str)]
         numbers = sorted(number for number, _ in by_number if number is not None)
         if len(numbers) < len(pairs):
             continue
@@ -72,7 +96,10 @@ def _by_number(names: dict[Any, Any], what: str) -> tuple[str, ...] | None:
 
 
 def _number(value: object) -> int | None:
-    """A class index, also one that JSON made text of."""
+    """A class index, also one that JSON made text of, or a table a float."""
+    value = unwrapped(value)
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
     return int(value) if isinstance(value, str) and value.strip().isdecimal() else whole_number(value)
 
 

@@ -1,8 +1,10 @@
 """Labels are read in the order that they say, and a class is found by any of its names, or the candidates are told."""
 
 import csv
+import io
 import re
 from collections import OrderedDict
+from enum import Enum
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +52,10 @@ CAT_DOG_FOX = ("cat", "dog", "fox")
     {"fox": 2, "cat": 0, "dog": 1}.keys(), {2: "fox", 0: "cat", 1: "dog"}.values(),
     {"x": "cat", "y": "dog", "z": "fox"}.values(),
     Series(["fox", "cat", "dog"], [2, 0, 1]), Series([2, 0, 1], ["fox", "cat", "dog"]),
+    {2.0: "fox", 0.0: "cat", 1.0: "dog"}, {"fox": np.float32(2), "cat": 0.0, "dog": 1},
+    Enum("Animal", {"CAT": "cat", "DOG": "dog", "FOX": "fox"}, type=str),
+    {2: Enum("Animal", {"FOX": "fox"}, type=str).FOX, 0: "cat", 1: "dog"},
+    io.StringIO("cat\ndog\nfox\n"), ["cat\r\n", "dog\r\n", "fox"], {"0": "cat\n", "1": "dog\n", "2": "fox"},
 ])  # fmt: skip
 def test_labels_in_the_order_that_they_say(names):
     read = in_order(names)
@@ -87,8 +93,12 @@ def test_numbers_with_gaps_or_twice_are_refused(names, got):
     ("owl", r"got one text: 'owl'\. Pass a list"), (b"owl", r"got one text.*Pass a list"),
     ({"cat", "dog"}, "a set has none. Pass a list"), (frozenset({"cat"}), "a set has none"),
     ({"n02": "cat", "n01": "dog"}, r"got the keys 'n02', 'n01'\. Pass a list"), ({0: 1, 1: 2}, "got the keys 0, 1"),
-    ({True: "cat", False: "dog"}, "got the keys True, False"), ({0.0: "cat"}, "got the keys 0.0"),
-    ({"0": ["n01440764", "tench"]}, "got the keys '0'"), (3, "got 3"), (None, "got None"),
+    ({True: "cat", False: "dog"}, "got the keys True, False"), ({0.5: "cat"}, "got the keys 0.5"),
+    ({float("inf"): "cat"}, "got the keys inf"), ({float("nan"): "cat"}, "got the keys nan"),
+    ({0: "cat", 1: None}, "got the keys 0, 1"), (["cat", None], "got None. One is missing"),
+    ([None, "cat"], "got None. One is missing"), ({0: "cat", 1: None}.values(), "got None. One is missing"),
+    (["cat", float("nan")], "got nan. One is missing"), ([None], "got None. One is missing"),
+    (3, "got 3"), (None, "got None"),
     ([1, 2], r"text, got 1\. Turn each into text with str"), ([b"cat"], r"got b'cat'.*decode"),
     ([["cat"]], "text, got"),
     ({"a": 1, "b": 2}.items(), "indices 1, 2|text, got"),
@@ -96,6 +106,24 @@ def test_numbers_with_gaps_or_twice_are_refused(names, got):
 def test_labels_without_an_order_or_without_text_are_refused(names, said):
     with pytest.raises((TypeError, ValueError), match=said):
         in_order(names)
+
+
+def test_what_pairs_of_id_and_name_are_told_works():
+    pairs = {"1": ["n01443537", "goldfish"], "0": ["n01440764", "tench"]}  # ImageNet's own file, in another order
+    advice = r"\{index: name for index, \(_, name\) in names\.items\(\)\}"
+    with pytest.raises(TypeError, match=f"got the keys '1', '0'.*{advice}"):
+        in_order(pairs)
+    assert in_order({index: name for index, (_, name) in pairs.items()}) == ("tench", "goldfish")
+    numbered = list(enumerate(CAT_DOG_FOX))
+    with pytest.raises(TypeError, match=r"got \(0, 'cat'\)\. .*\[name for _, name in pairs\]"):
+        in_order(numbered)
+    assert in_order([name for _, name in numbered]) == CAT_DOG_FOX
+
+
+@pytest.mark.parametrize("ids", [["n01440764", None], [None, None], [None, "n01440764"]])
+def test_a_missing_wordnet_id_is_told_and_not_read_as_a_text(ids):
+    with pytest.raises(TypeError, match="expected WordNet ids that are text, got None"):
+        in_order(ids, "WordNet ids")
 
 
 def test_an_error_calls_wordnet_ids_by_their_name():
