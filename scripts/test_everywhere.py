@@ -140,7 +140,7 @@ def main() -> int:
         print(f"{variant}: {'green' if not any(results) else 'RED'}", flush=True)
         failed += [str(variant)] * any(results)
     print(f"test-everywhere: {len(failed)} of {len(seen)} variants failed", *failed, sep="\n    ")
-    return bool(failed)
+    return bool(failed) or not seen
 
 
 def commands(variant: Variant) -> list[list[str]]:
