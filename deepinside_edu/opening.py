@@ -35,6 +35,9 @@ BYTES = bytes | bytearray | memoryview
 ADDRESS = re.compile(r"www\.[^.]+\.|(https?|ftps?|blob|attachment|content):|[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 """How an address begins that is no file. One letter before a colon is a drive of Windows."""
 
+BASE64 = r"(/9j/|iVBORw0KGgo|R0lGOD|UklGR)[A-Za-z0-9+/=\s]{40}"
+"""How a picture begins that was written as base64 text."""
+
 NAMES_LOOKED_AT = 5_000
 """Near names are looked for among so many of a folder."""
 
@@ -118,7 +121,7 @@ def _unpacked(source: object) -> tuple[object, str]:
 
 def _is_plain(source: object) -> bool:
     """Whether this is a list or the like, and no array or tensor, which are collections as well."""
-    return not hasattr(source, "__array__") and not hasattr(source, "read")
+    return not hasattr(source, "__array__") and not hasattr(source, "read") and not hasattr(source, "parameters")
 
 
 def _of_upload(upload: Mapping[Any, Any], name: str) -> tuple[object, str]:
@@ -170,7 +173,12 @@ def _stream(source: object, name: str) -> Iterator[tuple[BinaryIO, str]]:
     """What PIL can read, closed if it was opened here, and how an error calls it."""
     stream: Any
     if isinstance(source, BYTES):
-        stream, name = io.BytesIO(bytes(source)), "the bytes object" if name == "the upload" else name
+        content, name = bytes(source), "the bytes object" if name == "the upload" else name
+        start = content[:99].decode("latin-1")
+        if re.match(BASE64, start) or start[:5].lower() == "data:":
+            remedy = "base64.b64decode(it)" if re.match(BASE64, start) else "it as text: it.decode()"
+            raise ValueError(f"{name} is base64 text; expected the bytes of a file. Pass {remedy}.")
+        stream = io.BytesIO(content)
     elif isinstance(source, str) and source[:5].lower() == "data:":
         head, _, body = source.partition(",")
         with _damage_explained("the data: URL"):
@@ -186,6 +194,11 @@ def _stream(source: object, name: str) -> Iterator[tuple[BinaryIO, str]]:
     elif isinstance(source, io.TextIOBase):
         raise TypeError('expected a binary file object, got one opened as text. Open it with open(path, "rb").')
     elif hasattr(source, "read"):
+        if getattr(source, "closed", False) is True:
+            raise ValueError(
+                f"{getattr(source, 'name', 'the file object')} is closed; expected an open file. Pass it within its "
+                '"with" block, or open it again with open(path, "rb").'
+            )
         stream, name = nullcontext(source), str(getattr(source, "name", "the file object"))
     else:
         raise TypeError(
@@ -198,6 +211,8 @@ def _stream(source: object, name: str) -> Iterator[tuple[BinaryIO, str]]:
 
 def _remedy(source: object) -> str:
     """What somebody means who passes this."""
+    if hasattr(source, "parameters") or hasattr(source, "wordnet_ids"):
+        return "The picture comes first, then the classifier."
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(source, torch.Tensor):
         if source.is_floating_point():
@@ -266,12 +281,18 @@ def _not_found(text: str) -> Exception:
     shown = _short(text)
     if not text.strip():
         return ValueError("the path is empty; expected a picture's file. Pass its path, such as 'photo.jpg'.")
+    bare = text.strip(" \t\r\n\"'“”‘’")
+    if bare and bare != text:
+        if os.path.exists(_spelt_out(bare)):  # noqa: PTH110  # this one never raises
+            return FileNotFoundError(f"{shown} has spaces or quotes around it. Pass {bare!r}, which is there.")
+        if text.isprintable():
+            return _not_found(bare)
     path = _spelt_out(text)
     if ADDRESS.match(str(path)):
         web = "a web address" if re.match("https?:|ftps?:|www", text, re.IGNORECASE) else "an address"
         return ValueError(f"{shown} is {web}; expected a file. Save the picture and pass its path.")
-    base64_text = re.match(r"(/9j/|iVBORw0KGgo|R0lGOD|UklGR)[\w+/=]{40}", text)
-    if base64_text or len(text) > 1000 or any(len(os.fsencode(part)) > 255 for part in path.parts):
+    longest = max((len(part.encode("utf-8", "surrogatepass")) for part in path.parts), default=0)
+    if re.match(BASE64, text) or len(text) > 1000 or longest > 255:
         return ValueError(
             f"{shown} is no path but {len(text):,} characters. A picture that was written as base64 text is opened by "
             "open_image(base64.b64decode(text))."

@@ -48,18 +48,21 @@ def load_classifier(name: str = OFFLINE_NETWORK, device: str | torch.device | No
         A `Classifier` whose weights ask for no gradients.
 
     Raises:
+        TypeError: no name, such as a network.
         ValueError: an unknown name; the error lists near ones. A device that this machine has not, or one that holds no
             values. Or weights that are damaged or are not what they are called; the error names their file.
         ConnectionError: the weights cannot be fetched; the error names the offline default.
         OSError: they cannot be stored.
     """
+    if not isinstance(name, str):
+        raise _no_name(name)
     device = _best_device() if device is None else _checked_device(device)
     if name == OFFLINE_NETWORK:
         return _load_squeezenet(device)
     models = import_torchvision().models
     names = models.list_models(module=models)
     if name not in names:
-        near = difflib.get_close_matches(str(name), names, n=5)
+        near = difflib.get_close_matches(name, names, n=5)
         hint = f"Near: {', '.join(near)}." if near else f"There are {', '.join(names)}."
         raise ValueError(f"no torchvision classifier is called {name!r}. {hint} {OFFLINE_NETWORK!r} needs no download.")
     weights = models.get_model_weights(name).DEFAULT
@@ -70,6 +73,19 @@ def load_classifier(name: str = OFFLINE_NETWORK, device: str | torch.device | No
         _freeze(network, device), tuple(weights.meta["categories"]), imagenet_wordnet_ids(),
         (side, side), tuple(transforms.mean), tuple(transforms.std),
     )  # fmt: skip
+
+
+def _no_name(given: object) -> TypeError:
+    got, remedy = type(given).__name__, f"Pass it as text, or leave it out for {OFFLINE_NETWORK!r}."
+    if isinstance(given, nn.Module):
+        got, remedy = f"a network ({got})", "Wrap it: Classifier(network, labels)."
+    elif isinstance(given, Classifier):
+        remedy = "It is loaded already: use it as it is."
+    elif isinstance(given, torch.device):
+        remedy = "Pass it by its name: load_classifier(device=…)."
+    elif callable(given) and hasattr(given, "__name__"):
+        got, remedy = f"the function or class {given.__name__}", "Pass its name as text, or wrap what it builds."
+    return TypeError(f"expected a name such as 'resnet18', got {got}. {remedy}")
 
 
 def _best_device() -> torch.device:

@@ -646,6 +646,32 @@ def test_a_name_that_is_not_there_says_what_is_near(name, hint, kind, here):
     assert "Errno" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["\ud800.jpg", "\ud800/dog.jpg", "nowhere/\udfff.jpg", "~/\ud800.jpg"])
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_name_with_half_a_letter_is_not_there_like_any_other(name, kind, here):
+    with pytest.raises(FileNotFoundError, match=r"there is no (file|folder) '"):
+        open_image(kind(name))
+
+
+@pytest.mark.parametrize("name", [
+    '"dog.png"', "'dog.png'", " dog.png", "dog.png ", "dog.png\n", "“dog.png”", ' "dog.png" ',
+])  # fmt: skip
+def test_a_name_with_more_around_it_is_told_without(name, here):
+    with pytest.raises(FileNotFoundError, match=r"spaces or quotes around it\. Pass 'dog\.png', which is there"):
+        open_image(name)
+    (here / name).write_bytes(encoded(Image.fromarray(noise(seed=1))))  # where it is called so, it opens
+    assert pixels(open_image(name)) == noise(seed=1).tolist()
+
+
+def test_what_is_around_a_name_that_is_not_there_hides_no_hint(here):
+    with pytest.raises(FileNotFoundError, match=r"Pass '~/dog\.png', which is there"):
+        open_image('"~/dog.png"')
+    with pytest.raises(FileNotFoundError, match=r"no file 'kiten\.jpg' .*Near: 'Kitten\.JPG'"):
+        open_image("'kiten.jpg'")
+    with pytest.raises(ValueError, match=r"'https://example\.org/cat\.jpg' is a web address"):
+        open_image(" https://example.org/cat.jpg")
+
+
 def test_a_name_without_a_near_one_offers_none(here):
     with pytest.raises(FileNotFoundError) as caught:
         open_image("xyz.jpg")
@@ -726,6 +752,38 @@ def test_a_file_opened_as_text(tmp_path):
     (tmp_path / "noise.png").write_bytes(FILES["PNG"])
     with (tmp_path / "noise.png").open() as file, pytest.raises(TypeError, match=r'open\(path, "rb"\)'):
         open_image(file)
+
+
+def test_a_file_that_was_closed(tmp_path):
+    (tmp_path / "noise.png").write_bytes(FILES["PNG"])
+    with (tmp_path / "noise.png").open("rb") as file, io.BytesIO(FILES["PNG"]) as memory:
+        pass
+    for closed in (file, memory):
+        with pytest.raises(ValueError, match=r"is closed; expected an open file\. .*open\(path, \"rb\"\)"):
+            open_image(closed)
+
+
+@pytest.mark.parametrize("encode", [base64.b64encode, base64.encodebytes])
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, lambda text: {"name": "a.png", "content": text}])
+@pytest.mark.parametrize("file", ["PNG", "JPEG", "GIF", "WEBP"])
+def test_bytes_of_base64_text_are_told_works(file, kind, encode):
+    text = encode(FILES[file])
+    with pytest.raises(ValueError, match=r"is base64 text; .*Pass base64\.b64decode\(it\)"):
+        open_image(kind(text))
+    open_image(base64.b64decode(text))
+
+
+def test_bytes_of_a_data_url_are_told_works():
+    url = b"data:image/png;base64," + base64.b64encode(FILES["PNG"])
+    with pytest.raises(ValueError, match=r"Pass it as text: it\.decode\(\)"):
+        open_image(url)
+    open_image(url.decode())
+
+
+def test_a_network_or_a_classifier_holds_no_picture(classifier):
+    for source in (classifier, classifier.network, torch.nn.ModuleDict({"a": torch.nn.ReLU()})):
+        with pytest.raises(TypeError, match=r"The picture comes first, then the classifier\.$"):
+            open_image(source)
 
 
 @pytest.mark.parametrize("source", [None, 3, 2.5, object(), {"name": "a.png"}, torch.zeros(3, 4, 4), np.uint8(7)])

@@ -80,6 +80,22 @@ def test_an_unknown_network_lists_near_ones(name, near):
         load_classifier(name, device="cpu")
 
 
+@pytest.mark.parametrize(("given", "said"), [
+    (torch.nn.Linear(2, 2), r"got a network \(Linear\)\. Wrap it: Classifier\(network, labels\)"),
+    (torch.nn.Sequential(torch.nn.ReLU()), r"got a network \(Sequential\)\. Wrap it"),
+    (torch.nn.Linear, "got the function or class Linear. Pass its name"), (3, "got int. Pass it as text"),
+    (None, "got NoneType. .*leave it out"), (torch.device("cpu"), r"got device\. .*load_classifier\(device=…\)"),
+])  # fmt: skip
+def test_what_is_no_name_is_told_what_to_do(given, said):
+    with pytest.raises(TypeError, match=f"^expected a name such as 'resnet18', {said}"):
+        load_classifier(given, device="cpu")
+
+
+def test_a_classifier_is_loaded_already(classifier):
+    with pytest.raises(TypeError, match=r"got Classifier\. It is loaded already"):
+        load_classifier(classifier)
+
+
 def with_random_weights(monkeypatch, name):
     """torchvision's loader, with weights of our own where it would download them."""
     models = import_torchvision().models
