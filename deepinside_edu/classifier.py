@@ -117,8 +117,9 @@ class Classifier:
                 continue
             self._judge(trial)
             try:
-                if foreign_hooks(self.network):
-                    self.be_tried(self.noise())
+                hooks = foreign_hooks(self.network)
+                if hooks:
+                    self._meet(hooks, self.noise())
             except ValueError as error:
                 if error.__cause__ is None:  # not the network's own
                     raise
@@ -265,18 +266,20 @@ class Classifier:
             TypeError: no tensor.
         """
         self._check(batch)
-        if self.one_at_a_time is None:
+        strangers = self._strangers()
+        if self.one_at_a_time is None or strangers:
             with self._size_explained(batch):
                 trial = try_out(self.network, self.noise(3, tuple(batch.shape[1:])))
             self._judge(trial)
         # Without a batch that asks for gradients nothing is recorded, whatever the weights' own flags say.
         gradients = torch.is_grad_enabled() and batch.requires_grad
+        if strangers and not gradients:
+            self._meet(strangers, batch[:1])
         with own_mode(self.device, gradients):
             scores = self._run(self.network, batch)
             if not all_finite(scores):
                 raise self._not_finite()
-            strangers = self._strangers() if gradients else []
-            if strangers:
+            if strangers and gradients:
                 self._check_hooks(strangers, scores, batch)
             return scores
 
@@ -298,6 +301,12 @@ class Classifier:
     def _strangers(self) -> list[Hook]:
         """Hooks of others on the network that have not been tried yet."""
         return [hook for hook in foreign_hooks(self.network) if all(hook.call is not one.call for one in self._hooks)]
+
+    def _meet(self, hooks: list[Hook], x: Tensor) -> None:
+        """Run the network once more with gradients, to see what hooks do to them."""
+        with own_mode(self.device):
+            leaf = x.detach().clone().requires_grad_()
+            self._check_hooks(hooks, self._run(self.network, leaf), leaf)
 
     def _check_hooks(self, hooks: list[Hook], scores: Tensor, batch: Tensor) -> None:
         bare = without_foreign_hooks(self.network)

@@ -169,3 +169,39 @@ def test_the_network_without_them_shares_its_weights_and_is_another():
     assert not foreign_hooks(bare)
     assert [hook.where for hook in foreign_hooks(made)] == ["3"]
     assert all(one is other for one, other in zip(bare.parameters(), made.parameters(), strict=True))
+
+
+ASKS = {
+    "top": lambda classifier: classifier.top(IMAGE),
+    "scores": lambda classifier: classifier.scores(IMAGE),
+    "a map": lambda classifier: saliency_map(classifier, IMAGE, 1),
+}
+
+
+@pytest.mark.parametrize("ask", ASKS.values(), ids=ASKS)
+def test_a_later_hook_is_found_whatever_is_asked(ask):
+    made = network()
+    classifier = wrap(made)
+    handle = made[2].register_forward_hook(lambda module, inputs, output: 2 * output)
+    with pytest.warns(UserWarning, match="a hook on 2 changes the network's scores"), no_trace(made):
+        ask(classifier)
+    handle.remove()
+    handle = made[2].register_forward_hook(lambda module, inputs, output: nn.functional.dropout(output))
+    for _ in range(2):
+        with pytest.raises(ValueError, match="scores change from call to call"), no_trace(made):
+            ask(classifier)
+    handle.remove()
+    handle = made[5].register_forward_hook(lambda module, inputs, output: output.softmax(1))
+    with pytest.raises(ValueError, match="outputs are probabilities"), no_trace(made):
+        ask(classifier)
+    handle.remove()
+    torch.testing.assert_close(classifier.scores(IMAGE), made(IMAGE).detach())
+
+
+def test_top_runs_the_network_once_when_its_hooks_are_known():
+    made, runs = network(), []
+    made[0].register_forward_hook(lambda module, inputs, output: runs.append(1))
+    classifier = wrap(made)
+    runs.clear()
+    classifier.top(IMAGE)
+    assert len(runs) == 1

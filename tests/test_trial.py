@@ -1,5 +1,6 @@
 """A network is tried on noise: what couples a batch, is random, or gives no scores is found; what is well passes."""
 
+import copy
 import random
 
 import numpy as np
@@ -49,6 +50,12 @@ COUPLED = {
     "the last image": network(lambda self, y: y - y[-1:].mean()),
     "the neighbour": network(lambda self, y: y + y.roll(1, 0)),
     "the largest": network(lambda self, y: y / y.abs().amax()),
+    "a large bias": network(
+        lambda self, y: self.norm(y),
+        lambda self, s: s + torch.tensor([1e5, 0, 0, 0]),
+        torch.float32,
+        norm=nn.BatchNorm2d(4, track_running_stats=False),
+    ),
     "the batch as one": network(after=lambda self, s: s.mean(0, keepdim=True)),
 }
 ALONE = {
@@ -58,7 +65,10 @@ ALONE = {
     "batch norm with statistics": network(lambda self, y: self.norm(y), norm=nn.BatchNorm2d(4)),
     "dropout of evaluation mode": network(lambda self, y: self.drop(y), drop=nn.Dropout()),
     "single precision": network(dtype=torch.float32),
-    "half precision": network(dtype=torch.bfloat16),
+    "a large bias": network(after=lambda self, s: s + torch.tensor([1e5, 1000, 0, 0]), dtype=torch.float32),
+    "the same scores for all": network(after=lambda self, s: 0 * s + 3, dtype=torch.float32),
+    "half precision": network(dtype=torch.float16),
+    "bfloat16": network(dtype=torch.bfloat16),
 }
 
 
@@ -67,13 +77,18 @@ def test_a_network_of_single_images_runs_batches(kind):
     assert wrap(ALONE[kind]).one_at_a_time is False
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_squeezenet_runs_batches(classifier, dtype):
+    assert Classifier(copy.deepcopy(classifier.network).to(dtype), classifier.labels).one_at_a_time is False
+
+
 @pytest.mark.parametrize("kind", COUPLED)
 def test_each_score_and_each_gradient_is_of_one_image_alone(kind):
     """Against the network itself, asked for one image after the other."""
     with no_trace(COUPLED[kind]):
         classifier = wrap(COUPLED[kind])
     assert classifier.one_at_a_time is True
-    batch = images(4)
+    batch = images(4).to(classifier.dtype)
     alone = torch.cat([COUPLED[kind](x[None]) for x in batch])
     torch.testing.assert_close(classifier.scores(batch), alone, check_stride=False)
     for n, w in enumerate(linearise(classifier, batch, 2).w):
