@@ -117,9 +117,8 @@ class Classifier:
                 continue
             self._judge(trial)
             try:
-                hooks = foreign_hooks(self.network)
-                if hooks:
-                    self._meet(hooks, self.noise())
+                if foreign_hooks(self.network):
+                    self.be_tried(self.noise())
             except ValueError as error:
                 if error.__cause__ is None:  # not the network's own
                     raise
@@ -266,22 +265,28 @@ class Classifier:
             TypeError: no tensor.
         """
         self._check(batch)
-        strangers = self._strangers()
-        if self.one_at_a_time is None or strangers:
-            with self._size_explained(batch):
-                trial = try_out(self.network, self.noise(3, tuple(batch.shape[1:])))
-            self._judge(trial)
+        if self.one_at_a_time is None:
+            self._try_out(batch)
         # Without a batch that asks for gradients nothing is recorded, whatever the weights' own flags say.
         gradients = torch.is_grad_enabled() and batch.requires_grad
-        if strangers and not gradients:
-            self._meet(strangers, batch[:1])
-        with own_mode(self.device, gradients):
-            scores = self._run(self.network, batch)
+        strangers = self._strangers()
+        with own_mode(self.device, gradients or bool(strangers)):
+            x = batch.detach().clone().requires_grad_() if strangers and not gradients else batch
+            scores = self._run(self.network, x)
             if not all_finite(scores):
                 raise self._not_finite()
-            if strangers and gradients:
-                self._check_hooks(strangers, scores, batch)
-            return scores
+            if strangers:
+                before = self.one_at_a_time
+                self._check_hooks(strangers, scores, x)
+                if self.one_at_a_time is not before:
+                    return self.scores(batch)
+            return scores if gradients else scores.detach()
+
+    def _try_out(self, batch: Tensor) -> None:
+        """Try the network on pictures of noise that are as large as those of the batch."""
+        with self._size_explained(batch):
+            trial = try_out(self.network, self.noise(3, tuple(batch.shape[1:])))
+        self._judge(trial)
 
     def be_tried(self, batch: Tensor) -> None:
         """Run the network once if anything of it has not been tried yet, such as a new hook."""
@@ -302,12 +307,6 @@ class Classifier:
         """Hooks of others on the network that have not been tried yet."""
         return [hook for hook in foreign_hooks(self.network) if all(hook.call is not one.call for one in self._hooks)]
 
-    def _meet(self, hooks: list[Hook], x: Tensor) -> None:
-        """Run the network once more with gradients, to see what hooks do to them."""
-        with own_mode(self.device):
-            leaf = x.detach().clone().requires_grad_()
-            self._check_hooks(hooks, self._run(self.network, leaf), leaf)
-
     def _check_hooks(self, hooks: list[Hook], scores: Tensor, batch: Tensor) -> None:
         bare = without_foreign_hooks(self.network)
         change = changed_by(scores, batch, lambda x: self._run(bare, x))
@@ -318,6 +317,7 @@ class Classifier:
                 "network anew."
             )
         if change.scores:
+            self._try_out(batch)
             warnings.warn(
                 f"a hook on {named(hooks)} changes the network's scores: all that follows is of the network with the "
                 "hook. If it was left by mistake, take it off with its handle's remove().",

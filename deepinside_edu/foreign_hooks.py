@@ -83,7 +83,9 @@ def changed_by(scores: Tensor, batch: Tensor, bare: Callable[[Tensor], Tensor]) 
 
 
 def _back(scores: Tensor, x: Tensor, keep: bool = False) -> Tensor | None:
-    """What comes down from all scores at once, each with a weight of its own."""
+    """What comes down from all scores at once, each with a weight of its own; none from scores without a graph."""
+    if not scores.requires_grad:
+        return None
     weights = torch.linspace(1, 2, scores.shape[1], dtype=scores.dtype, device=scores.device).expand_as(scores)
     return torch.autograd.grad(scores, x, weights, retain_graph=keep, allow_unused=True)[0]
 
