@@ -23,7 +23,7 @@ from hypothesis.extra import numpy as hnp
 from no_trace import no_trace
 from PIL import EpsImagePlugin, Image, ImageFile, PngImagePlugin
 
-from deepinside_edu import opening
+from deepinside_edu import explore, opening, photo
 from deepinside_edu.opening import open_image
 
 levels = st.integers(0, 255)
@@ -902,3 +902,10 @@ def test_what_an_array_of_another_shape_is_told_works(shape):
 
 def test_pillow_still_refuses_truncated_files_by_itself():
     assert not ImageFile.LOAD_TRUNCATED_IMAGES  # nothing in the package turns that protection off
+
+
+@pytest.mark.parametrize("explorer", ["saliency", "localisation", "microscope", "scores", "sanity", "class_model"])
+def test_a_photo_and_a_classifier_that_are_swapped_in_an_explorer_are_told(explorer, classifier):
+    for first in (classifier, classifier.network):
+        with pytest.raises(TypeError, match=r"The picture comes first, then the classifier\.$"):
+            getattr(explore, explorer)(first, photo("panda"))

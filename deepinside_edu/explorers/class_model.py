@@ -133,9 +133,9 @@ class ClassModelExplorer(Widget):
     ) -> None:
         """Nothing climbs before `run` or `step`; what cannot be shown at all is an ordinary error of this call."""
         self.classifier = load_classifier() if classifier is None else classifier
-        check_classifier(self.classifier)
         own = image is not None and not isinstance(image, Photo)
-        self._photo = open_image(image) if own else None
+        self._photo = open_image(image) if own else None  # where the two are swapped, it says so
+        check_classifier(self.classifier)
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None

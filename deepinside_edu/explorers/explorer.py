@@ -69,8 +69,8 @@ class Explorer(Widget):
     def __init__(self, image: object, classifier: Classifier | None) -> None:
         """Nothing is wanted before `_begin`, so that what cannot be shown at all is an ordinary error of this call."""
         self.classifier = load_classifier() if classifier is None else classifier
+        first = images.photo(FIRST) if image is None else _opened(image)  # where the two are swapped, it says so
         check_classifier(self.classifier)
-        first = images.photo(FIRST) if image is None else _opened(image)
         name = first.name if isinstance(first, images.Photo) else YOURS
         self._source = self._own = Source(first)
         self._result: Any = None
