@@ -175,8 +175,8 @@ class Step:
         score: S_c at I.
         probability: P_c at I, after the softmax.
         objective: J at I.
-        noise: standard deviation of the noise that was added to the start, because the score had no gradient there;
-            0 if it had one.
+        noise: standard deviation of the noise that was added to the start, because the score had no gradient there,
+            or was no number; 0 if it had one.
     """
 
     number: int
@@ -250,7 +250,8 @@ def class_model(
     nothing after the last one that is: a loop, a progress bar and a widget all drive the same iterator.
 
     Where the score of a class has no gradient at the start, nothing says which way is up: SqueezeNet's last ReLU holds
-    eight of 1,000 scores at 0 at the zero image. Such a class, and no other, begins from the start plus faint noise:
+    eight of 1,000 scores at 0 at the zero image. Nor does it where a network standardises each image, (x − mean) / std:
+    at an image of one colour that is 0 / 0. Such a class, and no other, begins from the start plus faint noise:
     normal, drawn by `random_state` anew for each standard deviation of 0.01, 0.02, 0.04 … 1.28, until there is a
     gradient. `Step.noise` tells which it was. The paper does not say what it did with such classes.
 
@@ -354,7 +355,15 @@ class _View(NamedTuple):
         """∂S_c/∂I. Each image's score depends on that image alone, so one sum serves them all."""
         g = None
         if self.value.requires_grad:
-            (g,) = torch.autograd.grad(self.value.sum(), self.leaf, allow_unused=True)
+            try:
+                (g,) = torch.autograd.grad(self.value.sum(), self.leaf, allow_unused=True)
+            except RuntimeError as error:
+                if "use_reentrant" not in str(error):
+                    raise
+                raise ValueError(
+                    "a reentrant checkpoint in the network's forward gives no gradient for the image alone. Call "
+                    "torch.utils.checkpoint.checkpoint(…, use_reentrant=False) there."
+                ) from error
         if g is None:
             raise ValueError(CUT_OFF)
         return g
@@ -434,32 +443,54 @@ class _Ascent:
         """∇J = ∂S_c/∂I − 2λI."""
         return view.slope() - 2 * self.recipe.weight * view.x
 
-    def awake(self, start: _View) -> tuple[_View, Tensor, list[float]]:
+    def awake(self, start: Tensor) -> tuple[_Place, Tensor, list[float]]:
         """The start, ∇J there, and the noise that each class's image was given so that its score has a gradient."""
-        slope, noise = start.slope(), [0.0] * len(start.x)
+        everyone = torch.arange(len(start), device=start.device)
+        x, noise, slope = start.clone(), [0.0] * len(start), torch.full_like(start, math.nan)
+        scores, objective = dict[int, Tensor](), dict[int, Tensor]()
         # Numbers of its own: the jitter is what it always is.
         random = torch.Generator("cpu").manual_seed(self.random.initial_seed())
-        x, scores, objective = start.x.clone(), start.scores.clone(), start.objective.clone()
-        for sigma in WAKING:
-            held = (slope.abs().amax((1, 2, 3)) == 0).nonzero()[:, 0]
+        held, images, why = everyone, start, NotFiniteError("the gradient is not finite.")
+        for sigma in (0.0, *WAKING):
+            if sigma:
+                grain = torch.randn(start.shape[1:], generator=random, dtype=torch.float32, device="cpu").to(start)
+                images = start[held] + sigma * grain
+            for rows, view in self.looks(images, held):
+                if isinstance(view, NotFiniteError):
+                    why = view
+                    continue
+                x[rows], slope[rows] = view.x, view.slope()
+                for place, i in enumerate(rows.tolist()):
+                    scores[i], objective[i], noise[i] = view.scores[place], view.objective[place], sigma
+            steepest = slope.abs().amax((1, 2, 3))
+            held = (~((steepest > 0) & steepest.isfinite())).nonzero()[:, 0]
             if not len(held):
                 break
-            grain = torch.randn(start.x.shape[1:], generator=random, dtype=torch.float32, device="cpu").to(start.x)
-            view = self.look(start.x[held] + sigma * grain, held)
-            x[held], scores[held], objective[held], slope[held] = view.x, view.scores, view.objective, view.slope()
-            for i in held.tolist():
-                noise[i] = sigma
-        for c, steepest in zip(self.classes.tolist(), slope.abs().amax((1, 2, 3)).tolist(), strict=True):
-            if steepest == 0:
+        for c, most in zip(self.classes.tolist(), steepest.tolist(), strict=True):
+            if most == 0:
                 raise ValueError(
                     f"the {self.recipe.objective} of {self.classifier.labels[c]!r} ({c}) does not change with the "
                     f"image at this start, nor with noise of up to {WAKING[-1]:g} added to it: a ReLU holds it, or the "
                     "softmax is saturated. Begin with a photo of the class."
                 )
-        begun = start._replace(x=x, scores=scores, objective=objective)
+            if not math.isfinite(most):
+                raise why
+        here, height = (torch.stack([each[i] for i in range(len(x))]) for each in (scores, objective))
+        begun = _Place(x, here, height, everyone)
         return begun, slope - 2 * self.recipe.weight * x, noise
 
-    def rising(self, start: _View, gradients: Tensor) -> Iterator[_Place]:
+    def looks(self, x: Tensor, rows: Tensor) -> Iterator[tuple[Tensor, _View | NotFiniteError]]:
+        """What the network says of all images at once, or of each alone if one of them has no finite score."""
+        try:
+            yield rows, self.look(x, rows)
+        except NotFiniteError as error:
+            if len(rows) == 1:
+                yield rows, error
+            else:
+                for i in range(len(rows)):
+                    yield from self.looks(x[i : i + 1], rows[i : i + 1])
+
+    def rising(self, start: _Place, gradients: Tensor) -> Iterator[_Place]:
         """Stride until J is higher than before, from the same point and half as long if it is not."""
         recipe, eps = self.recipe, torch.finfo(start.x.dtype).eps
         climbers = [
@@ -518,7 +549,7 @@ class _Ascent:
                 climber.reach(view.scores[i], heights[i])
         return [climber for climber, risen in zip(group, higher, strict=True) if not risen]
 
-    def striding(self, start: _View, gradient: Tensor) -> Iterator[_Place]:
+    def striding(self, start: _Place, gradient: Tensor) -> Iterator[_Place]:
         """Each step goes along d, or d/‖d‖, as far as the recipe says."""
         recipe, x = self.recipe, start.x
         direction = torch.zeros_like(x)
@@ -554,13 +585,13 @@ def _climb(ascent: _Ascent, x: Tensor) -> Iterator[tuple[Step, ...]]:
     recipe, everyone = ascent.recipe, range(len(x))
     with own_mode(x.device):
         try:
-            start, gradient, noise = ascent.awake(ascent.look(x))
+            start, gradient, noise = ascent.awake(x)
         except NotFiniteError as error:
             raise ValueError(
-                f"at the start {error} Begin with smaller values: classifier.prepare(picture), or lower "
-                f"regularisation={recipe.weight:g}."
+                f"at the start {error} Faint noise added to it does not help. Begin with start='noise', or with a "
+                f"picture: start=classifier.prepare(picture); or lower regularisation={recipe.weight:g}."
             ) from error
-        latest = _steps(ascent, 0, _Place(*start[:3], torch.tensor(everyone, device="cpu")), {}, noise)
+        latest = _steps(ascent, 0, start, {}, noise)
     places = (ascent.rising if recipe.step_rule == "rising" else ascent.striding)(start, gradient)
     for number in range(1, recipe.steps + 1):
         try:

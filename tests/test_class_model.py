@@ -18,6 +18,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from small_networks import MEAN, STD, kinked_network, small, smooth_network
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from deepinside_edu import Classifier, DivergedError, Step, class_model, load_classifier, photo
 from deepinside_edu.class_model import PRESETS, Recipe
@@ -1283,6 +1284,68 @@ def test_a_class_that_no_noise_wakes_is_told_with_a_remedy_that_helps(options: d
     assert "start='noise'" not in str(told.value)  # which would be the same again
     assert climb(classifier, 1, steps=3, **options)
     assert climb(classifier, 0, start=torch.full((1, 1, 4, 4), 200.0), steps=1, **options)[0].score > 0
+
+
+class Standardising(nn.Module):
+    """Linear scores of an image that is first brought to one scale, of 1×4×4 pixels."""
+
+    def __init__(self, scaled: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.scaled, self.linear = scaled, nn.Linear(16, 2)
+        with torch.no_grad():
+            self.linear.weight[:] = normal(2, 16)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(self.scaled(x.flatten(1)))
+
+
+STANDARDISING: dict[str, Callable[[Tensor], Tensor]] = {
+    "standardised": lambda x: (x - x.mean(1, keepdim=True)) / x.std(1, keepdim=True),
+    "its gradient alone is NaN": lambda x: (x - x.mean(1, keepdim=True)) / (x.var(1, keepdim=True).sqrt() + 1e-3),
+    "min-max": lambda x: (x - x.amin(1, keepdim=True)) / (x.amax(1, keepdim=True) - x.amin(1, keepdim=True)),
+    "length 1": lambda x: x / x.norm(dim=1, keepdim=True),
+}
+
+
+@pytest.mark.parametrize("scaled", STANDARDISING.values(), ids=STANDARDISING)
+@pytest.mark.parametrize("options", [{}, FIXED | {"step_size": 1e-3}, UNIT, REGULARISED])
+def test_a_network_that_standardises_begins_with_the_faintest_noise(
+    options: dict[str, Any], scaled: Callable[[Tensor], Tensor]
+) -> None:
+    """At an image of one colour it has 0 / 0; with any noise it has not, so the first is the one, whatever it is."""
+    classifier = Classifier(Standardising(scaled).eval(), ["one", "other"], (), (4, 4), (0.4,), (0.25,))
+    _, noise = waking_noise((1, 4, 4), 0, lambda x: True)
+    steps = climb(classifier, 0, steps=3, **options)
+    assert [step.noise for step in steps] == [0.01] * 3
+    assert bits(steps) == bits(climb(classifier, 0, start=noise[None], steps=3, **options))
+    pictures = torch.stack([normal(1, 4, 4, seed=2).float(), torch.zeros(1, 4, 4)])
+    pairs = climb(classifier, [0, 1], start=pictures, steps=3, **options)
+    assert [step.noise for step in pairs[0]] == [0, 0.01]
+    (alone, *_) = climb(classifier, 1, start=pictures[1:] + noise, steps=3, **options)
+    torch.testing.assert_close(pairs[0][1].image, alone.image, rtol=1e-4, atol=1e-5)
+
+
+def test_scores_that_noise_does_not_make_finite_are_told_with_what_to_begin_with() -> None:
+    steps = class_model(on_paper(), 0, start=torch.full((1, 1, 1, 2), 1e30), steps=3)
+    with pytest.raises(ValueError, match=r"at the start .* not finite.* Begin with start='noise', or with a picture"):
+        next(steps)
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
+def test_a_reentrant_checkpoint_is_told() -> None:
+    class Checkpointed(nn.Module):
+        def __init__(self, reentrant: bool) -> None:
+            super().__init__()
+            self.body, self.reentrant = nn.Sequential(nn.Flatten(), nn.Linear(16, 2)), reentrant
+
+        def forward(self, x: Tensor) -> Tensor:
+            scores: Tensor = checkpoint(self.body, x, use_reentrant=self.reentrant)
+            return scores
+
+    wrapped = [Classifier(Checkpointed(r).eval(), ["one", "other"], (), (4, 4), (0.4,), (0.25,)) for r in (True, False)]
+    with pytest.raises(ValueError, match=r"reentrant checkpoint.*use_reentrant=False"):
+        climb(wrapped[0], 0, steps=1)
+    assert climb(wrapped[1], 0, steps=1)[0].number == 1
 
 
 class Deaf(nn.Module):
