@@ -6,8 +6,10 @@ import math
 import operator
 from collections.abc import Iterable
 from numbers import Real
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 LARGEST_STATE = 2**64 - 1
 """NumPy takes any whole number from 0 on, and torch no larger one than this."""
@@ -145,6 +147,32 @@ def crops(value: object) -> int:
     if isinstance(value, int | np.integer) and not isinstance(value, bool) and value not in (1, 10):
         raise ValueError(f"expected 1 or 10 crops, got {value}; the paper averages 10.")
     return whole("crops", value, 1)
+
+
+def real_map(values: Any) -> NDArray[Any]:
+    """Hold that a map holds real numbers, and give it as an array, whatever device or gradient a tensor of it is on.
+
+    Args:
+        values: an array, a nested list, or a tensor of any precision; it is not changed.
+
+    Returns:
+        An array of the same numbers: of the same type, if NumPy has it, and float32 otherwise, as for bfloat16.
+
+    Raises:
+        ValueError: truth values, complex numbers, text, or rows of several lengths.
+    """
+    if hasattr(values, "detach"):  # a tensor; steps without torch take maps too
+        values = values.detach().cpu()
+        try:
+            values = values.numpy()
+        except TypeError:  # a type that NumPy does not have
+            values = values.float().numpy()
+    m = np.asarray(values)
+    if m.dtype.kind == "b":
+        raise ValueError("expected a map (H, W) of numbers, got truth values. Pass the map itself, not a mask of it.")
+    if m.dtype.kind not in "uif":
+        raise ValueError(f"expected a map (H, W) of numbers, got {m.dtype}. Pass one map, as saliency_map gives it.")
+    return m
 
 
 def _then(remedy: str) -> str:

@@ -31,7 +31,7 @@ def seeds(saliency: ArrayLike, foreground: float = 0.95, background: float = 0.3
     object too; a small `blur` evens the grid out. The paper has none.
 
     Args:
-        saliency: M, `(H, W)`, finite.
+        saliency: M, `(H, W)`, finite: an array, or a tensor of any precision on any device.
         foreground: a quantile, 0 to 1, at least `background`.
         background: a quantile, 0 to 1.
         blur: standard deviation, in pixels, of a Gaussian that the map is blurred with first, at most the map's
@@ -41,8 +41,8 @@ def seeds(saliency: ArrayLike, foreground: float = 0.95, background: float = 0.3
         Two boolean masks; the rest is unused.
 
     Raises:
-        ValueError: a map of another shape, not finite or constant, quantiles out of order, a blur out of its range,
-            or a side that stays empty because too many pixels share one value.
+        ValueError: a map of another shape, of truth values, not finite or constant, quantiles out of order, a blur out
+            of its range, or a side that stays empty because too many pixels share one value.
         TypeError: an option that is no number, such as text.
 
     Source: paper, Section 3.2 (95 % and 30 %).
@@ -51,7 +51,7 @@ def seeds(saliency: ArrayLike, foreground: float = 0.95, background: float = 0.3
         accept.number(f"{side} quantile", share, 0, 1, "Quantiles are shares of the pixels: 95 % is 0.95.")
         for side, share in (("background", background), ("foreground", foreground))
     )
-    m = np.asarray(saliency)
+    m = accept.real_map(saliency)
     if m.ndim != 2 or m.size == 0:
         raise ValueError(f"expected a map (H, W), got {m.shape}. Of a batch of maps take one: maps[0].")
     if not np.isfinite(m).all():

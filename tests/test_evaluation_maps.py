@@ -149,6 +149,19 @@ def test_rules_without_a_meaning() -> None:
         compute_map(smooth_network(), noise(), 0, "guided")
 
 
+def test_a_tensor_is_a_map_whatever_its_precision_and_gradient() -> None:
+    m = torch.tensor([[1.0, 0.5], [-2.0, 3.0]])
+    for form in (m, m.bfloat16(), m.half(), m.double(), m.clone().requires_grad_(), m.clone().requires_grad_() * 1):
+        found = check_map(form)  # type: ignore[arg-type]
+        assert (found.dtype, found.tolist()) == (np.float64, [[1.0, 0.5], [-2.0, 3.0]])
+
+
+def test_truth_values_are_no_map() -> None:
+    for mask in (np.eye(2, dtype=bool), torch.eye(2, dtype=torch.bool)):
+        with pytest.raises(ValueError, match=r"got truth values\. Pass the map itself"):
+            check_map(mask)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     "m", [np.zeros(3), np.zeros((0, 3)), np.array([[np.nan]]), np.array([[np.inf]]), np.array([["a"]]), 1j * np.eye(2)]
 )

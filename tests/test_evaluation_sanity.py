@@ -499,3 +499,10 @@ def test_a_network_that_makes_its_weights_anew_is_checked_after_it_has_run(made_
     trained = [di.saliency_map(classifier, image, 1), result.maps[0]["gradient"]]
     np.testing.assert_allclose(*trained, rtol=1e-5, atol=1e-7)
     assert not np.allclose(result.maps[1]["gradient"], result.maps[2]["gradient"], rtol=0.01)  # the layer has forgotten
+
+
+def test_tensors_are_compared_like_arrays():
+    one, other = (torch.from_numpy(map_of(seed)) for seed in (1, 2))
+    assert compare(one.clone().requires_grad_(), other) == compare(one.numpy(), other.numpy())
+    with pytest.raises(ValueError, match="truth values"):
+        compare(one > 0.5, other)

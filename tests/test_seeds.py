@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -84,6 +85,30 @@ def test_lists_and_other_precisions_are_maps_too() -> None:
     for form in (m, np.array(m), np.array(m, np.float32), np.array(m, np.float16)):
         assert seeds(form, 0.7, 0.3).foreground.tolist() == [[False, False, False], [False, True, True]]
         assert seeds(form, 0.7, 0.3).background.tolist() == [[True, True, False], [False, False, False]]
+
+
+@pytest.mark.parametrize(
+    "form",
+    [torch.Tensor.bfloat16, torch.Tensor.half, torch.Tensor.double, torch.Tensor.int,
+     lambda m: m.requires_grad_(), lambda m: m.requires_grad_() * 1, lambda m: m.bfloat16().requires_grad_()],
+)  # fmt: skip
+def test_tensors_of_any_precision_and_with_a_gradient_are_maps_too(form: Any) -> None:
+    m = form(torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]))
+    assert seeds(m, 0.7, 0.3).foreground.tolist() == [[False, False, False], [False, True, True]]
+    assert seeds(m, 0.7, 0.3).background.tolist() == [[True, True, False], [False, False, False]]
+
+
+def test_truth_values_are_no_map() -> None:
+    mask = np.eye(4, dtype=bool)
+    for form in (mask, torch.from_numpy(mask), mask.tolist()):
+        with pytest.raises(ValueError, match=r"got truth values\. Pass the map itself"):
+            seeds(form)
+
+
+@pytest.mark.parametrize("m", [1j * np.eye(3), [["a", "b"]], [[None, 1.0]]])
+def test_what_is_no_number_is_no_map(m: Any) -> None:
+    with pytest.raises(ValueError, match=r"expected a map \(H, W\) of numbers, got"):
+        seeds(m)
 
 
 def test_the_map_stays_as_it_was() -> None:

@@ -117,8 +117,8 @@ def check_map(saliency: ArrayLike) -> NDArray[np.float64]:
     Raises:
         ValueError: otherwise.
     """
-    m = np.asarray(saliency)
-    if m.ndim != 2 or 0 in m.shape or m.dtype.kind not in "buif" or not np.isfinite(m).all():
+    m = accept.real_map(saliency)
+    if m.ndim != 2 or 0 in m.shape or not np.isfinite(m).all():
         raise ValueError(
             f"expected a map (H, W) of finite numbers, got {m.dtype} {m.shape}"
             f"{' with NaN or infinite values' if m.dtype.kind == 'f' and not np.isfinite(m).all() else ''}. "

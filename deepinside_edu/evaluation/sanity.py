@@ -83,7 +83,7 @@ def compare(one: ArrayLike, other: ArrayLike) -> Similarity:
 
 
 def _checked(values: ArrayLike) -> NDArray[np.float64]:
-    m = np.asarray(values, np.float64)
+    m = accept.real_map(values).astype(np.float64)
     if m.ndim != 2 or min(m.shape) < WINDOW:
         raise ValueError(f"expected a map (H, W) of at least {WINDOW}×{WINDOW} pixels, SSIM's window, got {m.shape}.")
     if not np.isfinite(m).all() or m.min() < 0:
