@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import type_before_parametrizations
 
 from . import accept
 from .foreign_hooks import Hook, changed_by, foreign_hooks, named, without_foreign_hooks
@@ -461,9 +462,11 @@ class Classifier:
         def watch(name: str, module: nn.Module, copy: nn.Module) -> None:
             def note(_: nn.Module, __: object, output: object) -> None:
                 if isinstance(output, Tensor):
-                    ran.append(Layer(name, type(module).__name__, tuple(output.shape[1:])))
+                    ran.append(Layer(name, type_before_parametrizations(module).__name__, tuple(output.shape[1:])))
 
-            if not list(module.children()):
+            # A weight's parametrization, such as weight norm's, is a module of torch's and no layer.
+            parts = name.split(".")
+            if "parametrizations" not in parts and {key for key, _ in module.named_children()} <= {"parametrizations"}:
                 copy.register_forward_hook(note)
 
         picture = self.noise()

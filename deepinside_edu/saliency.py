@@ -130,6 +130,10 @@ class ForwardPass:
             (w,) = torch.autograd.grad(self.scores, self.x, ones, retain_graph=keep, allow_unused=True)
         if w is None:
             raise ValueError(CUT_OFF)
+        if w.dtype == torch.float16 and not w.any():
+            raise ValueError(
+                "the gradient is 0 at every pixel: the gradient is smaller than float16 can hold. Use network.float()."
+            )
         return w
 
 

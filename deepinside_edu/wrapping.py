@@ -14,7 +14,7 @@ from . import accept
 from .twin import uncompiled
 
 BLIND = (
-    "the layers of this network cannot be seen, because torch has made one program of it ({kind}). "
+    "the layers of this network cannot be seen, because torch has made one program of it or of a part ({kind}). "
     "Wrap the network as it was before: its torch.nn.Module with the same weights."
 )
 
@@ -85,9 +85,9 @@ def check_layers_can_be_seen(network: nn.Module) -> None:
     """Refuse to list layers that are not there.
 
     Raises:
-        ValueError: a network of TorchScript, or an exported one.
+        ValueError: a network of TorchScript, or with a part of it, or an exported one.
     """
-    if isinstance(network, torch.jit.ScriptModule) or is_exported(network):
+    if is_exported(network) or any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
         kind = "torch.export" if is_exported(network) else "TorchScript"
         raise ValueError(BLIND.format(kind=kind))
 
@@ -119,7 +119,8 @@ def check_scale(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         ValueError: another number of one than of the other, or values on another scale.
     """
     if len(mean) != len(std) or not mean:
-        raise ValueError(f"expected a mean and a std for each channel, got {len(mean)} and {len(std)}.")
+        both = " Pass both." if not mean or not std else " Pass as many of one as of the other."
+        raise ValueError(f"expected a mean and a std for each channel, got {len(mean)} and {len(std)}.{both}")
     if not all(map(math.isfinite, mean + std)) or min(std) <= 0:
         raise ValueError(f"expected finite means and std above 0, got {_shown(mean)} and {_shown(std)}.")
     if max(mean) > 1 or max(std) > 1:

@@ -719,3 +719,14 @@ def test_what_no_step_can_use_is_refused_with_a_remedy(classifier: Classifier) -
     for size in ((0, 0), (5, -1)):
         with pytest.raises(ValueError, match="at least 1×1 pixels"):
             classifier.prepare(photo("pig"), size)
+
+
+def test_a_gradient_that_float16_cannot_hold_is_refused_and_the_remedy_works() -> None:
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 1), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()).eval()
+    for weight in network.parameters():
+        weight.data.fill_(1e-6)
+    half = Classifier(network.half(), ["a", "b"], size=(6, 8))
+    with pytest.raises(ValueError, match=r"smaller than float16 can hold. Use network\.float\(\)"):
+        saliency_map(half, normal(1, 3, 6, 8), 0)
+    found = saliency_map(Classifier(network.float(), ["a", "b"], size=(6, 8)), normal(1, 3, 6, 8), 0)
+    assert found.max() == pytest.approx(1e-6 / 48, rel=0.1)

@@ -170,3 +170,9 @@ def test_sizes():
 
 def test_the_shipped_network_is_tried_and_runs_batches():
     assert load_classifier(device="cpu").one_at_a_time is False
+
+
+@pytest.mark.parametrize("given", [{"mean": [0.5] * 3}, {"std": [0.5] * 3}])
+def test_a_mean_without_a_std_asks_for_both(given):
+    with pytest.raises(ValueError, match=r"got (3 and 0|0 and 3)\. Pass both\."):
+        Classifier(nn.Sequential(nn.Conv2d(3, 2, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval(), ["a", "b"], **given)
