@@ -14,7 +14,7 @@ from . import accept
 from .twin import uncompiled
 
 BLIND = (
-    "the layers of this network cannot be seen, because torch has made one program of it or of a part ({kind}). "
+    "the layers of this network cannot be seen, because torch has made one program of it ({kind}). "
     "Wrap the network as it was before: its torch.nn.Module with the same weights."
 )
 
@@ -85,9 +85,9 @@ def check_layers_can_be_seen(network: nn.Module) -> None:
     """Refuse to list layers that are not there.
 
     Raises:
-        ValueError: a network of TorchScript, or with a part of it, or an exported one.
+        ValueError: a network of TorchScript, or an exported one.
     """
-    if is_exported(network) or any(isinstance(module, torch.jit.ScriptModule) for module in network.modules()):
+    if isinstance(network, torch.jit.ScriptModule) or is_exported(network):
         kind = "torch.export" if is_exported(network) else "TorchScript"
         raise ValueError(BLIND.format(kind=kind))
 

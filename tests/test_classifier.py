@@ -611,10 +611,3 @@ def test_a_parametrised_layer_is_listed_as_the_layer_that_it_is():
     torch.nn.utils.parametrizations.weight_norm(mine.network[0]).eval()
     assert mine.layers() == plain
     assert [layer.kind for layer in plain] == ["Conv2d", "ReLU", "Conv2d", "Head"]
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_layers_behind_a_part_of_torchscript_cannot_be_listed():
-    part = torch.jit.trace(nn.Conv2d(3, 3, 1).eval(), torch.zeros(1, 3, 5, 7))
-    with pytest.raises(ValueError, match=r"cannot be seen.*of a part \(TorchScript\)"):
-        small(part).layers()
