@@ -5,11 +5,15 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+Source = tuple[Callable[[], Any], Callable[[Any], Any]]
+"""How to read and to set the state of a generator of random numbers."""
 
 REPEATS = 8
 """How often a network that may be random is run again: one that is so every second time is missed once in 256."""
@@ -83,7 +87,7 @@ def try_out(network: nn.Module, pictures: Tensor) -> Trial:
     Raises:
         Exception: whatever the network raises for one picture.
     """
-    with own_mode(pictures.device), _same_random_numbers(pictures.device) as drawn:
+    with own_mode(pictures.device), _same_random_numbers(network, pictures.device) as drawn:
         scores = _with_graph(network, pictures[:1])
         if not isinstance(scores, Tensor) or scores.ndim != 2 or not scores.is_floating_point():
             return Trial(scores)
@@ -93,6 +97,8 @@ def try_out(network: nn.Module, pictures: Tensor) -> Trial:
         with torch.no_grad():
             among = _among_others(network, pictures)
             together = among is not None and _alike(among, alone)
+            if drawn() and _draws_its_own(network, pictures):
+                return Trial(alone, random=True)
             if (drawn() or not together) and not all(
                 torch.equal(again, alone) if drawn() else agree(again, alone) for again in _again(network, pictures)
             ):
@@ -134,6 +140,19 @@ def _alike(among: Tensor, alone: Tensor) -> bool:
     return bool(((among[1:2] - alone).abs() <= tolerance).all())
 
 
+def _draws_its_own(network: nn.Module, pictures: Tensor) -> bool:
+    """Whether each call takes numbers from a generator that the network keeps: its scores may change but rarely.
+
+    One that is set to the same state at each call gives the same numbers, and counts as none.
+    """
+    states: list[list[object]] = []
+    sources = _own_generators(network)
+    for _ in range(2 if sources else 0):
+        network(pictures[:1].clone())
+        states.append([_mark(get()) for get, _ in sources])
+    return bool(sources) and states[0] != states[1]
+
+
 def _again(network: nn.Module, pictures: Tensor) -> Iterator[Tensor]:
     for _ in range(REPEATS):
         yield network(pictures[:1].clone())
@@ -151,9 +170,9 @@ def _rounding(values: Tensor) -> float:
 
 
 @contextmanager
-def _same_random_numbers(device: torch.device) -> Iterator[Callable[[], bool]]:
+def _same_random_numbers(network: nn.Module, device: torch.device) -> Iterator[Callable[[], bool]]:
     """Say whether random numbers were drawn since, and put them back if so."""
-    sources = _random_numbers(device)
+    sources = _random_numbers(device) + _own_generators(network)
     states = [get() for get, _ in sources]
     before = [_mark(state) for state in states]
 
@@ -168,9 +187,9 @@ def _same_random_numbers(device: torch.device) -> Iterator[Callable[[], bool]]:
                 put(state)
 
 
-def _random_numbers(device: torch.device) -> list[tuple[Callable[[], Any], Callable[[Any], Any]]]:
-    """How to read and to set the state of each generator that a network's forward may ask."""
-    sources: list[tuple[Callable[[], Any], Callable[[Any], Any]]] = [
+def _random_numbers(device: torch.device) -> list[Source]:
+    """How to read and to set the state of each generator that any network's forward may ask."""
+    sources: list[Source] = [
         (torch.get_rng_state, torch.set_rng_state),
         (random.getstate, random.setstate),
         (np.random.get_state, np.random.set_state),  # the one that all share
@@ -182,11 +201,32 @@ def _random_numbers(device: torch.device) -> list[tuple[Callable[[], Any], Calla
     return sources
 
 
+def _own_generators(network: nn.Module) -> list[Source]:
+    """The same of each generator that a module keeps as an attribute."""
+    found: list[Source] = []
+    for module in network.modules():
+        for kept in vars(module).values():
+            if isinstance(kept, torch.Generator):
+                found.append((kept.get_state, kept.set_state))
+            elif isinstance(kept, random.Random):
+                found.append((kept.getstate, kept.setstate))
+            elif isinstance(kept, np.random.RandomState):
+                found.append((kept.get_state, kept.set_state))
+            elif isinstance(kept, np.random.Generator):
+                bits = kept.bit_generator
+                found.append((partial(getattr, bits, "state"), partial(setattr, bits, "state")))
+    return found
+
+
 def _mark(state: Any) -> object:
     """A state as it can be compared."""
     if isinstance(state, Tensor):
         return state.numpy().tobytes()
-    return tuple(part.tobytes() if isinstance(part, np.ndarray) else part for part in state)
+    if isinstance(state, np.ndarray):
+        return state.tobytes()
+    if isinstance(state, dict):
+        return tuple((key, _mark(part)) for key, part in state.items())
+    return tuple(map(_mark, state)) if isinstance(state, tuple) else state
 
 
 PROBABILITIES = {

@@ -143,6 +143,34 @@ def test_a_random_network_of_another_size_is_refused_at_its_first_scores():
             ask(x)
 
 
+RARE = {
+    "numpy": (lambda: np.random.default_rng(0), lambda rng: rng.random()),
+    "numpy's older": (lambda: np.random.RandomState(0), lambda rng: rng.rand()),
+    "numpy's Mersenne twister": (lambda: np.random.Generator(np.random.MT19937(0)), lambda rng: rng.random()),
+    "python": (lambda: random.Random(0), lambda rng: rng.random()),
+    "torch": (lambda: torch.Generator().manual_seed(0), lambda rng: float(torch.rand(1, generator=rng))),
+}
+
+
+@pytest.mark.parametrize("kind", RARE)
+def test_a_generator_of_the_networks_own_is_found_though_it_changes_scores_but_rarely(kind):
+    make, draw = RARE[kind]
+    made = network(lambda self, y: 0 * y if draw(self.rng) < 1e-6 else y)
+    made.rng = make()
+    with pytest.raises(ValueError, match="scores change from call to call"):
+        wrap(made)
+    assert draw(made.rng) == draw(make())  # the trial has used up none
+
+
+def test_a_generator_that_is_set_anew_at_each_call_is_no_fault():
+    def project(self, y):
+        return y + torch.randn(y.shape[1:], generator=self.rng.manual_seed(3), dtype=y.dtype)
+
+    made = network(project)
+    made.rng = torch.Generator()
+    wrap(made)
+
+
 def test_random_numbers_that_change_no_score_are_no_fault():
     def draws(self, y):
         torch.rand(3), random.random()
