@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
 from . import accept
-from .foreign_hooks import Hook, changed_by, foreign_hooks, named, without_foreign_hooks
+from .foreign_hooks import Hook, changed_by, foreign_hooks, named, without_foreign_hooks, without_listeners
 from .images import all_finite, normalise, to_picture
 from .names import find, in_order, listed
 from .opening import open_image
@@ -267,7 +267,7 @@ class Classifier:
         """
         self._check(batch)
         if self.one_at_a_time is None:
-            self._try_out(batch)
+            self._try_out(self.network, batch)
         # Without a batch that asks for gradients nothing is recorded, whatever the weights' own flags say.
         gradients = torch.is_grad_enabled() and batch.requires_grad
         strangers = self._strangers()
@@ -283,10 +283,10 @@ class Classifier:
                     return self.scores(batch)
             return scores if gradients else scores.detach()
 
-    def _try_out(self, batch: Tensor) -> None:
+    def _try_out(self, network: nn.Module, batch: Tensor) -> None:
         """Try the network on pictures of noise that are as large as those of the batch."""
         with self._size_explained(batch):
-            trial = try_out(self.network, self.noise(3, tuple(batch.shape[1:])))
+            trial = try_out(network, self.noise(3, tuple(batch.shape[1:])))
         self._judge(trial)
 
     def be_tried(self, batch: Tensor) -> None:
@@ -318,7 +318,7 @@ class Classifier:
                 "network anew."
             )
         if change.scores:
-            self._try_out(batch)
+            self._try_out(without_listeners(self.network, lambda network: self._run(network, batch)), batch)
             warnings.warn(
                 f"a hook on {named(hooks)} changes the network's scores: all that follows is of the network with the "
                 "hook. If it was left by mistake, take it off with its handle's remove().",

@@ -15,6 +15,8 @@ from .twin import twin
 KINDS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 """Where a module keeps its hooks; those of all modules are in torch's own tables of nearly the same names."""
 
+FORWARD_KINDS = KINDS[:2]
+
 EVERY_MODULE = "every module"
 
 
@@ -51,6 +53,59 @@ def without_foreign_hooks(network: nn.Module) -> nn.Module:
             copy.__class__ = type(type(module).__name__, (type(module),), {"__call__": _straight})
 
     return twin(network, strip)
+
+
+def without_listeners(network: nn.Module, run: Callable[[nn.Module], Tensor]) -> nn.Module:
+    """Make a twin of the network on which hooks of others that only listen do not run.
+
+    A trial's pictures are not for them: whoever keeps what a layer gave wants that of the images.
+
+    Args:
+        network: with its hooks, none of which is changed.
+        run: gives the scores of a twin for the images; it shows which hooks answer or write into what they are given.
+
+    Returns:
+        The twin, or the network itself if its scores need one of the hooks that seem to listen only.
+    """
+    active: set[int] = set()
+
+    def watch(_: str, module: nn.Module, copy: nn.Module) -> None:
+        for kind in FORWARD_KINDS:
+            hooks = getattr(module, kind).items()
+            watched = ((key, _Watched(hook, active) if _is_foreign(hook) else hook) for key, hook in hooks)
+            copy.__dict__[kind] = OrderedDict(watched)
+
+    def strip(_: str, module: nn.Module, copy: nn.Module) -> None:
+        for kind in FORWARD_KINDS:
+            hooks = getattr(module, kind).items()
+            kept = ((key, hook) for key, hook in hooks if not _is_foreign(hook) or id(hook) in active)
+            copy.__dict__[kind] = OrderedDict(kept)
+
+    with_all = run(twin(network, watch))
+    quiet = twin(network, strip)
+    return quiet if agree(run(quiet).detach(), with_all.detach()) else network
+
+
+class _Watched(NamedTuple):
+    """A hook that notes whether it changes anything: by its answer, or by writing into a tensor."""
+
+    hook: Callable[..., object]
+    active: set[int]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> object:
+        before = _versions((args, kwargs))
+        answer = self.hook(*args, **kwargs)
+        if answer is not None or _versions((args, kwargs)) != before:
+            self.active.add(id(self.hook))
+        return answer
+
+
+def _versions(given: object) -> list[int]:
+    """How often each of the tensors was written into."""
+    if isinstance(given, Tensor):
+        return [0 if given.is_inference() else given._version]
+    inside = given.values() if isinstance(given, dict) else given if isinstance(given, (tuple, list)) else ()
+    return [version for each in inside for version in _versions(each)]
 
 
 def _straight(self: nn.Module, *args: Any, **kwargs: Any) -> Any:

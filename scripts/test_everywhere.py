@@ -7,8 +7,8 @@
 
 Libraries choose their kernels by the processor that they find, and kernels round differently. The variables below make
 them choose as they would elsewhere. Variants whose arithmetic gives the same bits as an earlier one's are not repeated.
-In the disturbed variants every saliency map that a lesson computes has noise on a few of its pixels, which stands for
-processors that nobody here has.
+In the disturbed variants every saliency map that a lesson computes has noise on a few of its pixels, and the zero image
+that a class model starts from has noise everywhere. That stands for processors that nobody here has.
 """
 
 from __future__ import annotations
@@ -67,6 +67,16 @@ def disturbed(values):
     array.flat[pixels] *= 1 + 1e-3 * random.choice((-1, 1), len(pixels))
     return array
 saliency._to_array = disturbed
+
+# In a flat image all values of a pooling window are equal and rounding chooses one. A millionth chooses others.
+import torch
+exact_zeros = torch.zeros
+def nearly_zeros(*size, **options):
+    zeros = exact_zeros(*size, **options)
+    is_image = zeros.ndim == 4 and zeros.shape[1:] == (3, 224, 224)
+    few = torch.Generator().manual_seed(int(os.environ["DISTURBED"]))  # the same in each call: runs are compared
+    return zeros + 1e-6 * torch.randn(zeros.shape, generator=few) if is_image else zeros
+torch.zeros = nearly_zeros
 """
 
 

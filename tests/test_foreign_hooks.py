@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.utils import parametrizations, prune, spectral_norm
 
 from deepinside_edu import Classifier, backward_ladder, saliency_map
-from deepinside_edu.foreign_hooks import foreign_hooks, without_foreign_hooks
+from deepinside_edu.foreign_hooks import foreign_hooks, without_foreign_hooks, without_listeners
 
 EVERYWHERE = nn.modules.module
 
@@ -217,3 +217,42 @@ def test_a_later_hook_that_makes_images_depend_on_each_other_is_met():
     with pytest.warns(UserWarning, match="changes the network's scores"):
         found = classifier.scores(batch)
     torch.testing.assert_close(found, torch.cat([made(each[None]) for each in batch]).detach())
+
+
+def doubled_in_place(module, inputs, output):
+    output.mul_(2)
+
+
+def doubled_behind_the_graph(module, inputs, output):
+    output.data.mul_(2)
+
+
+LATE = {
+    "answers": lambda module, inputs, output: 2 * output,
+    "writes": doubled_in_place,
+    "couples": lambda module, inputs, output: 3 * output - output.mean(0, keepdim=True),
+}
+
+
+@pytest.mark.parametrize("kind", LATE)
+def test_a_hook_that_only_listens_hears_no_trial_when_another_changes_the_scores(kind):
+    made, heard = network(), []
+    classifier = wrap(made)
+    made[0].register_forward_hook(lambda module, inputs, output: heard.append(output.detach().clone()))
+    made[2].register_forward_pre_hook(lambda module, inputs: heard.append(inputs[0].detach().clone()), prepend=True)
+    made[2].register_forward_hook(LATE[kind])
+    with pytest.warns(UserWarning, match="2 changes the network's scores"):
+        classifier.scores(IMAGE)
+    with torch.no_grad():
+        expected = [made[0].forward(IMAGE), made[:2](IMAGE)]
+    assert len(heard) >= 2
+    assert all(any(one.shape == each.shape and one.equal(each) for each in expected) for one in heard)
+
+
+def test_a_hook_that_writes_where_nobody_sees_it_takes_part_in_the_trial():
+    made = network()
+    classifier = wrap(made)
+    made[2].register_forward_hook(doubled_behind_the_graph)
+    with pytest.warns(UserWarning, match="2 changes the network's scores"):
+        classifier.scores(IMAGE)
+    assert without_listeners(made, lambda one: one(IMAGE.clone())) is made

@@ -95,7 +95,10 @@ def test_what_is_not_compared_is_named_here(path: Path) -> None:
         for tag in cell.metadata.get("tags", [])
         if tag != "raises-exception"
     }
-    ascents = ("by-hand-three-steps", "paper-film", "png", "lambdas", "readable-run", "explorer", "three-starts")
+    ascents = (
+        "by-hand-gradient", "by-hand-step", "by-hand-three-steps", "paper-film", "png", "two-panels", "lambdas",
+        "readable-run", "explorer", "three-starts",
+    )  # fmt: skip
     expected = {
         "04_class_model": {(name, "picture-varies") for name in ascents},
         "06_evaluation": {("ablate", "nbval-ignore-output")},
