@@ -165,7 +165,7 @@ class Notebook:
     """One page with one notebook, whose cells are replaced; what the page complains of is kept."""
 
     def __init__(self, browser, address, wait=True):
-        self.home = address.split("/lab/")[0]
+        self.home = "/".join(address.split("/")[:3])
         self.complaints = []
         self.page = browser.new_page(viewport={"width": 1280, "height": 1000})
         self.page.set_default_timeout(1000 * PATIENCE)
@@ -187,6 +187,17 @@ class Notebook:
 
     def until(self, condition, *arguments):
         self.page.wait_for_function(condition, arg=list(arguments), timeout=1000 * PATIENCE)
+
+    def wait_for_kernel(self, name):
+        """Wait until the page is connected to the notebook's kernel: without one Jupyter asks which to start."""
+        end = time.monotonic() + PATIENCE
+        while True:
+            sessions = self.page.request.get(f"{self.home}/api/sessions").json()
+            kernels = [each["kernel"] for each in sessions if each["path"] == name]
+            if any(kernel["connections"] and kernel["execution_state"] == "idle" for kernel in kernels):
+                return
+            assert time.monotonic() < end, f"no kernel for {name}: {sessions}"
+            self.page.wait_for_timeout(50)
 
     def run(self, *cells):
         """Close the widgets of the cells before, put these in their place, run all; the last line of one is shown."""

@@ -159,7 +159,8 @@ def test_a_notebook_that_is_run_in_notebook_7(browser, address, folder):
     """There every explorer comes alive, its still picture goes, Enter works, and closing it brings the picture back."""
     nbformat.write(notebook_of(LIVE), folder / "work" / "live.ipynb")
     with opened(browser, address.replace("lab/tree", "notebooks").replace("explorers.ipynb", "live.ipynb")) as page:
-        page.page.locator(IDLE).first.wait_for(state="attached")
+        page.page.locator(IDLE).first.wait_for(state="attached")  # it says so before there is a kernel, too
+        page.wait_for_kernel("live.ipynb")
         page.page.get_by_text("Run", exact=True).click()
         page.page.get_by_text("Run All Cells", exact=True).click()
         check_life(page)
