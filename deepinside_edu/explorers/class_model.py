@@ -27,9 +27,10 @@ from ..images import Photo, photos
 from ..opening import open_image
 from ..weights import load_classifier
 from .explorer import YOURS
+from .joined import browser_half
 from .settings import Choice, Judged, Number, Refused, Told, Whole, found, shown
 from .stills import panels, titled
-from .widget import Widget, browser_half, share
+from .widget import Widget, share
 
 FIRST = "goose"
 """The class to begin with, one of the paper's Figure 1, where the network knows it."""

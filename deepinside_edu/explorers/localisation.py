@@ -24,9 +24,9 @@ from ..opening import open_image
 from ..saliency import saliency_map
 from ..seeds import Seeds, seeds
 from .explorer import YOURS, ClassExplorer, Source
+from .joined import browser_half
 from .settings import Choice, Number, Whole
 from .stills import panels, titled
-from .widget import browser_half
 
 STILL_SIDE = 160
 """The longest side of each of the still picture's four parts, in pixels."""

@@ -19,9 +19,9 @@ from ..classifier import Classifier
 from ..deconvnet import Gate, Ladder, Neuron, Rung, descend
 from ..recording import IMAGE, SCORES, Layer, Recording, record
 from .explorer import Explorer, Source
+from .joined import browser_half
 from .settings import Judged, Refused, Told, Whole, shown
 from .stills import panels, titled
-from .widget import browser_half
 
 TILE, THUMBNAIL = 28, 64
 """The longest sides of a map in the grid of maps and of a picture in the ladder, in pixels."""

@@ -15,9 +15,10 @@ from .. import figures
 from ..classifier import Classifier, Prediction
 from ..saliency import max_abs, saliency_map
 from .explorer import ClassExplorer, Source
+from .joined import browser_half
 from .settings import Choice, Number
 from .stills import panels, titled
-from .widget import browser_half, in_words
+from .widget import in_words
 
 ZEROS = "The map is all zeros: the network holds this score at 0, and no small change lifts it."
 

@@ -18,9 +18,10 @@ from ..deconvnet import NoReluError
 from ..evaluation.maps import METHODS, compute_maps
 from ..evaluation.sanity import Cascade, Similarity, compare
 from .explorer import ClassExplorer, Source
+from .joined import browser_half
 from .settings import Refused, Told, Whole
 from .stills import GROUND, panels, titled, under_each_other
-from .widget import browser_half, in_words
+from .widget import in_words
 
 ZEROS = "The {} all zeros: with these random weights a ReLU holds this class's score at 0. Take another draw or class."
 

@@ -16,9 +16,10 @@ from .. import figures, images
 from ..classifier import Classifier, Prediction
 from ..opening import open_image
 from .explorer import YOURS, Explorer
+from .joined import browser_half
 from .settings import Choice, Judged, Refused, Whole, found
 from .stills import DESCRIPTION, panels, titled
-from .widget import browser_half, share
+from .widget import share
 
 MOST_CLASSES = 20
 

@@ -16,9 +16,10 @@ from torch import Tensor
 from .. import images
 from ..classifier import Classifier
 from .explorer import ClassExplorer, Source
+from .joined import browser_half
 from .settings import Choice, Number, Told
 from .stills import panels, titled
-from .widget import browser_half, in_words
+from .widget import in_words
 
 FAR = 2.0 ** (np.arange(-27, 19) / 3)
 PLACES = np.concatenate([-FAR[::-1], [0.0], FAR])

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 from abc import abstractmethod
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import anywidget
@@ -20,8 +19,6 @@ from PIL import Image
 
 from ..classifier import Prediction
 from .stills import DESCRIPTION, saved
-
-HERE = Path(__file__).parent
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 
@@ -33,13 +30,6 @@ STYLE = (
     "<style>.jp-OutputArea-child:has(.deepinside-still) + * + * > .jp-OutputArea-output:not(:has(*)) "
     "{ display: none }</style>"
 )
-
-
-def browser_half(name: str) -> tuple[str, str]:
-    """An explorer's module and its style sheet, each behind what all explorers share."""
-    script, style = ("\n".join((HERE / f"{part}.{kind}").read_text(encoding="utf-8") for part in ("kit", name))
-                     for kind in ("js", "css"))  # fmt: skip
-    return script, style
 
 
 def share(probability: float) -> str:

@@ -1,6 +1,13 @@
 // The browser's half of the Taylor explorer: it has the photo, the direction and the scores, so that the walk itself, picture
 // and numbers, asks the kernel for nothing. Told are "classes", "photo", "way" and "walk".
 
+import { button, classControls, photoControls, select, slider } from "../kit/controls.js";
+import { h } from "../kit/elements.js";
+import { explorer } from "../kit/explorer.js";
+import { paint } from "../kit/pictures.js";
+import { bytes } from "../pure/bytes.js";
+import { number, words } from "../pure/numbers.js";
+
 const NAMES = { gradient: "along the gradient w", noise: "along noise", grey: "towards the mean colour",
   "another photo": "towards the next shipped photo" };
 const WIDE = 460, HIGH = 272, LEFT = 56, RIGHT = 448, TOP = 10, BOTTOM = 226; // of the chart and of the frame in it

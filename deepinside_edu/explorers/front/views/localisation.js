@@ -1,6 +1,14 @@
 // The browser's half of the localisation lab: it paints all pictures from values, reads them at the cursor and draws strokes
 // at once; the kernel cuts. Told are "scene", "map", "seeds", "models", "strokes" and, last, "cut": then all that is new is drawn.
 
+import { button, classControls, photoControls, slider } from "../kit/controls.js";
+import { h } from "../kit/elements.js";
+import { explorer } from "../kit/explorer.js";
+import { entry, keys, paint, plate } from "../kit/pictures.js";
+import { bytes } from "../pure/bytes.js";
+import { palettesOf, put } from "../pure/colours.js";
+import { clamp, number } from "../pure/numbers.js";
+
 const BLUE = [0, 40, 200], CYAN = [90, 235, 235], RED = [225, 55, 45]; // as in figures.seed_picture
 const STRIPES = { 1: [[255, 215, 0], [0, 0, 0]], "-1": [[255, 255, 255], [150, 0, 110]] }; // two colours each: seen on any ground
 const SEEDS = { 1: "foreground", "-1": "background", 0: "unused" };

@@ -1,6 +1,14 @@
 // The browser's half of the scores explorer: it has all scores of the photo, so that sorting them, how many are listed and
 // what the bars show ask the kernel for nothing. Told is "scores".
 
+import { button, classSearch, photoControls, slider } from "../kit/controls.js";
+import { h } from "../kit/elements.js";
+import { explorer } from "../kit/explorer.js";
+import { paint } from "../kit/pictures.js";
+import { bytes } from "../pure/bytes.js";
+import { put } from "../pure/colours.js";
+import { clamp, number, words } from "../pure/numbers.js";
+
 const MOST = 20;
 
 /** Three figures of the largest, and as many decimals for all. */

@@ -1,6 +1,14 @@
 // The browser's half of the ReLU microscope: it keeps the planes under the microscope as they are in the network, so that
 // hover, marks and colours ask the kernel for nothing. Told are "photo", "maps", "map", "ladder", "view", "distances".
 
+import { button, classSearch, numberField, photoControls, select } from "../kit/controls.js";
+import { h } from "../kit/elements.js";
+import { explorer } from "../kit/explorer.js";
+import { entry, keys, paint, plate } from "../kit/pictures.js";
+import { bytes } from "../pure/bytes.js";
+import { palettesOf, put } from "../pure/colours.js";
+import { clamp, number } from "../pure/numbers.js";
+
 const NAMES = { gradient: "gradient", deconvnet: "DeconvNet", guided: "guided" };
 const CAUSES = ["the same", "forward mask", "backward mask", "from above"];
 const MARKS = [null, [0, 114, 178], [230, 159, 0], [204, 121, 167]]; // told apart with any colour vision

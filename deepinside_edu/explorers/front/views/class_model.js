@@ -1,6 +1,12 @@
 // The browser's half of the class-model studio: it keeps every picture and score that came, so that scrubbing, contrast
 // and curves ask the kernel for nothing. The kernel sends two kinds of messages, "state" and "steps", each with its run.
 
+import { numberField, options, uploadField } from "../kit/controls.js";
+import { h } from "../kit/elements.js";
+import { Kernel } from "../kit/kernel.js";
+import { comeAlive } from "../kit/still.js";
+import { bytes } from "../pure/bytes.js";
+
 const RIVALS = 3;
 const COLOURS = ["#0072b2", "#c85a00", "#008a63", "#b0508a"]; // 3:1 and more on white and on black
 const DASHES = [[], [6, 3], [2, 3], [9, 3, 2, 3]]; // told apart without colours too

@@ -1,6 +1,14 @@
 // The browser's half of the saliency explorer: it keeps the photo, M and w as they are, so that the cursor and the overlay's
 // strength ask the kernel for nothing. Told are "classes", "photo" and "map", which is of the photo that was told last.
 
+import { button, classControls, photoControls, select, slider } from "../kit/controls.js";
+import { h } from "../kit/elements.js";
+import { explorer } from "../kit/explorer.js";
+import { entry, keys, paint, plate } from "../kit/pictures.js";
+import { bytes } from "../pure/bytes.js";
+import { palettesOf, put } from "../pure/colours.js";
+import { clamp, number, probability } from "../pure/numbers.js";
+
 const CHANNELS = { 1: ["grey"], 3: ["red", "green", "blue"] };
 
 function build({ model, kernel, on, follow, status }) {

@@ -1,6 +1,14 @@
 // The browser's half of the sanity explorer: the slider says how many layers are random, the kernel answers with maps and
 // then with how alike they are. Told are "classes", "photo", "trained", "maps", and "likeness", of all places visited so far.
 
+import { button, classControls, numberField, photoControls, slider } from "../kit/controls.js";
+import { h } from "../kit/elements.js";
+import { explorer } from "../kit/explorer.js";
+import { paint } from "../kit/pictures.js";
+import { bytes } from "../pure/bytes.js";
+import { palettesOf, put } from "../pure/colours.js";
+import { clamp, probability } from "../pure/numbers.js";
+
 const NAMES = { gradient: "gradient", deconvnet: "DeconvNet", guided: "guided" };
 const WIDE = 224, HIGH = 96, LEFT = 20, RIGHT = 218, TOP = 8, BOTTOM = 76; // of a chart and of the frame in it
 const LEAST = -0.25; // of the axis: now and then a rank correlation is less than 0; the number says what the curve cuts off below this

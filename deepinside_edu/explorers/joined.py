@@ -1,0 +1,36 @@
+"""An explorer's browser half in one text: anywidget takes one module, so what a view imports stands before it.
+
+Every file under `front/` is a module that a page could load as it is. Joined they share one scope, so no two of them
+may have the same name at the top; tests/test_front.py reads what comes out as a browser does.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+FRONT = Path(__file__).parent / "front"
+
+IMPORT = re.compile(r'^import \{[^}]*\} from "(\.{1,2}/[^"]+)";\n', re.MULTILINE)
+EXPORT = re.compile(r"^export (?=const|function|class|async)", re.MULTILINE)
+
+
+def browser_half(name: str) -> tuple[str, str]:
+    """An explorer's module and its style sheet, each behind what all explorers share."""
+    styles = [FRONT / "kit" / "kit.css", FRONT / "views" / f"{name}.css"]
+    return joined(FRONT / "views" / f"{name}.js"), "\n".join(each.read_text(encoding="utf-8") for each in styles)
+
+
+def joined(module: Path) -> str:
+    """A module behind all that it imports, each once and behind its own imports, as one scope."""
+    texts: dict[Path, str] = {}
+
+    def add(path: Path) -> None:
+        text = path.read_text(encoding="utf-8")
+        for other in IMPORT.findall(text):
+            if (found := (path.parent / other).resolve()) not in texts:
+                add(found)
+        texts[path] = EXPORT.sub("", IMPORT.sub("", text))
+
+    add(module.resolve())
+    return "\n".join(texts.values())
