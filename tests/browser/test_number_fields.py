@@ -2,6 +2,8 @@
 
 import pytest
 
+from deepinside_edu.explorers.joined import FRONT
+
 from .driver import expect
 
 # explorer, its name in the kernel, the field's label, a value that is taken, one that is not, what is said of it
@@ -14,10 +16,7 @@ FIELDS = [
 
 
 def test_every_number_field_is_listed():
-    from importlib.resources import files
-
-    here = files("deepinside_edu.explorers").iterdir()
-    scripts = [each.read_text("utf-8") for each in here if each.name.endswith(".js")]
+    scripts = [each.read_text("utf-8") for each in FRONT.rglob("*.js")]
     uses = sum(script.count("numberField(") for script in scripts) - 1  # its own definition
     assert uses == 3, "the studio's two share one"
     assert sum(script.count('type: "number"') for script in scripts) == 1, "a field that does not know of Enter"
