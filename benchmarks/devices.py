@@ -17,10 +17,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import deepinside_edu as di
+from deepinside_edu.boxes import Box
 from deepinside_edu.classifier import Prediction
 from deepinside_edu.evaluation.localisation_error import OVERLAP
 from deepinside_edu.evaluation.precision import full_precision
-from deepinside_edu.images import Box
 from deepinside_edu.localise import segment
 from deepinside_edu.saliency import saliency_maps_of_batch
 

@@ -14,20 +14,14 @@ if TYPE_CHECKING:
     from . import evaluation, figures
     from . import explorers as explore
     from .backward_by_hand import convolution_backward, pool_with_switches, relu_backward, unpool
+    from .boxes import bounding_box, box_iou, largest_component
     from .class_model import DivergedError, Step, class_model
     from .classifier import Classifier
     from .colour_models import colour_models
     from .deconvnet import Ladder, Neuron, Rung, backward_ladder, descend
     from .graph_cut import graph_cut
     from .images import photo, photos
-    from .localise import (
-        Localisation,
-        bounding_box,
-        box_iou,
-        largest_component,
-        localise,
-        localise_classes,
-    )
+    from .localise import Localisation, localise, localise_classes
     from .opening import open_image
     from .recording import record
     from .saliency import Linearisation, linearise, max_abs, saliency_map, saliency_maps
@@ -46,7 +40,8 @@ _HOMES = {
     "seeds": ("seeds",),
     "colour_models": ("colour_models",),
     "graph_cut": ("graph_cut",),
-    "localise": ("largest_component", "bounding_box", "box_iou", "localise", "localise_classes", "Localisation"),
+    "boxes": ("largest_component", "bounding_box", "box_iou"),
+    "localise": ("localise", "localise_classes", "Localisation"),
     "class_model": ("class_model", "Step", "DivergedError"),
     "backward_by_hand": ("relu_backward", "convolution_backward", "pool_with_switches", "unpool"),
     "recording": ("record",),

@@ -1,7 +1,7 @@
 """Arrays -> pictures: heat map, overlay, seeds, cut-out, box, the paper's Figures 2 and 3, numbers and signs.
 
-Knows no torch, no widgets and no step. Every colour here can be told apart with any kind of colour vision: the
-heat map's lightness rises all the way, and the three seed colours differ in lightness as well as in hue.
+Knows no torch, no widgets and of the steps `boxes` alone. Every colour here can be told apart with any kind of colour
+vision: the heat map's lightness rises all the way, and the three seed colours differ in lightness as well as in hue.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from .boxes import Box, check_box
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -179,9 +181,7 @@ def cut_out(photo: Image.Image, mask: ArrayLike) -> Image.Image:
     return Image.composite(photo.convert("RGB"), Image.blend(photo.convert("RGB"), white, 0.85), inside)
 
 
-def draw_boxes(
-    photo: Image.Image, boxes: Sequence[tuple[int, int, int, int]], colour: tuple[int, int, int] = YELLOW
-) -> Image.Image:
+def draw_boxes(photo: Image.Image, boxes: Sequence[Box], colour: tuple[int, int, int] = YELLOW) -> Image.Image:
     """Draw boxes on a copy of the photo, each line edged in black so that it shows on any ground.
 
     Args:
@@ -198,12 +198,7 @@ def draw_boxes(
     picture = photo.convert("RGB")
     pen = ImageDraw.Draw(picture)
     thickness = max(2, round(max(photo.size) / 160))
-    for left, top, right, bottom in boxes:
-        if not (left < right and top < bottom):
-            raise ValueError(
-                f"expected a box (left, top, right, bottom) with left < right and top < bottom, got "
-                f"{(left, top, right, bottom)}. Are x and y mixed up, or width and height taken for right and bottom?"
-            )
+    for left, top, right, bottom in map(check_box, boxes):
         if min(right - left, bottom - top) < 3:  # no room for a line and its edges
             pen.rectangle((left, top, right - 1, bottom - 1), fill=colour)
             continue
@@ -302,7 +297,7 @@ def figure_3(
     foreground: ArrayLike,
     background: ArrayLike,
     mask: ArrayLike,
-    box: tuple[int, int, int, int] | None = None,
+    box: Box | None = None,
 ) -> Figure:
     """Draw the paper's Figure 3: photo, map, seeds in blue, cyan and red, and the object cut out.
 

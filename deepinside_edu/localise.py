@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from PIL import Image
 
 from . import accept, figures
+from .boxes import Box, bounding_box, largest_component, to_photo
 from .classifier import Classifier, Prediction, check_classifier
 from .colour_models import ColourModels, Costs, colour_models
 from .graph_cut import SMOOTHNESS, Cut, graph_cut
-from .images import Box
-from .names import unwrapped
 from .opening import open_image
 from .saliency import saliency_maps
 from .seeds import Seeds, seeds
@@ -26,90 +24,6 @@ if TYPE_CHECKING:
 
 BLUR = 1.5
 """In pixels: evens out the grid that a stride of 2 leaves in the map. Chosen on the boxes; the paper has none."""
-
-
-def largest_component(mask: ArrayLike) -> NDArray[np.bool_]:
-    """Keep the largest connected component of a mask; pixels that touch at a corner are connected.
-
-    Args:
-        mask: boolean `(H, W)`.
-
-    Returns:
-        A mask like it. Of several equally large components, the one whose first pixel comes first in reading order.
-
-    Raises:
-        ValueError: no boolean array of two dimensions, or one with nothing in it.
-
-    Source: paper, Section 3.2.
-    """
-    from scipy import ndimage
-
-    components, _ = ndimage.label(_check_mask(mask), structure=np.ones((3, 3)))
-    sizes = np.bincount(components.ravel())
-    sizes[0] = 0  # the background
-    return np.asarray(components == sizes.argmax())
-
-
-def bounding_box(mask: ArrayLike) -> Box:
-    """Find the smallest box around a mask.
-
-    Args:
-        mask: boolean `(H, W)`: the first index is y, downwards; the second is x, to the right.
-
-    Returns:
-        (left, top, right, bottom) in pixels, right and bottom exclusive (PIL's convention).
-
-    Raises:
-        ValueError: as in `largest_component`.
-    """
-    m = _check_mask(mask)
-    rows, columns = np.flatnonzero(m.any(axis=1)), np.flatnonzero(m.any(axis=0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
-
-
-def _check_mask(mask: ArrayLike) -> NDArray[np.bool_]:
-    m = np.asarray(mask)
-    if m.dtype != bool or m.ndim != 2:
-        raise ValueError(f"expected a boolean mask (H, W), got {m.dtype} {m.shape}. Compare with a threshold first.")
-    if not m.any():
-        raise ValueError(
-            "the mask is empty: every pixel was called background. "
-            "Lower the smoothness, let the seeds bind the cut (hard seeds), or take a photo whose object differs in "
-            "colour from its ground."
-        )
-    return m
-
-
-def box_iou(one: Box, other: Box) -> float:
-    """Compute intersection over union of two boxes: |A ∩ B| / |A ∪ B|.
-
-    Args:
-        one: (left, top, right, bottom), right and bottom exclusive.
-        other: likewise.
-
-    Returns:
-        0 (apart) to 1 (the same).
-
-    Raises:
-        ValueError: no four numbers, or a box that is empty or inside out.
-    """
-    one, other = _corners(one), _corners(other)
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    shared = max(0, width) * max(0, height)
-    areas = sum((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
-    return shared / (areas - shared)
-
-
-def _corners(box: object) -> Box:
-    """Python's own numbers: those of an array with few bits wrap when they are multiplied."""
-    corners: Any = tuple(unwrapped(corner) for corner in box) if isinstance(box, Iterable) else ()
-    if len(corners) != 4 or not all(isinstance(corner, Real) for corner in corners):
-        raise ValueError(f"expected a box of four numbers (left, top, right, bottom), got {box!r}. Pass one box.")
-    left, top, right, bottom = corners
-    if not (left < right and top < bottom):
-        raise ValueError(f"expected left < right and top < bottom, got {corners}. Swap them, or draw the box anew.")
-    return left, top, right, bottom
 
 
 @dataclass(frozen=True, eq=False)
@@ -290,14 +204,5 @@ def segment(
     costs = models.costs(picture)
     cut = graph_cut(picture, costs, smoothness, chosen if hard_seeds else None)
     mask = largest_component(cut.mask)
-    box = in_pixels_of(photo.size, bounding_box(mask), width, height)
+    box = to_photo(bounding_box(mask), photo.size, mask.shape)
     return Localisation(photo, picture, prediction, saliency, chosen, models, costs, cut, mask, box)
-
-
-def in_pixels_of(size: tuple[int, int], box: Box, width: int, height: int) -> Box:
-    """Stretch a box from the W×H grid of the map to the pixels of a photo of this (width, height), never to nothing."""
-    wide, high = size
-    left, top = round(box[0] * wide / width), round(box[1] * high / height)
-    right, bottom = round(box[2] * wide / width), round(box[3] * high / height)
-    left, top = min(left, wide - 1), min(top, high - 1)
-    return left, top, max(right, left + 1), max(bottom, top + 1)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 
+from .boxes import Box, bounding_box
 from .classifier import Classifier, check_classifier
 from .deconvnet import Neuron, descend
 from .images import Photo, photos
@@ -37,7 +37,7 @@ class TopPhoto:
     neuron: Neuron
     value: float
     picture: Image.Image
-    box: tuple[int, int, int, int]
+    box: Box
 
     @property
     def patch(self) -> Image.Image:
@@ -125,11 +125,7 @@ def _name(source: Any) -> str:
     return Path(source).name if isinstance(source, (str, Path)) else ""
 
 
-def _box(classifier: Classifier, x: torch.Tensor, neuron: Neuron) -> tuple[int, int, int, int]:
+def _box(classifier: Classifier, x: torch.Tensor, neuron: Neuron) -> Box:
     ladder = descend(record(classifier, x, [neuron.layer]), neuron, "gradient", IMAGE)
     touched = (ladder[IMAGE].r["gradient"][0] != 0).any(0).cpu().numpy()
-    height, width = touched.shape
-    if not touched.any():
-        return 0, 0, width, height
-    rows, columns = np.flatnonzero(touched.any(1)), np.flatnonzero(touched.any(0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+    return bounding_box(touched if touched.any() else ~touched)

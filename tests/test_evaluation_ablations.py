@@ -5,8 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from no_trace import no_trace
 from PIL import Image
 from scipy import ndimage
@@ -24,7 +22,6 @@ from deepinside_edu.evaluation.ablations import (
     Outcomes,
     Steps,
     ablate,
-    mask_iou,
     tabulate,
     try_ablations,
 )
@@ -240,22 +237,6 @@ def test_where_an_image_has_no_true_mask_there_is_no_overlap_of_masks(
     assert mixed[FULL].mask_iou is None
     assert table[FULL].mask_difference is None
     assert "mask IoU" not in str(table)
-
-
-@given(st.lists(st.booleans(), min_size=12, max_size=12), st.lists(st.booleans(), min_size=12, max_size=12))
-def test_mask_iou_is_that_of_the_sets_of_pixels(one: list, other: list) -> None:
-    first, second = ({i for i, each in enumerate(mask) if each} for mask in (one, other))
-    masks = np.reshape(one, (3, 4)), np.reshape(other, (3, 4))
-    if not first | second:
-        with pytest.raises(ValueError, match="both masks are empty"):
-            mask_iou(*masks)
-    else:
-        assert mask_iou(*masks) == len(first & second) / len(first | second)
-
-
-def test_masks_of_two_shapes_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"one shape, got \(2, 3\) and \(3, 2\)"):
-        mask_iou(np.ones((2, 3), bool), np.ones((3, 2), bool))
 
 
 # What cannot be found, and what cannot be asked

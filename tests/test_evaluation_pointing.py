@@ -1,6 +1,5 @@
 """Both games against loops over all pixels; boxes and grids against what was laid there."""
 
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 import deepinside_edu as di
-from deepinside_edu.evaluation.pointing import grid_share, in_map_pixels, photo_grid, pointing_game
+from deepinside_edu.evaluation.pointing import grid_share, photo_grid, pointing_game
 
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9))
 MAPS = SHAPES.flatmap(lambda shape: arrays(np.float32, shape, elements=st.integers(0, 4).map(float)))
@@ -76,36 +75,6 @@ def test_games_that_cannot_be_played(boxes: list, tolerance: float, message: str
 def test_a_map_with_nan_points_nowhere() -> None:
     with pytest.raises(ValueError, match="NaN"):
         pointing_game(np.array([[np.nan, 1.0]]), [(0, 0, 1, 1)])
-
-
-@given(boxes_within(40), st.tuples(st.integers(1, 60), st.integers(1, 60)), SHAPES)
-def test_boxes_in_map_pixels(box: Any, size: tuple[int, int], shape: tuple[int, int]) -> None:
-    width, height = size
-    if box[0] >= width or box[1] >= height:
-        with pytest.raises(ValueError, match="lies outside"):
-            in_map_pixels(box, size, shape)
-        return
-    found = in_map_pixels(box, size, shape)
-    assert 0 <= found[0] < found[2] <= shape[1]
-    assert 0 <= found[1] < found[3] <= shape[0]
-    scales = (Fraction(shape[1], width), Fraction(shape[0], height)) * 2
-    exact = [min(edge, limit) * scale for edge, limit, scale in zip(box, size * 2, scales, strict=True)]
-    for axis in (0, 1):
-        # To the nearest pixel; what would shrink to nothing keeps one, next to where it was.
-        slack = Fraction(1, 2) if found[axis + 2] - found[axis] > 1 else 1
-        assert abs(found[axis] - exact[axis]) <= slack
-        assert abs(found[axis + 2] - exact[axis + 2]) <= slack
-
-
-def test_boxes_on_paper() -> None:
-    assert in_map_pixels((100, 50, 300, 200), (400, 200), (224, 224)) == (56, 56, 168, 224)
-    assert in_map_pixels((3, 4, 9, 8), (20, 10), (10, 20)) == (3, 4, 9, 8)
-    assert in_map_pixels((-5, -5, 50, 8), (20, 10), (10, 20)) == (0, 0, 20, 8)
-    assert in_map_pixels((19, 9, 20, 10), (20, 10), (1, 2)) == (1, 0, 2, 1)
-    with pytest.raises(ValueError, match="left < right"):
-        in_map_pixels((5, 0, 4, 1), (20, 10), (10, 20))
-    with pytest.raises(ValueError, match="lies outside"):
-        in_map_pixels((-5, 0, 0, 1), (20, 10), (10, 20))
 
 
 def test_a_grid_in_reading_order() -> None:

@@ -14,8 +14,8 @@ import deepinside_edu as di
 PACKAGE = Path(di.__file__).parent
 STEPS = {
     "opening", "images", "squeezenet", "torchvision_import", "classifier", "weights", "saliency", "seeds",
-    "colour_models", "graph_cut", "accept", "localise", "class_model", "backward_by_hand", "recording", "deconvnet",
-    "top_photos", "names", "trial", "wrapping", "twin", "foreign_hooks",
+    "colour_models", "graph_cut", "accept", "boxes", "localise", "class_model", "backward_by_hand", "recording",
+    "deconvnet", "top_photos", "names", "trial", "wrapping", "twin", "foreign_hooks",
 }  # fmt: skip
 
 
@@ -169,7 +169,7 @@ def own_rooms(path):
 def test_imports_run_one_way(path):
     mine, theirs = room(path), own_rooms(path)
     allowed = {
-        "figures": set(), "lab": set(), "exercises": STEPS | {"figures"},
+        "figures": {"boxes"}, "lab": set(), "exercises": STEPS | {"figures"},
         "explorers": STEPS | {"figures", "evaluation"}, "evaluation": STEPS | {"figures"},
         "cli": STEPS | {"figures", "lab", "evaluation"}, "__main__": {"cli"},
     } | dict.fromkeys(STEPS, STEPS | {"figures"})  # fmt: skip
@@ -192,7 +192,7 @@ def test_widgets_pictures_and_torch_stay_in_their_rooms(path):
         assert not names & {"ipywidgets", "traitlets", "anywidget"}
     if room(path) not in ("figures", "explorers"):
         assert "matplotlib" not in set(imports(path, at_run_time=True))
-    if room(path) in ("figures", "seeds", "colour_models", "graph_cut", "lab"):
+    if room(path) in ("boxes", "figures", "seeds", "colour_models", "graph_cut", "lab"):
         assert not names & {"torch", "torchvision"}
 
 

@@ -18,7 +18,7 @@ from .localisation_error import (
 )
 from .maps import BASELINES, METHODS, compute_map, compute_maps
 from .measures import Measures, measure
-from .pointing import grid_share, in_map_pixels, photo_grid, pointing_game
+from .pointing import grid_share, photo_grid, pointing_game
 from .run import localisation_error
 from .sanity import SanityCheck, SanityTable, Similarity, compare, layer_names, randomise, sanity_check, sanity_table
 
@@ -53,7 +53,6 @@ __all__ = [
     "compute_maps",
     "deletion_curve",
     "grid_share",
-    "in_map_pixels",
     "insertion_curve",
     "judge",
     "layer_names",

@@ -16,11 +16,12 @@ from scipy import ndimage
 from tqdm.auto import tqdm  # type: ignore[import-untyped]  # it ships no types
 
 from .. import accept
+from ..boxes import Box, Mask, bounding_box, box_iou, largest_component, mask_iou, to_photo
 from ..classifier import Classifier, check_classifier
 from ..colour_models import ColourModels, Costs, colour_models
 from ..graph_cut import graph_cut
-from ..images import Box, Photo
-from ..localise import bounding_box, box_iou, in_pixels_of, largest_component, segment
+from ..images import Photo
+from ..localise import segment
 from ..saliency import saliency_map
 from ..seeds import Seeds, seeds
 from .bootstrap import Interval, bootstrap_mean, check_confidence
@@ -31,8 +32,6 @@ from .run import check_options
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-Mask: TypeAlias = NDArray[np.bool_]
 
 FULL = "full method"
 
@@ -356,7 +355,7 @@ def try_ablations(
             try:
                 mask = ablation(steps) if callable(ablation) else largest_component(steps.cut(**ablation))
                 _check_mask(list(rows)[row], mask, steps.saliency().shape)
-                box = in_pixels_of(photo.size, bounding_box(mask), *steps.picture.size)
+                box = to_photo(bounding_box(mask), photo.size, mask.shape)
             except ValueError:  # the options are good: it is this image in which the method finds no object
                 continue
             found[row, column] = True
@@ -418,27 +417,6 @@ def _truth(example: Photo | Composite) -> tuple[Image.Image, tuple[Box, ...], Ma
 
 def _stretched(mask: Mask, size: tuple[int, int]) -> Mask:
     return np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
-
-
-def mask_iou(one: Mask, other: Mask) -> float:
-    """Compute intersection over union of two masks: |A ∩ B| / |A ∪ B|.
-
-    Args:
-        one: boolean `(H, W)`.
-        other: likewise.
-
-    Returns:
-        0 (apart) to 1 (the same).
-
-    Raises:
-        ValueError: masks of different shapes, or both empty.
-    """
-    if one.shape != other.shape:
-        raise ValueError(f"expected two masks of one shape, got {one.shape} and {other.shape}.")
-    union = np.count_nonzero(one | other)
-    if union == 0:
-        raise ValueError("both masks are empty, so they have no overlap to measure.")
-    return np.count_nonzero(one & other) / union
 
 
 def tabulate(outcomes: Outcomes, confidence: float = 0.95, random_state: int = 0) -> AblationTable:

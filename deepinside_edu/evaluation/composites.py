@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from .. import accept
-from ..images import Box, Photo, photos
-from ..localise import bounding_box
+from ..boxes import Box, bounding_box
+from ..images import Photo, photos
 from .datasets import AnyPath, as_path, read_text, told, why_no_file
 
 STAMPS = Path("/usr/share/tuxpaint/stamps")

@@ -14,7 +14,8 @@ from typing import TypeAlias
 
 from PIL import Image
 
-from ..images import Box, photos, read_annotation
+from ..boxes import Box
+from ..images import photos, read_annotation
 from ..names import why_no_wordnet_id
 from ..opening import open_image
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from typing import NamedTuple
 
-from ..images import Box
-from ..localise import box_iou
+from ..boxes import Box, box_iou
 
 OVERLAP = 0.5
 """A box is right from this intersection over union on."""

@@ -14,13 +14,13 @@ from torch import Tensor
 from tqdm.auto import tqdm  # type: ignore[import-untyped]  # it ships no types
 
 from .. import accept
+from ..boxes import Box, to_map
 from ..classifier import Classifier, check_classifier
-from ..images import Box
 from .bootstrap import Interval, bootstrap_mean
 from .datasets import Dataset, Example, class_indices, open_example
 from .deletion import STEPS, deletion_curve, insertion_curve
 from .maps import BASELINES, METHODS, check_methods, compute_maps
-from .pointing import TOLERANCE, grid_share, in_map_pixels, photo_grid, pointing_game
+from .pointing import TOLERANCE, grid_share, photo_grid, pointing_game
 from .precision import full_precision
 
 MEASURES = ("pointing", "grid", "insertion", "deletion")
@@ -251,7 +251,7 @@ def _measure_image(work: Work, truth: Sequence[Truth], n: int, draw: Draw | None
     for place, c in enumerate(classes):
         for method, m in _maps(work, x, c, n).items() if alone else ():
             if "pointing" in alone:
-                boxes = [in_map_pixels(box, photo.size, m.shape) for box in truth[n].boxes[place]]
+                boxes = [to_map(box, photo.size, m.shape) for box in truth[n].boxes[place]]
                 yield "pointing", method, float(pointing_game(m, boxes, work.tolerance))
             if "insertion" in alone:
                 yield "insertion", method, insertion_curve(classifier, x, c, m, work.steps).area
@@ -263,7 +263,7 @@ def _measure_image(work: Work, truth: Sequence[Truth], n: int, draw: Draw | None
         grid = classifier.prepare(picture, (GRID * height, GRID * width))
         for c in classes:
             for method, m in _maps(work, grid, c, n).items():
-                yield "grid", method, grid_share(m, in_map_pixels(cells[draw.cell], picture.size, m.shape))
+                yield "grid", method, grid_share(m, to_map(cells[draw.cell], picture.size, m.shape))
 
 
 def _maps(work: Work, x: Tensor, class_index: int, n: int) -> dict[str, NDArray[np.float32]]:

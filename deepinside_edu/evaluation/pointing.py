@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from PIL import Image
 
 from .. import accept
-from ..images import Box
+from ..boxes import Box, check_box
 from ..opening import open_image
 from .maps import check_map
 
@@ -28,7 +28,7 @@ def pointing_game(saliency: ArrayLike, boxes: Sequence[Box], tolerance: float = 
 
     Args:
         saliency: M, `(H, W)`, finite.
-        boxes: of the instances, in pixels of the map (`in_map_pixels`); right and bottom exclusive.
+        boxes: of the instances, in pixels of the map (`boxes.to_map`); right and bottom exclusive.
         tolerance: in pixels; 0 asks for the box itself.
 
     Returns:
@@ -55,43 +55,8 @@ def pointing_game(saliency: ArrayLike, boxes: Sequence[Box], tolerance: float = 
 
 def _distance(x: int, y: int, box: Box) -> float:
     """From a pixel to the nearest one of a box, 0 inside."""
-    left, top, right, bottom = box
-    _check_box(box)
+    left, top, right, bottom = check_box(box)
     return math.hypot(max(left - x, 0, x - (right - 1)), max(top - y, 0, y - (bottom - 1)))
-
-
-def in_map_pixels(box: Box, size: tuple[int, int], shape: tuple[int, int]) -> Box:
-    """Turn a box in a photo's own pixels into one in the pixels of the map of the resized photo.
-
-    Args:
-        box: (left, top, right, bottom), right and bottom exclusive; what reaches outside the photo is cut off.
-        size: (width, height) of the photo.
-        shape: (H, W) of the map, to which the whole photo was resized.
-
-    Returns:
-        The box in the map's pixels, edges to the nearest whole pixel, at least one pixel wide and high.
-
-    Raises:
-        ValueError: a box that is inside out, or has no pixel in the photo.
-    """
-    _check_box(box)
-    width, height = size
-    left, top, right, bottom = max(box[0], 0), max(box[1], 0), min(box[2], width), min(box[3], height)
-    if left >= right or top >= bottom:
-        raise ValueError(f"box {tuple(box)} lies outside its {width}×{height} pixels; expected one inside.")
-    left, right = _stretch(left, right, shape[1] / width, shape[1])
-    top, bottom = _stretch(top, bottom, shape[0] / height, shape[0])
-    return left, top, right, bottom
-
-
-def _stretch(start: int, end: int, scale: float, side: int) -> tuple[int, int]:
-    first = min(round(start * scale), side - 1)
-    return first, max(round(end * scale), first + 1)
-
-
-def _check_box(box: Box) -> None:
-    if not (box[0] < box[2] and box[1] < box[3]):
-        raise ValueError(f"expected left < right and top < bottom, got {tuple(box)}.")
 
 
 def photo_grid(images: Sequence[object], side: int) -> tuple[Image.Image, tuple[Box, ...]]:

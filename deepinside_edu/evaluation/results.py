@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from ..images import Box
+from ..boxes import Box
 from .localisation_error import Guess
 
 FORMAT = 2

@@ -26,11 +26,11 @@ from PIL import Image
 from tqdm.auto import tqdm  # type: ignore[import-untyped]  # it ships no types
 
 from .. import __version__, accept
+from ..boxes import Box, to_photo
 from ..classifier import Classifier, Prediction, check_classifier, ranked
 from ..colour_models import colour_models
 from ..graph_cut import graph_cut
-from ..images import Box
-from ..localise import in_pixels_of, segment
+from ..localise import segment
 from ..saliency import saliency_maps_of_batch
 from ..seeds import seeds
 from .datasets import AnyPath, Dataset, Example, as_path, class_indices, open_example, told
@@ -423,9 +423,8 @@ def cut(task: Task, options: Mapping[str, Any]) -> Outcome:
     for prediction, saliency in zip(task.predictions, task.maps, strict=True):
         box: Box | None
         try:
-            box = in_pixels_of(
-                task.size, segment(task.picture, prediction, saliency, **options).box, *task.picture.size
-            )
+            small = segment(task.picture, prediction, saliency, **options).box
+            box = to_photo(small, task.size, (task.picture.height, task.picture.width))
         except ValueError:  # a map of zeros, a cut that leaves nothing: the method has no answer, which is a miss
             box = None
         except Exception as error:

@@ -15,11 +15,12 @@ from PIL import Image
 from torch import Tensor
 
 from .. import figures
+from ..boxes import Box, bounding_box, box_iou, largest_component, to_photo
 from ..classifier import Classifier
 from ..colour_models import ColourModels, Mixture, colour_models
 from ..graph_cut import SMOOTHNESS, RepeatedCut
-from ..images import Box, Photo
-from ..localise import BLUR, Localisation, bounding_box, box_iou, in_pixels_of, largest_component
+from ..images import Photo
+from ..localise import BLUR, Localisation
 from ..opening import open_image
 from ..saliency import saliency_map
 from ..seeds import Seeds, seeds
@@ -253,8 +254,7 @@ class LocalisationExplorer(ClassExplorer):
         scene, before = self._scene, self._result
         cut = self._cutter_of(wish, _binding(self._seeds if wish.hard_seeds else None, wish.strokes.sides)).result
         mask = largest_component(cut.mask)
-        height, width = mask.shape
-        box = in_pixels_of(scene.image.size, bounding_box(mask), width, height)
+        box = to_photo(bounding_box(mask), scene.image.size, mask.shape)
         self._result = result = Localisation(
             scene.image, scene.picture, self._predicted, self._saliency, self._seeds, self._models, self._costs, cut,
             mask, box,
@@ -262,7 +262,7 @@ class LocalisationExplorer(ClassExplorer):
         self._shown = scene
         if before is None or before.image is not result.image:
             self._tell(
-                "scene", np.asarray(scene.picture), photo=wish.strokes.photo, size=[width, height],
+                "scene", np.asarray(scene.picture), photo=wish.strokes.photo, size=scene.picture.size,
                 shape=scene.image.size, boxes=[_shares(each, scene.image) for each in scene.boxes],
             )  # fmt: skip
         if before is None or before.saliency is not result.saliency:
