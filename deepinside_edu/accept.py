@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from numbers import Real
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 LARGEST_STATE = 2**64 - 1
 """NumPy takes any whole number from 0 on, and torch no larger one than this."""
@@ -147,6 +150,30 @@ def crops(value: object) -> int:
     if isinstance(value, int | np.integer) and not isinstance(value, bool) and value not in (1, 10):
         raise ValueError(f"expected 1 or 10 crops, got {value}; the paper averages 10.")
     return whole("crops", value, 1)
+
+
+def options_of(source: Callable[..., Any]) -> Callable[[Function], Function]:
+    """Show another function's options in place of `**options`, so that Shift+Tab and completion list them.
+
+    Args:
+        source: a function or a class; the arguments with a default are its options.
+
+    Returns:
+        A decorator. What the function does stays as it is.
+    """
+    options = [
+        each.replace(kind=each.KEYWORD_ONLY)
+        for each in inspect.signature(source).parameters.values()
+        if each.default is not each.empty
+    ]
+
+    def show(function: Function) -> Function:
+        signature = inspect.signature(function)
+        own = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
+        function.__signature__ = signature.replace(parameters=[*own, *options])  # type: ignore[attr-defined]
+        return function
+
+    return show
 
 
 def real_map(values: Any) -> NDArray[Any]:

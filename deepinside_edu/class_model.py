@@ -20,6 +20,7 @@ from . import accept
 from .classifier import CUT_OFF, Classifier, NotFiniteError, check_classifier
 from .images import all_finite
 from .names import is_one
+from .opening import ImageLike
 from .trial import own_mode
 
 OBJECTIVES = ("score", "probability")
@@ -221,7 +222,7 @@ def class_model(
     class_index: int | str,
     preset: str = ...,
     *,
-    start: object = ...,
+    start: ImageLike | Tensor = ...,
     random_state: int = ...,
     **options: Any,
 ) -> Iterator[Step]: ...
@@ -231,7 +232,7 @@ def class_model(
     class_index: Iterable[int],
     preset: str = ...,
     *,
-    start: object = ...,
+    start: ImageLike | Tensor = ...,
     random_state: int = ...,
     **options: Any,
 ) -> Iterator[tuple[Step, ...]]: ...
@@ -240,7 +241,7 @@ def class_model(
     class_index: int | str | Iterable[int],
     preset: str = "paper",
     *,
-    start: object = "zero",
+    start: ImageLike | Tensor = "zero",
     random_state: int = 0,
     **options: Any,
 ) -> Iterator[Step] | Iterator[tuple[Step, ...]]:
@@ -316,7 +317,7 @@ def _recipe(preset: str, options: dict[str, Any]) -> Recipe:
     return replace(PRESETS[preset], **ends | options)
 
 
-def _start(classifier: Classifier, start: object, count: int, random: torch.Generator) -> Tensor:
+def _start(classifier: Classifier, start: ImageLike | Tensor, count: int, random: torch.Generator) -> Tensor:
     """The images to begin with, `(count, C, H, W)`, nobody else's memory."""
     shape = (count, len(classifier.mean), *classifier.size)
     if isinstance(start, str) and start == "zero":

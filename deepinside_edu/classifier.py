@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -16,8 +16,8 @@ from torch.nn.utils.parametrize import type_before_parametrizations
 from . import accept
 from .foreign_hooks import Hook, changed_by, foreign_hooks, named, without_foreign_hooks, without_listeners
 from .images import all_finite, normalise, to_picture
-from .names import find, in_order, listed
-from .opening import open_image
+from .names import ClassLike, find, in_order, listed
+from .opening import ImageLike, open_image
 from .trial import FAILURES, Trial, noise_pictures, own_mode, try_out
 from .twin import twin
 from .wrapping import bare_network, check_layers_can_be_seen, check_scale, each_channel, in_training, sides
@@ -215,7 +215,7 @@ class Classifier:
         """The precision of the network's weights, float32 as a rule."""
         return next((weight.dtype for weight in self.network.parameters()), torch.float32)
 
-    def prepare(self, image: object, size: tuple[int, int] | None = None) -> Tensor:
+    def prepare(self, image: ImageLike | Tensor, size: tuple[int, int] | None = None) -> Tensor:
         """Turn a picture into the network's input: x_c = (p_c / 255 − mean_c) / std_c.
 
         Args:
@@ -397,7 +397,7 @@ class Classifier:
                 "from call to call. Call network.eval() first."
             )
 
-    def top(self, image: object, k: int = 5) -> tuple[Prediction, ...]:
+    def top(self, image: ImageLike | Tensor, k: int = 5) -> tuple[Prediction, ...]:
         """List the k classes with the highest scores, best first.
 
         Args:
@@ -415,7 +415,7 @@ class Classifier:
         with torch.no_grad():
             return ranked(self.scores(self.prepare(image))[0], self.labels, k)
 
-    def find(self, text: object) -> int:
+    def find(self, text: ClassLike) -> int:
         """Find a class by its index, its WordNet id, any of its names or a part of one.
 
         A text is read strictly first, and more widely only where that fits nothing: an index or a WordNet id, the whole
@@ -435,7 +435,7 @@ class Classifier:
         """
         return find(text, self.labels, self.wordnet_ids)  # type: ignore[arg-type]  # both are tuples by now
 
-    def find_all(self, classes: object) -> list[int]:
+    def find_all(self, classes: ClassLike | Iterable[ClassLike]) -> list[int]:
         """Find several classes, each as `find` does; what names one class is a list of one.
 
         Args:

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from . import accept
-from .opening import open_image
-from .seeds import Seeds
+from .opening import ImageLike, open_image
+from .seeds import Seeds, check_seeds
 
 Array = NDArray[np.float64]
 
@@ -115,7 +115,7 @@ class ColourModels:
     background: Mixture
     grid: tuple[int, int]
 
-    def costs(self, image: object) -> Costs:
+    def costs(self, image: ImageLike) -> Costs:
         """Compute each pixel's two costs, −log p(colour | foreground) and −log p(colour | background), in nats.
 
         Args:
@@ -131,7 +131,7 @@ class ColourModels:
         return Costs(-self.foreground.log_likelihood(z), -self.background.log_likelihood(z))
 
 
-def colour_models(image: object, seeds: Seeds, components: int = 5, random_state: int = 0) -> ColourModels:
+def colour_models(image: ImageLike, seeds: Seeds, components: int = 5, random_state: int = 0) -> ColourModels:
     """Fit one Gaussian mixture to the foreground seeds' colours and one to the background seeds'.
 
     Each has full covariances and comes from expectation maximisation on a histogram of the seeds' colours, with a
@@ -155,21 +155,13 @@ def colour_models(image: object, seeds: Seeds, components: int = 5, random_state
     components = accept.whole("components", components, 1, MOST_COMPONENTS, "A colour model has five as a rule.")
     random_state = accept.random_state(random_state)
     levels = rgb_levels(image, np.shape(seeds[0]))
-    fitted = {}
-    for side, mask in (("foreground", seeds[0]), ("background", seeds[1])):
-        mask = np.asarray(mask)
-        if mask.dtype != bool or mask.shape != levels.shape[:2]:
-            raise ValueError(
-                f"expected boolean {side} seeds {levels.shape[:2]} like the picture, got {mask.dtype} {mask.shape}. "
-                "Resize the picture to the map's size, or pass it as a PIL image, which is resized for you."
-            )
+    height, width = levels.shape[:2]
+    chosen = check_seeds(seeds, (height, width))
+    for side, mask in zip(chosen._fields, chosen, strict=True):
         if not mask.any():
             raise ValueError(f"the {side} seeds are empty: no colour to learn from. Move their quantile.")
-        fitted[side] = fit_mixture(levels[mask], components, random_state)
-    if bool((np.asarray(seeds[0]) & np.asarray(seeds[1])).any()):
-        raise ValueError("a pixel is seed of both sides; take it out of one of them.")
-    height, width = levels.shape[:2]
-    return ColourModels(fitted["foreground"], fitted["background"], (height, width))
+    foreground, background = (fit_mixture(levels[mask], components, random_state) for mask in chosen)
+    return ColourModels(foreground, background, (height, width))
 
 
 def fit_mixture(colours: NDArray[Any], components: int, random_state: int = 0) -> Mixture:
@@ -268,7 +260,7 @@ def _waiting_times(random_state: int) -> Array:
     return np.random.default_rng(random_state).standard_exponential(SIDE**3)
 
 
-def rgb_levels(image: object, grid: tuple[int, ...] | None = None) -> NDArray[np.uint8]:
+def rgb_levels(image: ImageLike, grid: tuple[int, ...] | None = None) -> NDArray[np.uint8]:
     """Give the 8-bit levels `(H, W, 3)` of a picture.
 
     Args:

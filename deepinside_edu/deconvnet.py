@@ -14,6 +14,7 @@ from .backward_by_hand import RULES, check_rule, forward_mask, relu_backward
 from .classifier import CUT_OFF, Classifier, NotFiniteError
 from .images import all_finite
 from .names import unwrapped, whole_number
+from .opening import ImageLike
 from .recording import IMAGE, Recording, record, strange_operation
 from .trial import own_mode
 
@@ -186,7 +187,7 @@ class Ladder(Sequence[Rung]):
 
 def backward_ladder(
     classifier: Classifier,
-    image: object,
+    image: ImageLike | Tensor,
     neuron: int | str | Neuron | None = None,
     rules: str | Iterable[str] = ("gradient", "deconvnet"),
     layers: str | Iterable[str] | None = None,

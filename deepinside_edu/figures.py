@@ -73,6 +73,19 @@ def heat_map(saliency: ArrayLike, peak: float = PEAK) -> Image.Image:
     return Image.fromarray(_heat_table()[_levels(saliency, peak)])
 
 
+def brightest(values: NDArray[Any], peak: float = PEAK) -> float:
+    """Give the value from which on a picture has its last colour: the `peak` quantile, or the maximum where that is 0.
+
+    Args:
+        values: at least 0, of any shape.
+        peak: a quantile, above 0 and at most 1.
+
+    Returns:
+        A number above 0; of values that are 0 everywhere it is 1.
+    """
+    return float(np.quantile(values, peak)) or float(values.max()) or 1.0
+
+
 def signed_picture(values: ArrayLike, side: int | None = None, peak: float = 1.0) -> Image.Image:
     """Draw values of both signs around a middle that stands for 0, such as a reconstruction R.
 
@@ -103,9 +116,7 @@ def signed_picture(values: ArrayLike, side: int | None = None, peak: float = 1.0
         raise ValueError(f"expected a side of at least 1 pixel, got {side}.")
     if not np.isfinite(r).all():
         raise ValueError("the values hold NaN or infinity; expected finite ones. Look where they came from.")
-    size = np.abs(r)
-    most = float(np.quantile(size, peak)) or float(size.max()) or 1.0
-    part = (r / most).clip(-1, 1)
+    part = (r / brightest(np.abs(r), peak)).clip(-1, 1)
     if r.ndim == 3:
         levels = (127.5 + 127.5 * part).round().astype(np.uint8).transpose(1, 2, 0)
     else:
@@ -626,8 +637,7 @@ def _levels(saliency: ArrayLike, peak: float) -> NDArray[np.uint8]:
     if not np.isfinite(m).all():
         raise ValueError("the map holds NaN or infinite values; expected finite ones. Look where they came from.")
     m = m.clip(min=0)
-    brightest = float(np.quantile(m, peak)) or float(m.max()) or 1.0
-    return (m / brightest * 255).clip(max=255).astype(np.uint8)
+    return (m / brightest(m, peak) * 255).clip(max=255).astype(np.uint8)
 
 
 @cache

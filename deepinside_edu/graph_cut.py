@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import accept
 from .colour_models import Costs, rgb_levels
-from .seeds import Seeds
+from .opening import ImageLike
+from .seeds import Seeds, check_seeds
 
 SMOOTHNESS = 100.0
 """λ, in nats: what it costs to part two neighbours of the same colour. Chosen on photos' boxes and on composites."""
@@ -44,7 +45,7 @@ class Cut(NamedTuple):
 
 
 def graph_cut(
-    image: object,
+    image: ImageLike,
     costs: Costs,
     smoothness: float = SMOOTHNESS,
     seeds: Seeds | None = None,
@@ -91,7 +92,7 @@ class RepeatedCut:
 
     def __init__(
         self,
-        image: object,
+        image: ImageLike,
         costs: Costs,
         smoothness: float = SMOOTHNESS,
         seeds: Seeds | None = None,
@@ -178,7 +179,7 @@ class RepeatedCut:
 
 
 def cut_energy(
-    image: object, costs: Costs, mask: ArrayLike, smoothness: float = SMOOTHNESS, neighbours: int = 8
+    image: ImageLike, costs: Costs, mask: ArrayLike, smoothness: float = SMOOTHNESS, neighbours: int = 8
 ) -> float:
     """Compute E(L) of any labelling: what its pixels cost, and what its borders cost.
 
@@ -221,7 +222,7 @@ def _energy(
     return pixels + smoothness * borders
 
 
-def contrast_weights(image: object, neighbours: int = 8) -> list[NDArray[np.float64]]:
+def contrast_weights(image: ImageLike, neighbours: int = 8) -> list[NDArray[np.float64]]:
     """Compute exp(−β‖I_p − I_q‖²) / dist(p, q) for each pair of neighbours: near 1 inside a surface, near 0 at an edge.
 
     Args:
@@ -303,12 +304,5 @@ def _check(
         if not np.isfinite(cost).all():
             raise ValueError(f"the {side} costs are not finite; use large numbers or `seeds` for certain pixels.")
     if seeds is not None:
-        if np.shape(seeds[0]) != shape or np.shape(seeds[1]) != shape:
-            raise ValueError(
-                f"expected seeds {shape} like the picture, got {np.shape(seeds[0])} and {np.shape(seeds[1])}."
-            )
-        if np.asarray(seeds[0]).dtype != bool or np.asarray(seeds[1]).dtype != bool:
-            raise ValueError("expected boolean seeds. Compare the map with its quantiles, as di.seeds does.")
-        if bool((np.asarray(seeds[0]) & np.asarray(seeds[1])).any()):
-            raise ValueError("a pixel is seed of both sides; take it out of one of them.")
+        check_seeds(seeds, shape)
     return foreground, background

@@ -1,10 +1,10 @@
-"""Largest component, box, and the whole chain in one short function that keeps every step."""
+"""The whole chain from a photo to a box, one step a line, with every step kept."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,12 +15,14 @@ from .boxes import Box, bounding_box, largest_component, to_photo
 from .classifier import Classifier, Prediction, check_classifier
 from .colour_models import ColourModels, Costs, colour_models
 from .graph_cut import SMOOTHNESS, Cut, graph_cut
-from .opening import open_image
+from .names import ClassLike
+from .opening import ImageLike, open_image
 from .saliency import saliency_maps
 from .seeds import Seeds, seeds
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from typing_extensions import Unpack
 
 BLUR = 1.5
 """In pixels: evens out the grid that a stride of 2 leaves in the map. Chosen on the boxes; the paper has none."""
@@ -67,97 +69,16 @@ class Localisation:
         return figures.figure_3(self.image, self.saliency, *self.seeds, self.mask, self.box)
 
 
-def localise(
-    classifier: Classifier,
-    image: object,
-    class_index: int | None = None,
-    *,
-    crops: int = 10,
-    foreground: float = 0.95,
-    background: float = 0.30,
-    blur: float = BLUR,
-    components: int = 5,
-    smoothness: float = SMOOTHNESS,
-    hard_seeds: bool = False,
-    random_state: int = 0,
-) -> Localisation:
-    """Find the object of one class: map, seeds, colour models, minimum cut, largest component, box.
+class SegmentOptions(TypedDict, total=False):
+    """The options behind the map, which `segment` explains; `localise` and all that calls it take them too."""
 
-    Args:
-        classifier: the network; nothing of it is changed.
-        image: whatever `open_image` takes, of any size and shape.
-        class_index: c; without one the class that the network puts first.
-        crops: 1 or 10 maps to average.
-        foreground: quantile above which pixels are foreground seeds.
-        background: quantile below which pixels are background seeds.
-        blur: of the map before the quantiles, in pixels; the paper has none, which is 0.
-        components: of each colour mixture, 1 to 250.
-        smoothness: λ of the cut, 0 to 10^6, in nats.
-        hard_seeds: false: the seeds estimate the colour models, as the paper says. True: they also bind the cut.
-        random_state: of the mixtures; the same call gives the same bits.
-
-    Returns:
-        A `Localisation` with every intermediate.
-
-    Raises:
-        ValueError: a bad image, an unknown class, an option out of its range, or a step that cannot be done: a
-            constant map, an empty seed set, a cut that leaves no object.
-        TypeError: an option of another kind, such as text for a number.
-
-    Source: paper, Section 3.2.
-    """
-    check_classifier(classifier)
-    photo = open_image(image)
-    return localise_classes(
-        classifier, photo, [classifier.top(photo, 1)[0].class_index if class_index is None else class_index],
-        crops=crops, foreground=foreground, background=background, blur=blur, components=components,
-        smoothness=smoothness, hard_seeds=hard_seeds, random_state=random_state,
-    )[0]  # fmt: skip
-
-
-def localise_classes(
-    classifier: Classifier,
-    image: object,
-    class_indices: Sequence[int] | None = None,
-    *,
-    crops: int = 10,
-    **options: Any,
-) -> tuple[Localisation, ...]:
-    """Find the objects of several classes in one photo; the network's forward passes are shared.
-
-    Args:
-        classifier: as in `localise`.
-        image: as in `localise`.
-        class_indices: the classes; without them the five that the network puts first, as in the paper.
-        crops: as in `localise`.
-        options: the other options of `localise`.
-
-    Returns:
-        A `Localisation` for each class, in their order, each equal to what `localise` gives.
-
-    Raises:
-        ValueError: as in `localise`.
-        TypeError: as in `localise`, or a single class in place of a list.
-
-    Source: paper, Section 3.2, which repeats the procedure for each of the top-5 predicted classes.
-    """
-    check_classifier(classifier)
-    photo = open_image(image)
-    ranking = classifier.top(photo, len(classifier.labels))
-    if class_indices is None:
-        predictions = ranking[:5]
-    else:
-        by_class = {prediction.class_index: prediction for prediction in ranking}
-        predictions = tuple(by_class[c] for c in classifier.find_all(class_indices))
-    maps = saliency_maps(classifier, photo, [prediction.class_index for prediction in predictions], crops)
-    results = []
-    for prediction, saliency in zip(predictions, maps, strict=True):
-        try:
-            results.append(segment(photo, prediction, saliency, **options))
-        except ValueError as error:
-            name = f"{prediction.label!r} (class {prediction.class_index}, score {prediction.score:.3g})"
-            raise ValueError(f"cannot localise {name}: {error}") from error
-    return tuple(results)
+    foreground: float
+    background: float
+    blur: float
+    components: int
+    smoothness: float
+    hard_seeds: bool
+    random_state: int
 
 
 def segment(
@@ -206,3 +127,106 @@ def segment(
     mask = largest_component(cut.mask)
     box = to_photo(bounding_box(mask), photo.size, mask.shape)
     return Localisation(photo, picture, prediction, saliency, chosen, models, costs, cut, mask, box)
+
+
+@accept.options_of(segment)
+def localise(
+    classifier: Classifier,
+    image: ImageLike,
+    class_index: ClassLike | None = None,
+    *,
+    crops: int = 10,
+    **options: Unpack[SegmentOptions],
+) -> Localisation:
+    """Find the object of one class: map, seeds, colour models, minimum cut, largest component, box.
+
+    Args:
+        classifier: the network; nothing of it is changed.
+        image: whatever `open_image` takes, of any size and shape.
+        class_index: c, an index, a name or a WordNet id; without one the class that the network puts first.
+        crops: 1 or 10 maps to average.
+        foreground: quantile above which pixels are foreground seeds.
+        background: quantile below which pixels are background seeds.
+        blur: of the map before the quantiles, in pixels; the paper has none, which is 0.
+        components: of each colour mixture, 1 to 250.
+        smoothness: λ of the cut, 0 to 10^6, in nats.
+        hard_seeds: false: the seeds estimate the colour models, as the paper says. True: they also bind the cut.
+        random_state: of the mixtures; the same call gives the same bits.
+
+    Returns:
+        A `Localisation` with every intermediate.
+
+    Raises:
+        ValueError: a bad image, an unknown class, an option out of its range, or a step that cannot be done: a
+            constant map, an empty seed set, a cut that leaves no object.
+        TypeError: an option of another kind, such as text for a number.
+
+    Source: paper, Section 3.2.
+    """
+    chosen = None if class_index is None else [class_index]
+    return _localise_each(classifier, image, chosen, 1, crops, options)[0]
+
+
+@accept.options_of(segment)
+def localise_classes(
+    classifier: Classifier,
+    image: ImageLike,
+    class_indices: Iterable[ClassLike] | None = None,
+    *,
+    crops: int = 10,
+    **options: Unpack[SegmentOptions],
+) -> tuple[Localisation, ...]:
+    """Find the objects of several classes in one photo; the network's forward passes are shared.
+
+    Args:
+        classifier: as in `localise`.
+        image: as in `localise`.
+        class_indices: the classes; without them the five that the network puts first, as in the paper.
+        crops: as in `localise`, and so are the rest.
+        foreground: as in `localise`.
+        background: as in `localise`.
+        blur: as in `localise`.
+        components: as in `localise`.
+        smoothness: as in `localise`.
+        hard_seeds: as in `localise`.
+        random_state: as in `localise`.
+
+    Returns:
+        A `Localisation` for each class, in their order, each equal to what `localise` gives.
+
+    Raises:
+        ValueError: as in `localise`.
+        TypeError: as in `localise`, or a single class in place of a list.
+
+    Source: paper, Section 3.2, which repeats the procedure for each of the top-5 predicted classes.
+    """
+    return _localise_each(classifier, image, class_indices, 5, crops, options)
+
+
+def _localise_each(
+    classifier: Classifier,
+    image: ImageLike,
+    class_indices: Iterable[ClassLike] | None,
+    count: int,
+    crops: int,
+    options: SegmentOptions,
+) -> tuple[Localisation, ...]:
+    """Of the given classes, or of the `count` that the network puts first."""
+    check_classifier(classifier)
+    photo = open_image(image)
+    x = classifier.prepare(photo)
+    ranking = classifier.top(x, len(classifier.labels))
+    if class_indices is None:
+        predictions = ranking[:count]
+    else:
+        by_class = {prediction.class_index: prediction for prediction in ranking}
+        predictions = tuple(by_class[c] for c in classifier.find_all(class_indices))
+    maps = saliency_maps(classifier, x, [prediction.class_index for prediction in predictions], crops)
+    results = []
+    for prediction, saliency in zip(predictions, maps, strict=True):
+        try:
+            results.append(segment(photo, prediction, saliency, **options))
+        except ValueError as error:
+            name = f"{prediction.label!r} (class {prediction.class_index}, score {prediction.score:.3g})"
+            raise ValueError(f"cannot localise {name}: {error}") from error
+    return tuple(results)

@@ -10,7 +10,10 @@ import unicodedata
 from collections.abc import Iterable, KeysView, Set
 from functools import cache, lru_cache
 from importlib.resources import files
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, SupportsIndex, TypeAlias
+
+ClassLike: TypeAlias = SupportsIndex | str
+"""One class: its index, its label, another of its names or a part of one, or its WordNet id."""
 
 
 def in_order(names: object, what: str = "labels") -> tuple[str, ...]:
@@ -129,7 +132,7 @@ def is_one(classes: object) -> bool:
     return isinstance(value, str) or not isinstance(value, Iterable)
 
 
-def listed(classes: object) -> list[object]:
+def listed(classes: ClassLike | Iterable[ClassLike]) -> list[Any]:
     """The classes one by one, where one or several may be given.
 
     Raises:

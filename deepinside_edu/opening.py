@@ -15,7 +15,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from importlib.resources import files
 from numbers import Number
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 from urllib.parse import unquote_to_bytes, urlsplit
 
 import numpy as np
@@ -32,6 +32,11 @@ EXPECTED = "expected a JPEG, PNG, WebP, GIF, BMP or TIFF file"
 
 BYTES = bytes | bytearray | memoryview
 
+ImageLike: TypeAlias = (
+    str | os.PathLike[str] | BYTES | BinaryIO | NDArray[Any] | Image.Image | Mapping[Any, Any] | Collection[Any]
+)
+"""What `open_image` takes: a path or URL, bytes, a file object, an array, a PIL image, a `Photo` or an upload."""
+
 ADDRESS = re.compile(r"www\.[^.]+\.|(https?|ftps?|blob|attachment|content):|[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
 """How an address begins that is no file. One letter before a colon is a drive of Windows."""
 
@@ -42,7 +47,7 @@ NAMES_LOOKED_AT = 5_000
 """Near names are looked for among so many of a folder."""
 
 
-def open_image(source: object, upright: bool = True) -> Image.Image:
+def open_image(source: ImageLike, upright: bool = True) -> Image.Image:
     """Open whatever holds a picture as an upright RGB picture.
 
     EXIF rotation is applied, transparency is laid over white, grey, palette, CMYK and 16-bit pictures

@@ -22,6 +22,7 @@ from torch.overrides import TorchFunctionMode
 
 from .backward_by_hand import masked
 from .classifier import CUT_OFF, Classifier, check_classifier
+from .opening import ImageLike
 from .trial import own_mode
 from .twin import twin
 from .wrapping import check_layers_can_be_seen
@@ -94,7 +95,7 @@ class Recording:
         return f"Recording({len(self.layers)} layers from {IMAGE} to {SCORES})"
 
 
-def record(classifier: Classifier, image: object, layers: Iterable[str] | None = None) -> Recording:
+def record(classifier: Classifier, image: ImageLike | Tensor, layers: Iterable[str] | None = None) -> Recording:
     """Run the network once and keep every layer's output: for ladders from several neurons, or to look for one.
 
     Args:

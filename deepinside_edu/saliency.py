@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,8 @@ from torch import Tensor
 from . import accept
 from .classifier import CUT_OFF, Classifier, check_classifier
 from .images import Crop, ten_crops
+from .names import ClassLike
+from .opening import ImageLike
 from .trial import own_mode
 
 CROP_SHARE = 224 / 256
@@ -51,7 +53,7 @@ def _dot(w: Tensor, x: Tensor) -> Tensor:
     return (w * x).flatten(1).sum(1)
 
 
-def linearise(classifier: Classifier, x: Tensor, class_index: int) -> Linearisation:
+def linearise(classifier: Classifier, x: Tensor, class_index: ClassLike) -> Linearisation:
     """Linearise one class score at an image by one back-propagation.
 
     w = ∂S_c/∂I at I₀ and b = S_c(I₀) − wᵀI₀. The score is the one before the softmax.
@@ -59,7 +61,7 @@ def linearise(classifier: Classifier, x: Tensor, class_index: int) -> Linearisat
     Args:
         classifier: the network; nothing of it is changed.
         x: I₀, `(N, C, H, W)` in normalised space; it is not changed, and neither is its `.grad`.
-        class_index: c, an int (or what `classifier.find` understands).
+        class_index: c, an index, a name or a WordNet id.
 
     Returns:
         A `Linearisation`; call it to evaluate the line.
@@ -73,7 +75,9 @@ def linearise(classifier: Classifier, x: Tensor, class_index: int) -> Linearisat
     return linearise_classes(classifier, x, [class_index])[0]
 
 
-def linearise_classes(classifier: Classifier, x: Tensor, class_indices: Sequence[int]) -> tuple[Linearisation, ...]:
+def linearise_classes(
+    classifier: Classifier, x: Tensor, class_indices: Iterable[ClassLike]
+) -> tuple[Linearisation, ...]:
     """Linearise several class scores at one image: one forward pass, one backward pass a class.
 
     Args:
@@ -185,7 +189,7 @@ def max_abs(w: Tensor) -> Tensor:
 
 
 def saliency_map(
-    classifier: Classifier, image: object, class_index: int | None = None, crops: int = 1
+    classifier: Classifier, image: ImageLike | Tensor, class_index: ClassLike | None = None, crops: int = 1
 ) -> NDArray[np.float32]:
     """Compute the saliency map of one class: which pixels need to be changed the least to affect its score the most.
 
@@ -198,7 +202,7 @@ def saliency_map(
     Args:
         classifier: the network; nothing of it is changed.
         image: whatever `open_image` takes, or a prepared tensor.
-        class_index: c; without one the class that the network puts first.
+        class_index: c, an index, a name or a WordNet id; without one the class that the network puts first.
         crops: 1 or 10.
 
     Returns:
@@ -216,7 +220,7 @@ def saliency_map(
 
 
 def saliency_maps(
-    classifier: Classifier, image: object, class_indices: Sequence[int], crops: int = 1
+    classifier: Classifier, image: ImageLike | Tensor, class_indices: Iterable[ClassLike], crops: int = 1
 ) -> tuple[NDArray[np.float32], ...]:
     """Compute the maps of several classes: the forward pass is shared, each class adds one backward pass.
 
@@ -238,7 +242,7 @@ def saliency_maps(
 
 
 def saliency_maps_of_batch(
-    classifier: Classifier, x: Tensor, class_indices: Sequence[Sequence[int]], crops: int = 1
+    classifier: Classifier, x: Tensor, class_indices: Sequence[Iterable[ClassLike]], crops: int = 1
 ) -> tuple[tuple[NDArray[np.float32], ...], ...]:
     """Compute the maps of several images at once, which an accelerator does faster, each of its own classes.
 

@@ -22,6 +22,39 @@ class Seeds(NamedTuple):
         return ~(self.foreground | self.background)
 
 
+def check_seeds(seeds: Seeds, shape: tuple[int, ...]) -> Seeds:
+    """Hold that seeds are two boolean masks of a picture's shape that share no pixel.
+
+    Args:
+        seeds: two masks, foreground and background, in this order.
+        shape: (H, W) of the picture.
+
+    Returns:
+        The same as arrays.
+
+    Raises:
+        ValueError: masks of another shape or kind, or with pixels in common.
+    """
+    checked = Seeds(*(np.asarray(mask) for mask in seeds))
+    for side, mask in zip(Seeds._fields, checked, strict=True):
+        if mask.shape != shape:
+            raise ValueError(
+                f"expected boolean {side} seeds {shape} like the picture, got {mask.dtype} {mask.shape}. "
+                "Resize the picture to the map's size, or pass it as a PIL image, which is resized for you."
+            )
+        if mask.dtype != bool:
+            remedy = "Compare the map with its quantiles, as di.seeds does."
+            raise ValueError(f"expected boolean {side} seeds, got {mask.dtype}. {remedy}")
+    shared = np.argwhere(checked.foreground & checked.background)
+    if len(shared):
+        many = "pixels are seeds" if len(shared) > 1 else "pixel is a seed"
+        raise ValueError(
+            f"{len(shared):,} {many} of both sides (the first: row {shared[0][0]}, column {shared[0][1]}). "
+            "Take each out of one of the two masks."
+        )
+    return checked
+
+
 def seeds(saliency: ArrayLike, foreground: float = 0.95, background: float = 0.30, blur: float = 0.0) -> Seeds:
     """Choose seed pixels by two quantiles of the map.
 

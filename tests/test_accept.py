@@ -1,5 +1,6 @@
 """What an option may be."""
 
+import inspect
 from fractions import Fraction
 from typing import Any
 
@@ -106,3 +107,16 @@ def test_a_long_value_is_cut_short() -> None:
     with pytest.raises(TypeError, match=r"got 'x{56}… \(str\)\.") as told:
         accept.number("blur", "x" * 5000, 0)
     assert len(str(told.value)) < 200
+
+
+def test_options_of_another_function_are_shown_in_place_of_any() -> None:
+    def cut(picture: Any, *, smooth: float = 2.0, hard: bool = False) -> Any: ...
+
+    @accept.options_of(cut)
+    def localise(image: Any, *, crops: int = 10, **options: Any) -> dict[str, Any]:
+        return options
+
+    assert str(inspect.signature(localise)) == (
+        "(image: Any, *, crops: int = 10, smooth: float = 2.0, hard: bool = False) -> dict[str, typing.Any]"
+    )
+    assert localise(1, smooth=3.0) == {"smooth": 3.0}

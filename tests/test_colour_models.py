@@ -414,5 +414,5 @@ def test_a_pil_image_of_another_size_is_resized_to_the_masks_and_an_array_never(
 
 def test_a_pixel_that_is_seed_of_both_sides_is_refused() -> None:
     everywhere = np.ones((6, 9), bool)
-    with pytest.raises(ValueError, match="seed of both sides"):
+    with pytest.raises(ValueError, match=r"54 pixels are seeds of both sides \(the first: row 0, column 0\)"):
         colour_models(colours(2, 6, 9), (everywhere, everywhere))

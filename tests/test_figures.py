@@ -67,6 +67,16 @@ def test_one_bright_pixel_does_not_darken_all_others():
     assert np.median(heat_rows(figures.heat_map(m))) > 100
 
 
+def test_brightest_is_the_quantile_else_the_maximum_else_one():
+    values = np.arange(1001.0)
+    assert figures.brightest(values) == 995
+    assert figures.brightest(values, 1.0) == 1000
+    values[:-1] = 0
+    assert figures.brightest(values.reshape(7, 11, 13)) == 1000
+    assert figures.brightest(np.zeros((2, 3), np.float32)) == 1
+    assert type(figures.brightest(np.ones((2, 3), np.float32))) is float
+
+
 def test_a_single_lit_pixel_is_seen():
     m = np.zeros((50, 50))
     m[3, 4] = 1e-3

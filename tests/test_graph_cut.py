@@ -332,8 +332,8 @@ SOMETHING = np.eye(4, 5, dtype=bool)
         ({"smoothness": 1.001e6}, r"smoothness from 0 to 1000000"),
         ({"smoothness": np.inf}, r"smoothness from 0 to 1000000"),
         ({"neighbours": 6}, "4 or 8 neighbours"),
-        ({"seeds": Seeds(NOTHING.T, NOTHING)}, r"seeds \(4, 5\).*\(5, 4\)"),
-        ({"seeds": Seeds(SOMETHING, SOMETHING)}, "seed of both sides"),
+        ({"seeds": Seeds(NOTHING.T, NOTHING)}, r"foreground seeds \(4, 5\).*\(5, 4\)"),
+        ({"seeds": Seeds(SOMETHING, SOMETHING)}, r"4 pixels are seeds of both sides \(the first: row 0, column 0\)"),
         ({"image": np.zeros((4, 5), np.uint8)}, r"uint8 array \(H, W, 3\)"),
         ({"image": np.zeros((4, 5, 3))}, r"uint8 array \(H, W, 3\)"),
     ],
@@ -368,7 +368,7 @@ def test_the_energy_of_a_labelling_of_another_shape_or_kind_is_refused() -> None
             cut_energy(picture, costs, mask)
     with pytest.raises(ValueError, match="4 or 8 neighbours"):
         cut_energy(picture, costs, np.zeros((4, 5), bool), neighbours=6)
-    with pytest.raises(ValueError, match="boolean seeds"):
+    with pytest.raises(ValueError, match="boolean foreground seeds"):
         graph_cut(picture, costs, seeds=(np.zeros((4, 5)), np.ones((4, 5))))
 
 
@@ -566,10 +566,10 @@ REFUSED = [
     ({"costs": Costs(np.zeros((5, 4)), np.zeros((4, 5)))}, r"foreground costs \(4, 5\).*\(5, 4\)"),
     ({"costs": Costs(np.full((4, 5), np.nan), np.zeros((4, 5)))}, "foreground costs are not finite"),
     ({"costs": (NOTHING, NOTHING, NOTHING)}, "two arrays of costs"),
-    ({"seeds": Seeds(NOTHING.T, NOTHING)}, r"seeds \(4, 5\).*\(5, 4\)"),
-    ({"seeds": (np.zeros((4, 5)), np.ones((4, 5)))}, "boolean seeds"),
-    ({"seeds": Seeds(SOMETHING, SOMETHING)}, "seed of both sides"),
-    ({"costs": Costs(np.ones((4, 5)), np.zeros((4, 5))), "seeds": Seeds(SOMETHING, SOMETHING)}, "seed of both sides"),
+    ({"seeds": Seeds(NOTHING.T, NOTHING)}, r"foreground seeds \(4, 5\).*\(5, 4\)"),
+    ({"seeds": (np.zeros((4, 5)), np.ones((4, 5)))}, "boolean foreground seeds"),
+    ({"seeds": Seeds(SOMETHING, SOMETHING)}, r"4 pixels are seeds of both sides \(the first: row 0, column 0\)"),
+    ({"costs": Costs(np.ones((4, 5)), np.zeros((4, 5))), "seeds": Seeds(SOMETHING, SOMETHING)}, "seeds of both sides"),
 ]
 
 

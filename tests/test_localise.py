@@ -1,6 +1,7 @@
 """Component, box and overlap against slow answers of our own; and the whole chain, which keeps every step."""
 
 import dataclasses
+import inspect
 import io
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -33,6 +34,7 @@ from deepinside_edu import (
     saliency_map,
     seeds,
 )
+from deepinside_edu.localise import SegmentOptions, segment
 
 # The chain on a network whose answer is known
 
@@ -398,3 +400,32 @@ def test_an_option_of_another_kind_is_named(option: str, value: Any) -> None:
 def test_an_option_out_of_range_is_named(option: str, value: Any) -> None:
     with pytest.raises(ValueError, match=f"expected .*{option}.* got"):
         localise(spotter(), two_things(320, 240), 0, **{"crops": 1, option: value})
+
+
+def test_the_options_behind_the_map_are_those_of_segment_everywhere() -> None:
+    options = {n: p.default for n, p in inspect.signature(segment).parameters.items() if p.kind is p.KEYWORD_ONLY}
+    assert options.keys() == SegmentOptions.__annotations__.keys()
+    for function in (localise, localise_classes):
+        parameters = inspect.signature(function).parameters
+        assert {name: parameters[name].default for name in options} == options
+    with pytest.raises(TypeError, match="smooth"):
+        localise(spotter(), two_things(56, 42), 0, smooth=3)
+
+
+@pytest.mark.parametrize("class_index", [None, 0])
+def test_a_photo_is_prepared_and_ranked_once(class_index: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    classifier, prepared, ranked = spotter(), [], []
+    prepare, top = Classifier.prepare, Classifier.top
+
+    def count_prepared(self: Classifier, image: Any) -> Tensor:
+        prepared.extend([image] * (not isinstance(image, Tensor)))
+        return prepare(self, image)
+
+    def count_ranked(self: Classifier, image: Any, k: int) -> Any:
+        ranked.append(k)
+        return top(self, image, k)
+
+    monkeypatch.setattr(Classifier, "prepare", count_prepared)
+    monkeypatch.setattr(Classifier, "top", count_ranked)
+    localise(classifier, two_things(56, 42), class_index, crops=1)
+    assert (len(prepared), len(ranked)) == (1, 1)

@@ -12,7 +12,7 @@ from no_trace import no_trace
 from scipy import ndimage
 
 from deepinside_edu import seeds
-from deepinside_edu.seeds import Seeds
+from deepinside_edu.seeds import Seeds, check_seeds
 
 DIFFERENT = hnp.arrays(
     np.float32,
@@ -207,3 +207,14 @@ def test_numpys_numbers_are_as_good_as_pythons() -> None:
     m = np.random.default_rng(0).random((9, 12))
     one = seeds(m, np.float32(0.75), np.float16(0.25), np.int64(1))
     assert np.array_equal(one, seeds(m, 0.75, 0.25, 1))
+
+
+def test_pixels_that_are_seeds_of_both_sides_are_counted_and_the_first_is_named() -> None:
+    foreground, background = np.zeros((2, 6, 9), bool)
+    foreground[3:5, 2:8] = background[4:, 5:] = True
+    with pytest.raises(ValueError, match=r"3 pixels are seeds of both sides \(the first: row 4, column 5\)"):
+        check_seeds(Seeds(foreground, background), (6, 9))
+    background[4] = False
+    checked = check_seeds((foreground, background), (6, 9))
+    assert checked.foreground is foreground
+    assert checked.background is background

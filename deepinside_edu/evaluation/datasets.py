@@ -10,14 +10,14 @@ import stat
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from PIL import Image
 
 from ..boxes import Box
 from ..images import photos, read_annotation
 from ..names import why_no_wordnet_id
-from ..opening import open_image
+from ..opening import ImageLike, open_image
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 """Of files that count as images."""
@@ -51,7 +51,7 @@ class Example:
     as_stored: bool = False
 
 
-def open_example(example: Example, content: object = None) -> Image.Image:
+def open_example(example: Example, content: ImageLike | None = None) -> Image.Image:
     """Open an image as whoever drew its boxes saw it.
 
     The boxes of ILSVRC's and VOC's files are in the pixels as they are stored: the devkits do not turn a photo that a
@@ -69,7 +69,7 @@ def open_example(example: Example, content: object = None) -> Image.Image:
         ValueError: as in `open_image`.
         OSError: likewise.
     """
-    source = example.path if content is None else content
+    source: Any = example.path if content is None else content
     if not example.as_stored:
         return open_image(source)
     picture = open_image(source, upright=False)

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from .. import accept
 from ..classifier import Classifier, check_classifier
+from ..names import ClassLike
+from ..opening import ImageLike
 from .maps import check_map
 
 STEPS = 50
@@ -41,8 +43,8 @@ class Curve:
 
 def deletion_curve(
     classifier: Classifier,
-    image: object,
-    class_index: int | None,
+    image: ImageLike | Tensor,
+    class_index: ClassLike | None,
     saliency: ArrayLike,
     steps: int = STEPS,
     batch_size: int = 16,
@@ -76,8 +78,8 @@ def deletion_curve(
 
 def insertion_curve(
     classifier: Classifier,
-    image: object,
-    class_index: int | None,
+    image: ImageLike | Tensor,
+    class_index: ClassLike | None,
     saliency: ArrayLike,
     steps: int = STEPS,
     batch_size: int = 16,
@@ -115,7 +117,7 @@ def insertion_curve(
     return _curve(classifier, torch.from_numpy(blurred).to(x), x, c, saliency, steps, batch_size)
 
 
-def _chosen(classifier: Classifier, x: Tensor, class_index: int | None, saliency: object) -> int:
+def _chosen(classifier: Classifier, x: Tensor, class_index: ClassLike | None, saliency: object) -> int:
     if np.ndim(class_index) == 2 and np.ndim(saliency) == 0:  # type: ignore[arg-type]  # whatever they are
         raise TypeError(
             "expected the class before the map, got the map first. Turn the two round: (classifier, image, "

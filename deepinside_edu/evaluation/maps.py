@@ -6,10 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from .. import accept
 from ..classifier import Classifier, check_classifier
 from ..deconvnet import NoReluError, backward_ladder
+from ..names import ClassLike
+from ..opening import ImageLike
 from ..saliency import max_abs
 
 METHODS = ("gradient", "deconvnet", "guided")
@@ -24,8 +27,8 @@ CENTRE_WIDTH = 0.25
 
 def compute_map(
     classifier: Classifier,
-    image: object,
-    class_index: int | None = None,
+    image: ImageLike | Tensor,
+    class_index: ClassLike | None = None,
     method: str = "gradient",
     random_state: int = 0,
 ) -> NDArray[np.float32]:
@@ -49,8 +52,8 @@ def compute_map(
 
 def compute_maps(
     classifier: Classifier,
-    image: object,
-    class_index: int | None = None,
+    image: ImageLike | Tensor,
+    class_index: ClassLike | None = None,
     methods: Sequence[str] = METHODS,
     random_state: int = 0,
 ) -> dict[str, NDArray[np.float32]]:

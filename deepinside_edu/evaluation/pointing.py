@@ -11,7 +11,7 @@ from PIL import Image
 
 from .. import accept
 from ..boxes import Box, check_box
-from ..opening import open_image
+from ..opening import ImageLike, open_image
 from .maps import check_map
 
 TOLERANCE = 15
@@ -59,7 +59,7 @@ def _distance(x: int, y: int, box: Box) -> float:
     return math.hypot(max(left - x, 0, x - (right - 1)), max(top - y, 0, y - (bottom - 1)))
 
 
-def photo_grid(images: Sequence[object], side: int) -> tuple[Image.Image, tuple[Box, ...]]:
+def photo_grid(images: Sequence[ImageLike], side: int) -> tuple[Image.Image, tuple[Box, ...]]:
     """Lay n×n photos side by side, each resized to a square.
 
     Args:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ from ..boxes import Box, to_photo
 from ..classifier import Classifier, Prediction, check_classifier, ranked
 from ..colour_models import colour_models
 from ..graph_cut import graph_cut
-from ..localise import segment
+from ..localise import SegmentOptions, segment
 from ..saliency import saliency_maps_of_batch
 from ..seeds import seeds
 from .datasets import AnyPath, Dataset, Example, as_path, class_indices, open_example, told
@@ -49,6 +49,9 @@ from .localisation_error import (
 from .precision import full_precision
 from .ranks import Ranks, ranks
 from .results import Outcome, ResultsFile, fingerprint, read_folder
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 BATCH = 8
 """Images at once on an accelerator: with ten crops 40 pictures. A guess: no accelerator could be tried."""
@@ -69,6 +72,7 @@ class Case:
     problem: str
 
 
+@accept.options_of(segment)
 def localisation_error(
     classifier: Classifier,
     dataset: Dataset,
@@ -81,7 +85,7 @@ def localisation_error(
     chunk: int = 0,
     batch: int = 0,
     progress: bool = True,
-    **options: Any,
+    **options: Unpack[SegmentOptions],
 ) -> LocalisationError:
     """Measure ILSVRC's localisation error: the share of images none of whose five (class, box) guesses is right.
 
@@ -133,8 +137,8 @@ def localisation_error(
     workers, chunk, batch = (
         accept.whole(name, value, 0) for name, value in (("workers", workers), ("chunk", chunk), ("batch", batch))
     )
-    options = {k: v.item() if isinstance(v, np.generic) else v for k, v in (known | options).items()}
-    check_options(options)
+    chosen = {k: v.item() if isinstance(v, np.generic) else v for k, v in (known | {**options}).items()}
+    check_options(chosen)
     cases = _cases(classifier, dataset, translation or {})
     left_out = len(dataset.left_out) + len(dataset.examples) - len(cases)
     if not cases:
@@ -149,10 +153,10 @@ def localisation_error(
     settings = {
         "version": __version__, "network": _network_name(classifier), "data": dataset.name, "crops": crops,
         "classes": {name: sorted(meant) for name, meant in sorted((translation or {}).items())},
-    } | options  # fmt: skip
+    } | chosen  # fmt: skip
     at_once = batch or (1 if classifier.device.type == "cpu" else BATCH)
     chunk = chunk or max(CHUNK, 2 * (2 * workers + at_once))
-    work = Work(classifier, crops, options, workers, chunk, min(at_once, chunk), problems, progress)
+    work = Work(classifier, crops, chosen, workers, chunk, min(at_once, chunk), problems, progress)
     with ranks(classifier.device) as group:
         group.agree(settings | {"images": len(cases), "names, classes and boxes": _digest(map(_truth_in_words, cases))})
         share = cases[group.rank :: group.size]

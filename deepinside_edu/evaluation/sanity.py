@@ -18,8 +18,10 @@ from tqdm.auto import tqdm  # type: ignore[import-untyped]  # it ships no types
 
 from .. import accept
 from ..classifier import Classifier, check_classifier
-from ..figures import PEAK
+from ..figures import brightest
 from ..images import Photo
+from ..names import ClassLike
+from ..opening import ImageLike
 from ..wrapping import check_layers_can_be_seen
 from .maps import METHODS, compute_maps
 from .precision import full_precision
@@ -92,8 +94,7 @@ def _checked(values: ArrayLike) -> NDArray[np.float64]:
 
 
 def _as_drawn(m: NDArray[np.float64]) -> NDArray[np.float64]:
-    scale = float(np.quantile(m, PEAK)) or float(m.max()) or 1.0
-    return np.minimum(m / scale, 1)
+    return np.minimum(m / brightest(m), 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -273,8 +274,8 @@ class SanityCheck:
 @full_precision()
 def sanity_check(
     classifier: Classifier,
-    image: object,
-    class_index: int | None = None,
+    image: ImageLike | Tensor,
+    class_index: ClassLike | None = None,
     methods: Sequence[str] = METHODS,
     random_state: int = 0,
 ) -> SanityCheck:
@@ -302,7 +303,9 @@ def sanity_check(
     return _check(Cascade(classifier, random_state), image, class_index, methods)
 
 
-def _check(cascade: Cascade, image: object, class_index: int | None, methods: Sequence[str]) -> SanityCheck:
+def _check(
+    cascade: Cascade, image: ImageLike | Tensor, class_index: ClassLike | None, methods: Sequence[str]
+) -> SanityCheck:
     classifier = cascade.classifier
     x = classifier.prepare(image)
     c = classifier.top(x, 1)[0].class_index if class_index is None else classifier.find(class_index)
@@ -347,7 +350,7 @@ class SanityTable:
 @full_precision()
 def sanity_table(
     classifier: Classifier,
-    images: Iterable[object],
+    images: Iterable[ImageLike],
     methods: Sequence[str] = METHODS,
     random_states: Sequence[int] = (0,),
 ) -> SanityTable:

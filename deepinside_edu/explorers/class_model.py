@@ -24,7 +24,8 @@ from ..class_model import OBJECTIVES, PRESETS, Recipe, Step
 from ..class_model import class_model as ascend
 from ..classifier import Classifier, check_classifier
 from ..images import Photo, photos
-from ..opening import open_image
+from ..names import ClassLike
+from ..opening import ImageLike, open_image
 from ..weights import load_classifier
 from .explorer import YOURS
 from .joined import browser_half
@@ -130,12 +131,15 @@ class ClassModelExplorer(Widget):
     shown = Whole(0, "the step that is looked at", 0).tag(sync=True)
 
     def __init__(
-        self, image: object = None, classifier: Classifier | None = None, class_index: int | str | None = None
+        self,
+        image: ImageLike | None = None,
+        classifier: Classifier | None = None,
+        class_index: ClassLike | None = None,
     ) -> None:
         """Nothing climbs before `run` or `step`; what cannot be shown at all is an ordinary error of this call."""
         self.classifier = load_classifier() if classifier is None else classifier
-        own = image is not None and not isinstance(image, Photo)
-        self._photo = open_image(image) if own else None  # where the two are swapped, it says so
+        # Where the two are swapped, opening says so.
+        self._photo = None if image is None or isinstance(image, Photo) else open_image(image)
         check_classifier(self.classifier)
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -150,7 +154,7 @@ class ClassModelExplorer(Widget):
             chosen = labels.index(FIRST) if FIRST in labels else 0
         super().__init__()
         self.set_trait("labels", labels)
-        self.set_trait("starts", ["zero", "noise", *(each.name for each in photos()), *([YOURS] if own else [])])
+        self.set_trait("starts", ["zero", "noise", *(each.name for each in photos()), *[YOURS] * bool(self._photo)])
         self.class_index = chosen
         self.start = "zero" if image is None else image.name if isinstance(image, Photo) else YOURS
         self._quiet = False
@@ -313,7 +317,7 @@ class ClassModelExplorer(Widget):
             PRESETS[self.preset], objective=self.objective, regularisation=self.regularisation, steps=self.length
         )
         shipped = {each.name: each for each in photos()}
-        start = self._photo if self.start == YOURS else shipped.get(self.start, self.start)
+        start: Any = self._photo if self.start == YOURS else shipped.get(self.start, self.start)
         label, way = self.classifier.labels[self.class_index], WAYS[self.preset, self.objective]
         self.set_trait("recipe", _in_words(recipe, way))
         return _Run(
@@ -530,7 +534,9 @@ def _stop_all() -> None:
 
 
 def class_model(
-    image: object = None, classifier: Classifier | None = None, class_index: int | str | None = None
+    image: ImageLike | None = None,
+    classifier: Classifier | None = None,
+    class_index: ClassLike | None = None,
 ) -> ClassModelExplorer:
     """Watch arg max over I of S_c(I) − λ‖I‖₂² being climbed, step by step, from the paper's zero image or any other.
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .. import figures, images
 from ..classifier import Classifier, Prediction, check_classifier, ranked
-from ..opening import open_image
+from ..opening import ImageLike, open_image
 from ..saliency import ForwardPass, Linearisation, forward_pass
 from ..weights import load_classifier
 from .settings import Judged, Refused, Told, found, shown
@@ -40,7 +40,7 @@ _open: weakref.WeakSet[Explorer] = weakref.WeakSet()
 class Source:
     """A photo to look at, equal to itself alone, so that even the same picture once more is a new one."""
 
-    image: object
+    image: ImageLike | Tensor
 
 
 class Dropped(Exception):  # noqa: N818 - nothing is wrong
@@ -66,7 +66,7 @@ class Explorer(Widget):
     photo = Judged("").tag(sync=True)
     palettes = Told().tag(sync=True)
 
-    def __init__(self, image: object, classifier: Classifier | None) -> None:
+    def __init__(self, image: ImageLike | Tensor | None, classifier: Classifier | None) -> None:
         """Nothing is wanted before `_begin`, so that what cannot be shown at all is an ordinary error of this call."""
         self.classifier = load_classifier() if classifier is None else classifier
         first = images.photo(FIRST) if image is None else _opened(image)  # where the two are swapped, it says so
@@ -112,7 +112,7 @@ class Explorer(Widget):
         with self._changed:
             return self._changed.wait_for(lambda: self._thread is None, timeout)
 
-    def show(self, image: object) -> None:
+    def show(self, image: ImageLike | Tensor) -> None:
         """Look at another photo.
 
         Args:
@@ -307,7 +307,7 @@ class ClassExplorer(Explorer):
 
     class_index = Judged(0).tag(sync=True)
 
-    def __init__(self, image: object, classifier: Classifier | None) -> None:
+    def __init__(self, image: ImageLike | Tensor | None, classifier: Classifier | None) -> None:
         """Score the first photo, so that a network that cannot is an ordinary error of this call."""
         super().__init__(image, classifier)
         self._chosen: int | None = None
@@ -366,7 +366,7 @@ def _palettes() -> bytes:
     return heat.tobytes() + signed.tobytes()
 
 
-def _opened(image: object) -> object:
+def _opened(image: ImageLike | Tensor) -> ImageLike | Tensor:
     return image if isinstance(image, Tensor | images.Photo) else open_image(image)
 
 

@@ -21,7 +21,7 @@ from ..colour_models import ColourModels, Mixture, colour_models
 from ..graph_cut import SMOOTHNESS, RepeatedCut
 from ..images import Photo
 from ..localise import BLUR, Localisation
-from ..opening import open_image
+from ..opening import ImageLike, open_image
 from ..saliency import saliency_map
 from ..seeds import Seeds, seeds
 from .explorer import YOURS, ClassExplorer, Source
@@ -115,7 +115,7 @@ class LocalisationExplorer(ClassExplorer):
     smoothness = Number(SMOOTHNESS, "the smoothness λ, in nats", 0, 200).tag(sync=True)
     hard_seeds = Choice((False, True), False, "hard seeds").tag(sync=True)
 
-    def __init__(self, image: object = None, classifier: Classifier | None = None) -> None:
+    def __init__(self, image: ImageLike | Tensor | None = None, classifier: Classifier | None = None) -> None:
         """Score the first photo, so that what cannot be shown at all is an ordinary error of this call."""
         super().__init__(image, classifier)
         self._maps: OrderedDict[tuple[bytes, int, int], NDArray[np.float32]] = OrderedDict()
@@ -266,12 +266,12 @@ class LocalisationExplorer(ClassExplorer):
                 shape=scene.image.size, boxes=[_shares(each, scene.image) for each in scene.boxes],
             )  # fmt: skip
         if before is None or before.saliency is not result.saliency:
-            self._tell("map", result.saliency, peak=_peak(result.saliency))
+            self._tell("map", result.saliency, peak=figures.brightest(result.saliency))
         if before is None or before.seeds is not result.seeds:
             self._tell("seeds", result.seeds.foreground.astype(np.int8) - result.seeds.background)
         if before is None or before.models is not result.models:
             costs = [each.astype(np.float32) for each in result.costs]
-            peak = _peak(result.costs.background - result.costs.foreground)
+            peak = figures.brightest(np.abs(result.costs.background - result.costs.foreground))
             self._tell("models", *costs, peak=peak, mixtures=_in_numbers(result.models))
         iou = max((box_iou(box, each) for each in scene.boxes), default=None)
         self._tell(
@@ -360,12 +360,6 @@ def _binding(hard: Seeds | None, strokes: NDArray[np.int8]) -> Seeds | None:
     return Seeds(foreground | (hard.foreground & ~background), background | (hard.background & ~foreground))
 
 
-def _peak(values: NDArray[Any]) -> float:
-    """What is drawn in full colour, as in `figures`."""
-    size = np.abs(values)
-    return float(np.quantile(size, figures.PEAK)) or float(size.max()) or 1.0
-
-
 def _shares(box: Box, image: Image.Image) -> list[float]:
     """A box in shares of the picture's sides: the browser draws it at any size."""
     return [box[0] / image.width, box[1] / image.height, box[2] / image.width, box[3] / image.height]
@@ -400,7 +394,7 @@ def _scaled(box: Box, image: Image.Image, shown: Image.Image) -> Box:
     return left, top, max(right, left + 1), max(bottom, top + 1)
 
 
-def localisation(image: object = None, classifier: Classifier | None = None) -> LocalisationExplorer:
+def localisation(image: ImageLike | Tensor | None = None, classifier: Classifier | None = None) -> LocalisationExplorer:
     """Explore how a map becomes a box: seeds, colour models, costs, cut, largest component.
 
     Args:

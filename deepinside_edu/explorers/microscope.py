@@ -17,6 +17,7 @@ from .. import figures
 from ..backward_by_hand import RULES
 from ..classifier import Classifier
 from ..deconvnet import Gate, Ladder, Neuron, Rung, descend
+from ..opening import ImageLike
 from ..recording import IMAGE, SCORES, Layer, Recording, record
 from .explorer import Explorer, Source
 from .joined import browser_half
@@ -79,7 +80,10 @@ class MicroscopeExplorer(Explorer):
     plane = Judged(AUTO).tag(sync=True)
 
     def __init__(
-        self, image: object = None, classifier: Classifier | None = None, neuron: int | str | Neuron | None = None
+        self,
+        image: ImageLike | Tensor | None = None,
+        classifier: Classifier | None = None,
+        neuron: int | str | Neuron | None = None,
     ) -> None:
         """Run the network once, so that what cannot be shown at all is an ordinary error of this call."""
         super().__init__(image, classifier)
@@ -358,8 +362,7 @@ def _thumbnail(rung: Rung, rule: str) -> NDArray[np.uint8]:
         step = math.ceil(max(r.shape[1:]) / THUMBNAIL)
         return np.asarray(_picture(avg_pool2d(r, step, ceil_mode=True)[None]))
     largest = _shrunk(r.abs().amax(0, keepdim=True), THUMBNAIL)[0].cpu().numpy()
-    brightest = np.quantile(largest, figures.PEAK) or largest.max() or 1.0
-    return (255 * largest / brightest).clip(0, 255).astype(np.uint8)
+    return (255 * largest / figures.brightest(largest)).clip(0, 255).astype(np.uint8)
 
 
 def _picture(r: Tensor) -> Image.Image:
@@ -384,7 +387,9 @@ def _in_figures(rung: Rung, rule: str, beside: str) -> list[str]:
 
 
 def microscope(
-    image: object = None, classifier: Classifier | None = None, neuron: int | str | Neuron | None = None
+    image: ImageLike | Tensor | None = None,
+    classifier: Classifier | None = None,
+    neuron: int | str | Neuron | None = None,
 ) -> MicroscopeExplorer:
     """Look at one neuron's way down to the image, layer by layer, under the rules of Section 4, with a microscope.
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .. import figures
 from ..classifier import Classifier, Prediction
+from ..opening import ImageLike
 from ..saliency import max_abs, saliency_map
 from .explorer import ClassExplorer, Source
 from .joined import browser_half
@@ -66,7 +67,7 @@ class SaliencyExplorer(ClassExplorer):
     crops = Choice((1, 10), 1, "crops").tag(sync=True)
     strength = Number(0.6, "the overlay's strength", 0, 1).tag(sync=True)
 
-    def __init__(self, image: object = None, classifier: Classifier | None = None) -> None:
+    def __init__(self, image: ImageLike | Tensor | None = None, classifier: Classifier | None = None) -> None:
         """Compute the first map, so that what cannot be shown at all is an ordinary error of this call."""
         super().__init__(image, classifier)
         self._told: Source | None = None
@@ -101,7 +102,7 @@ class SaliencyExplorer(ClassExplorer):
         self._result = SaliencyResult(prediction, m, w, wish.crops)
         self._tell(
             "map", m, w.float(), size=[m.shape[1], m.shape[0]], prediction=prediction._asdict(), crops=wish.crops,
-            brightest=self._brightest(m),
+            brightest=figures.brightest(m),
         )  # fmt: skip
         return "" if m.any() else ZEROS
 
@@ -111,14 +112,10 @@ class SaliencyExplorer(ClassExplorer):
         m, photo, averaged = result.saliency, self._picture, " averaged over ten crops" * (result.crops == 10)
         row = panels(
             (photo, "photo, as the network saw it"),
-            (figures.heat_map(m), f"map M{averaged}: black 0, yellow {self._brightest(m):.3g} and more"),
+            (figures.heat_map(m), f"map M{averaged}: black 0, yellow {figures.brightest(m):.3g} and more"),
             (figures.overlay(photo, m, self.strength), f"overlay, map over grey photo, strength {self.strength:.2g}"),
         )
         return titled(in_words(result.prediction), row)
-
-    def _brightest(self, m: NDArray[np.float32]) -> float:
-        """What is drawn in the last colour, as in `figures.heat_map`."""
-        return float(np.quantile(m, figures.PEAK)) or float(m.max()) or 1.0
 
     def __repr__(self) -> str:
         """Say what is shown, in one line that is the same on every machine."""
@@ -126,7 +123,7 @@ class SaliencyExplorer(ClassExplorer):
         return f"SaliencyExplorer({self.photo!r}, {result.prediction.label!r}, crops={result.crops})"
 
 
-def saliency(image: object = None, classifier: Classifier | None = None) -> SaliencyExplorer:
+def saliency(image: ImageLike | Tensor | None = None, classifier: Classifier | None = None) -> SaliencyExplorer:
     """Explore M_ij = max_c |∂S_c/∂I_ijc|: photo, map and overlay of any class, from one crop or ten.
 
     Args:

@@ -11,12 +11,14 @@ import numpy as np
 import traitlets
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from .. import figures
 from ..classifier import Classifier, Prediction
 from ..deconvnet import NoReluError
 from ..evaluation.maps import METHODS, compute_maps
 from ..evaluation.sanity import Cascade, Similarity, compare
+from ..opening import ImageLike
 from .explorer import ClassExplorer, Source
 from .joined import browser_half
 from .settings import Refused, Told, Whole
@@ -90,7 +92,10 @@ class SanityExplorer(ClassExplorer):
     methods = Told().tag(sync=True)
 
     def __init__(
-        self, image: object = None, classifier: Classifier | None = None, methods: Sequence[str] | None = None
+        self,
+        image: ImageLike | Tensor | None = None,
+        classifier: Classifier | None = None,
+        methods: Sequence[str] | None = None,
     ) -> None:
         """Compute the first maps, so that what cannot be shown at all is an ordinary error of this call."""
         super().__init__(image, classifier)
@@ -213,8 +218,7 @@ class SanityExplorer(ClassExplorer):
 
 def _levels(m: NDArray[np.float32]) -> NDArray[np.uint8]:
     """A map as `figures.heat_map` draws it, before the colours."""
-    brightest = float(np.quantile(m, figures.PEAK)) or float(m.max()) or 1.0
-    return (m / brightest * 255).clip(max=255).astype(np.uint8)
+    return (m / figures.brightest(m) * 255).clip(max=255).astype(np.uint8)
 
 
 def _alike(similarity: Similarity) -> str:
@@ -233,7 +237,9 @@ def _checked(methods: Sequence[str]) -> Sequence[str]:
 
 
 def sanity(
-    image: object = None, classifier: Classifier | None = None, methods: Sequence[str] | None = None
+    image: ImageLike | Tensor | None = None,
+    classifier: Classifier | None = None,
+    methods: Sequence[str] | None = None,
 ) -> SanityExplorer:
     """Explore what maps are about: random weights in the last k layers, and how far each of three maps stays the same.
 

@@ -11,10 +11,11 @@ import torch
 import traitlets
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from .. import figures, images
 from ..classifier import Classifier, Prediction
-from ..opening import open_image
+from ..opening import ImageLike, open_image
 from .explorer import YOURS, Explorer
 from .joined import browser_half
 from .settings import Choice, Judged, Refused, Whole, found
@@ -71,7 +72,7 @@ class ScoresExplorer(Explorer):
     shown = Choice(("score", "probability"), "score", "what the bars show").tag(sync=True)
     class_index = Judged(None, allow_none=True).tag(sync=True)
 
-    def __init__(self, image: object = None, classifier: Classifier | None = None) -> None:
+    def __init__(self, image: ImageLike | Tensor | None = None, classifier: Classifier | None = None) -> None:
         """Score the first photo, so that a network that cannot is an ordinary error of this call."""
         super().__init__(image, classifier)
         self.k = min(self.k, len(self.classifier.labels))
@@ -187,7 +188,7 @@ def _prediction(seen: ScoresResult, c: int, classifier: Classifier) -> Predictio
     return Prediction(c, classifier.labels[c], float(seen.scores[c]), float(seen.probabilities[c]))
 
 
-def scores(image: object = None, classifier: Classifier | None = None) -> ScoresExplorer:
+def scores(image: ImageLike | Tensor | None = None, classifier: Classifier | None = None) -> ScoresExplorer:
     """Explore the class scores of a photo: its best classes, and where any other class stands.
 
     Args:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from .. import images
 from ..classifier import Classifier
+from ..opening import ImageLike
 from .explorer import ClassExplorer, Source
 from .joined import browser_half
 from .settings import Choice, Number, Told
@@ -106,7 +107,7 @@ class TaylorExplorer(ClassExplorer):
     places = Told(PLACES.tolist()).tag(sync=True)
     reaches = Told(list(REACHES)).tag(sync=True)
 
-    def __init__(self, image: object = None, classifier: Classifier | None = None) -> None:
+    def __init__(self, image: ImageLike | Tensor | None = None, classifier: Classifier | None = None) -> None:
         """Score the photo once, so that what cannot be shown at all is an ordinary error of this call."""
         super().__init__(image, classifier)
         self._begin()
@@ -253,7 +254,7 @@ def _chart(result: TaylorResult, s: float) -> Image.Image:
     return Image.open(buffer).convert("RGB")
 
 
-def taylor(image: object = None, classifier: Classifier | None = None) -> TaylorExplorer:
+def taylor(image: ImageLike | Tensor | None = None, classifier: Classifier | None = None) -> TaylorExplorer:
     """Explore how far from the photo the line S_c(I₀) + s·wᵀd stays close to the score S_c(I₀ + s·d).
 
     Args:
