@@ -15,18 +15,25 @@ if TYPE_CHECKING:
     from . import explorers as explore
     from .backward_by_hand import convolution_backward, pool_with_switches, relu_backward, unpool
     from .boxes import bounding_box, box_iou, largest_component
-    from .class_model import DivergedError, Step, class_model
+    from .class_model import DivergedError, class_model
+    from .class_model import Step as Step
     from .classifier import Classifier
     from .colour_models import colour_models
-    from .deconvnet import Ladder, Neuron, Rung, backward_ladder, descend
+    from .deconvnet import Ladder as Ladder
+    from .deconvnet import Neuron, backward_ladder, descend
+    from .deconvnet import Rung as Rung
     from .graph_cut import graph_cut
     from .images import photo, photos
-    from .localise import Localisation, localise, localise_classes
+    from .localise import Localisation as Localisation
+    from .localise import localise, localise_classes
     from .opening import open_image
     from .recording import record
-    from .saliency import Linearisation, linearise, max_abs, saliency_map, saliency_maps
+    from .saliency import Linearisation as Linearisation
+    from .saliency import linearise, max_abs, saliency_map
+    from .saliency import saliency_maps as saliency_maps
     from .seeds import seeds
-    from .top_photos import TopPhoto, top_photos
+    from .top_photos import TopPhoto as TopPhoto
+    from .top_photos import top_photos as top_photos
     from .weights import load_classifier
 
 __version__ = "0.1.0"
@@ -50,17 +57,17 @@ _HOMES = {
 }
 _MODULES = {"figures": "figures", "explore": "explorers", "evaluation": "evaluation", "exercises": "exercises"}
 
+# What the lessons use. Results, which nobody types, are there too, but not among the names that completion offers.
 __all__ = [  # noqa: RUF022 - in the order of the pipeline
     "open_image", "photo", "photos",
     "load_classifier", "Classifier",
-    "linearise", "Linearisation", "max_abs", "saliency_map", "saliency_maps",
+    "linearise", "max_abs", "saliency_map",
     "seeds", "colour_models", "graph_cut",
     "largest_component", "bounding_box", "box_iou",
-    "localise", "localise_classes", "Localisation",
-    "class_model", "Step", "DivergedError",
+    "localise", "localise_classes",
+    "class_model", "DivergedError",
     "relu_backward", "convolution_backward", "pool_with_switches", "unpool",
-    "record", "backward_ladder", "descend", "Neuron", "Ladder", "Rung",
-    "top_photos", "TopPhoto",
+    "record", "backward_ladder", "descend", "Neuron",
     "figures", "explore", "evaluation",
 ]  # fmt: skip
 
@@ -71,7 +78,12 @@ def __getattr__(name: str) -> Any:
     else:
         home = next((module for module, names in _HOMES.items() if name in names), None)
         if home is None:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}; it has {', '.join(__all__)}")
+            from difflib import get_close_matches
+
+            known = [*_MODULES, *(each for names in _HOMES.values() for each in names)]
+            near = get_close_matches(name, known, n=3)
+            remedy = f"Near: {', '.join(near)}." if near else "dir(di) lists what there is."
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}. {remedy}")
         value = getattr(import_module(f".{home}", __name__), name)
     globals()[name] = value
     return value
@@ -90,4 +102,4 @@ sys.modules[__name__].__class__ = _Package
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -2,9 +2,12 @@
 
 import ast
 import inspect
+import json
 import os
+import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -79,17 +82,38 @@ def test_a_step_names_every_argument_in_its_docstring(name):
 def test_the_type_checker_sees_the_names_that_python_gives():
     tree = ast.parse((PACKAGE / "__init__.py").read_text("utf-8"))
     (block,) = (n for n in tree.body if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING")
-    seen = {(n.module, a.name) for n in block.body if n.module for a in n.names}
+    seen = {(n.module, a.asname or a.name) for n in block.body if n.module for a in n.names}
     assert seen == {(home, name) for home, names in di._HOMES.items() for name in names}
     modules = {(a.name, a.asname or a.name) for n in block.body if not n.module for a in n.names}
     assert modules == {(module, name) for name, module in di._MODULES.items() if name in di.__all__}
 
 
-def test_an_unknown_name_lists_those_there_are():
-    with pytest.raises(AttributeError, match=r"no attribute 'salience'; it has open_image, .*, explore"):
+def test_an_unknown_name_is_told_those_near_it():
+    with pytest.raises(AttributeError, match=r"no attribute 'salience'. Near: (\w+, )*saliency_map\b"):
         di.salience  # noqa: B018
+    with pytest.raises(AttributeError, match=r"no attribute 'zzz'. dir\(di\) lists what there is."):
+        di.zzz  # noqa: B018
     with pytest.raises(ImportError):
         from deepinside_edu import salience  # noqa: F401
+
+
+def test_completion_offers_the_public_names_alone():
+    di.saliency_maps  # noqa: B018 - a name that is there and not offered
+    assert [name for name in dir(di) if not name.startswith("__")] == sorted(di.__all__)
+
+
+def test_the_public_names_are_those_that_lessons_use():
+    used = set()
+    for path in (PACKAGE.parent / "notebooks").glob("*.ipynb"):
+        for cell in json.loads(path.read_text("utf-8"))["cells"]:
+            used |= set(re.findall(r"\bdi\.(\w+)", "".join(cell["source"]))) if cell["cell_type"] == "code" else set()
+    assert set(di.__all__) == used | {"open_image"}
+
+
+def test_results_and_what_no_lesson_uses_stay_within_reach():
+    for home, names in di._HOMES.items():
+        for name in names:
+            assert getattr(di, name) is getattr(import_module(f"deepinside_edu.{home}"), name)
 
 
 def test_a_step_stays_a_function_in_every_order_of_imports():
