@@ -36,14 +36,14 @@ def number(name: str, value: object, least: float, most: float = math.inf, remed
         ValueError: one that is out of range, NaN or infinite.
     """
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"expected a number for {name}, got {_shown(value)}. Pass one such as 0.5, without quotes.")
+        raise TypeError(f"expected a number for {name}, got {_show(value)}. Pass one such as 0.5, without quotes.")
     try:
         found = float(value)
     except OverflowError:  # a whole number of more than 308 digits
         found = math.inf
     if not (least <= found <= most and math.isfinite(found)):
         limits = f"from {least:.7g} to {most:.7g}" if math.isfinite(most) else f"of {least:.7g} or more"
-        raise ValueError(f"expected a {name} {limits}, got {found:.7g}.{_then(remedy)}")
+        raise ValueError(f"expected a {name} {limits}, got {found:.7g}.{_append(remedy)}")
     return found
 
 
@@ -70,13 +70,13 @@ def whole(name: str, value: object, least: int, most: int | None = None, remedy:
         found = operator.index(value)  # type: ignore[arg-type]  # whether it is one is the question
     except TypeError:
         raise TypeError(
-            f"expected a whole number for {name}, such as {least}, got {_shown(value)}.{_then(remedy)}"
+            f"expected a whole number for {name}, such as {least}, got {_show(value)}.{_append(remedy)}"
         ) from None
     if found < least or (most is not None and found > most):
         limits = f"of {least} or more" if most is None else f"from {least} to {most}"
         # Python writes no number of more than 4,300 digits.
         got = str(found) if abs(found) < 10**60 else "one of more than 60 digits"
-        raise ValueError(f"expected {name} {limits}, a whole number, got {got}.{_then(remedy)}")
+        raise ValueError(f"expected {name} {limits}, a whole number, got {got}.{_append(remedy)}")
     return found
 
 
@@ -94,7 +94,7 @@ def flag(name: str, value: object) -> bool:
         TypeError: anything else.
     """
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"expected True or False for {name}, got {_shown(value)}.")
+        raise TypeError(f"expected True or False for {name}, got {_show(value)}.")
     return bool(value)
 
 
@@ -114,7 +114,7 @@ def choice(name: str, value: object, names: Iterable[str]) -> str:
     """
     known = tuple(names)
     if not isinstance(value, str) or value not in known:
-        raise ValueError(f"expected the {name} {' or '.join(map(repr, known))}, got {_shown(value)}.")
+        raise ValueError(f"expected the {name} {' or '.join(map(repr, known))}, got {_show(value)}.")
     return value
 
 
@@ -202,11 +202,11 @@ def real_map(values: Any) -> NDArray[Any]:
     return m
 
 
-def _then(remedy: str) -> str:
+def _append(remedy: str) -> str:
     return f" {remedy}" if remedy else ""
 
 
-def _shown(value: object) -> str:
+def _show(value: object) -> str:
     """A value in a message, cut short, and of what kind it is."""
     words = repr(value)
     return f"{words if len(words) <= 60 else words[:57] + '…'} ({type(value).__name__})"

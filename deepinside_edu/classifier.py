@@ -270,7 +270,7 @@ class Classifier:
             self._try_out(self.network, batch)
         # Without a batch that asks for gradients nothing is recorded, whatever the weights' own flags say.
         gradients = torch.is_grad_enabled() and batch.requires_grad
-        strangers = self._strangers()
+        strangers = self._untried_hooks()
         with own_mode(self.device, gradients or bool(strangers)):
             x = batch.detach().clone().requires_grad_() if strangers and not gradients else batch
             scores = self._run(self.network, x)
@@ -285,13 +285,13 @@ class Classifier:
 
     def _try_out(self, network: nn.Module, batch: Tensor) -> None:
         """Try the network on pictures of noise that are as large as those of the batch."""
-        with self._size_explained(batch):
+        with self._explain_size(batch):
             trial = try_out(network, self.noise(3, tuple(batch.shape[1:])))
         self._judge(trial)
 
     def be_tried(self, batch: Tensor) -> None:
         """Run the network once if anything of it has not been tried yet, such as a new hook."""
-        if self.one_at_a_time is None or self._strangers():
+        if self.one_at_a_time is None or self._untried_hooks():
             with torch.enable_grad():
                 self.scores(batch.detach().requires_grad_())
 
@@ -299,12 +299,12 @@ class Classifier:
         # The copy keeps a network that starts with an in-place layer from writing into the caller's tensor.
         alone = bool(self.one_at_a_time) and len(batch) > 1
         images = batch.clone().split(1) if alone else (batch.clone(),)  # type: ignore[no-untyped-call]
-        with self._size_explained(batch):
+        with self._explain_size(batch):
             outputs = [network(image) for image in images]
         scores = [self._check_scores(output) for output in outputs]
         return torch.cat(scores) if alone else scores[0]
 
-    def _strangers(self) -> list[Hook]:
+    def _untried_hooks(self) -> list[Hook]:
         """Hooks of others on the network that have not been tried yet."""
         return [hook for hook in foreign_hooks(self.network) if all(hook.call is not one.call for one in self._hooks)]
 
@@ -327,7 +327,7 @@ class Classifier:
         self._set("_hooks", (*self._hooks, *hooks))
 
     @contextmanager
-    def _size_explained(self, batch: Tensor) -> Iterator[None]:
+    def _explain_size(self, batch: Tensor) -> Iterator[None]:
         try:
             yield
         except torch.cuda.OutOfMemoryError:
@@ -385,7 +385,8 @@ class Classifier:
             )
         if not all_finite(batch):
             raise NotFiniteError(
-                "the image holds NaN or infinite values; expected finite ones. Look where they came from."
+                "the image holds NaN or infinite values; expected finite ones. Prepare the picture again, "
+                "classifier.prepare(picture), and look for a division by 0 in what you did to it."
             )
         self._check_mode()
 

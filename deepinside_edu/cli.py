@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given[:1] == ["evaluate"]:
         return _evaluate(given[1:])
     try:
-        return _localise(_parser().parse_args(given))
+        return _localise(_make_parser().parse_args(given))
     except (ValueError, TypeError, OSError, ImportError) as error:
         lessons = " `deepinside lab` opens the lessons." if isinstance(error, FileNotFoundError) else ""
         print(f"deepinside: {error}{lessons}", file=sys.stderr)
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
+def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="deepinside",
         description="See what a convolutional network sees (Simonyan, Vedaldi & Zisserman 2013).",
@@ -97,7 +97,7 @@ def _localise(options: argparse.Namespace) -> int:
     classifier = load_classifier(options.network)
     wanted = classifier.find(options.class_name) if options.class_name else None
     folder = options.out or _free_folder(Path("localised") / Path(options.photo).stem)
-    _make(folder)  # before the work: what cannot be kept need not be computed
+    _make_folder(folder)  # before the work: what cannot be kept need not be computed
     print(f"{options.photo}: {photo.width}×{photo.height} pixels; {classifier}")
     clock.lap("read photo, load network")
     ranking = classifier.top(photo, len(classifier.labels))
@@ -126,7 +126,7 @@ def _localise(options: argparse.Namespace) -> int:
     return 0
 
 
-def _evaluate_parser() -> argparse.ArgumentParser:
+def _make_evaluate_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="deepinside evaluate",
         description="ILSVRC's localisation error: five guesses an image, right with the class and IoU ≥ 0.5. "
@@ -159,12 +159,12 @@ def _evaluate_parser() -> argparse.ArgumentParser:
 
 
 def _evaluate(given: Sequence[str]) -> int:
-    options = _evaluate_parser().parse_args(given)
+    options = _make_evaluate_parser().parse_args(given)
     rank, size = os.environ.get("RANK", "0"), os.environ.get("WORLD_SIZE", "1")
     who = f"deepinside evaluate, rank {rank} of {size}" if size != "1" else "deepinside evaluate"
     before = signal.signal(signal.SIGTERM, _stop)  # what torchrun sends to the others when a rank dies
     try:
-        data = _dataset(options)
+        data = _read_dataset(options)
         out = options.out or Path("evaluated") / "_".join(data.name.split())
         return _measure(options, data, out, alone=size == "1" or rank == "0")
     except FileNotFoundError as error:
@@ -188,7 +188,7 @@ def _stop(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _dataset(options: argparse.Namespace) -> Dataset:
+def _read_dataset(options: argparse.Namespace) -> Dataset:
     from .evaluation import read_csv, read_ilsvrc, read_voc, shipped_photos
     from .evaluation.datasets import read_names
 
@@ -220,13 +220,13 @@ def _measure(options: argparse.Namespace, data: Dataset, out: Path, alone: bool)
     )  # fmt: skip
     if alone:
         print(f"{data.name}; {classifier}; {'ten crops' if options.crops == 10 else 'one crop'}\n\n{result}")
-        _list(out / "cannot_be_used.txt", "cannot be used", result.problems)
-        _list(out / "odd.txt", "odd, counted as they stand", result.notes)
+        _write_list(out / "cannot_be_used.txt", "cannot be used", result.problems)
+        _write_list(out / "odd.txt", "odd, counted as they stand", result.notes)
         print(f"\nwhat was found in each image: {out}/")
     return 0
 
 
-def _list(path: Path, title: str, lines: Sequence[str]) -> None:
+def _write_list(path: Path, title: str, lines: Sequence[str]) -> None:
     """Print the first lines and write all of them; what an earlier run wrote there does not stay."""
     if not lines:
         path.unlink(missing_ok=True)
@@ -267,7 +267,7 @@ def _free_folder(wanted: Path) -> Path:
     return next(folder for folder in candidates if not folder.exists())
 
 
-def _make(folder: Path) -> None:
+def _make_folder(folder: Path) -> None:
     """Make a folder and try whether a file can be written there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

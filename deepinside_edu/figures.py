@@ -48,6 +48,9 @@ LONGEST_LABEL, BESIDE = 80, 40
 CELL = 0.36
 """Inches of a cell with a number in it."""
 
+NOT_FINITE = "Check the image and the network's weights for NaN."
+"""The remedy where a map cannot be drawn."""
+
 CAUSES = (
     ("forward mask 1(X > 0)", "#0072b2"),
     ("backward mask 1(R > 0)", "#e69f00"),
@@ -70,7 +73,7 @@ def heat_map(saliency: ArrayLike, peak: float = PEAK) -> Image.Image:
     Raises:
         ValueError: a map of another shape or not finite, or a quantile out of range.
     """
-    return Image.fromarray(_heat_table()[_levels(saliency, peak)])
+    return Image.fromarray(_heat_table()[_heat_levels(saliency, peak)])
 
 
 def brightest(values: NDArray[Any], peak: float = PEAK) -> float:
@@ -115,7 +118,7 @@ def signed_picture(values: ArrayLike, side: int | None = None, peak: float = 1.0
     if side is not None and side < 1:
         raise ValueError(f"expected a side of at least 1 pixel, got {side}.")
     if not np.isfinite(r).all():
-        raise ValueError("the values hold NaN or infinity; expected finite ones. Look where they came from.")
+        raise ValueError(f"the values hold NaN or infinity; expected finite ones. {NOT_FINITE}")
     part = (r / brightest(np.abs(r), peak)).clip(-1, 1)
     if r.ndim == 3:
         levels = (127.5 + 127.5 * part).round().astype(np.uint8).transpose(1, 2, 0)
@@ -163,7 +166,7 @@ def seed_picture(photo: Image.Image, foreground: ArrayLike, background: ArrayLik
     Raises:
         ValueError: masks that are not boolean `(H, W)` or not of one shape.
     """
-    foreground, background = _mask(foreground), _mask(background)
+    foreground, background = _check_mask(foreground), _check_mask(background)
     if foreground.shape != background.shape:
         raise ValueError(f"expected two masks of one shape, got {foreground.shape} and {background.shape}.")
     paint = np.empty((*foreground.shape, 3), np.uint8)
@@ -187,7 +190,7 @@ def cut_out(photo: Image.Image, mask: ArrayLike) -> Image.Image:
     Raises:
         ValueError: a mask that is not boolean `(H, W)`.
     """
-    inside = Image.fromarray(_mask(mask).astype(np.uint8) * 255).resize(photo.size, Image.Resampling.NEAREST)
+    inside = Image.fromarray(_check_mask(mask).astype(np.uint8) * 255).resize(photo.size, Image.Resampling.NEAREST)
     white = Image.new("RGB", photo.size, "white")
     return Image.composite(photo.convert("RGB"), Image.blend(photo.convert("RGB"), white, 0.85), inside)
 
@@ -377,7 +380,7 @@ def filmstrip(pictures: Sequence[Image.Image], labels: Sequence[str] = (), count
         raise ValueError(f"expected at least one picture and a count of 1 or more, got {len(pictures)} and {count}.")
     if labels and len(labels) != len(pictures):
         raise ValueError(f"expected a label for each of the {len(pictures)} pictures or none, got {len(labels)}.")
-    chosen = _spread(len(pictures), count)
+    chosen = _choose_evenly(len(pictures), count)
     figure, (row,) = _row_of_axes(1, len(chosen), [_aspect(pictures[i]) for i in chosen])
     for axes, i in zip(row, chosen, strict=True):
         _show(axes, _shrink(pictures[i]), labels[i] if labels else "")
@@ -414,7 +417,7 @@ def save_film(
         raise ValueError(f"expected pictures of one size, got {sizes or 'none'}. Resize them first.")
     if not 0 < seconds < math.inf or most < 1:
         raise ValueError(f"expected a time above 0 seconds and at least 1 picture at most, got {seconds} and {most}.")
-    first, *others = [pictures[i].convert("RGB") for i in _spread(len(pictures), most)]
+    first, *others = [pictures[i].convert("RGB") for i in _choose_evenly(len(pictures), most)]
     each = max(20, round(1000 * seconds / (len(others) + 1)))
     # Pillow drops a picture equal to the one before and adds up their times.
     options: dict[str, Any] = {"quality": 85, "method": 2} if kind.lower() == "webp" else {"optimize": False}
@@ -438,7 +441,7 @@ def score_bars(labels: Sequence[str], scores: Sequence[float], title: str = "sco
     """
     if len(labels) != len(scores):
         raise ValueError(f"expected a score for each of the {len(labels)} labels, got {len(scores)}.")
-    figure = _figure(5.5, 0.4 + 0.3 * len(labels))
+    figure = new_figure(5.5, 0.4 + 0.3 * len(labels))
     axes = figure.add_subplot()
     bars = axes.barh(range(len(labels)), list(scores), color="#2a6f97")
     axes.bar_label(bars, [f"{score:.3g}" for score in scores], padding=3, fontsize=8)
@@ -475,13 +478,13 @@ def number_grids(
     for what, given in (("title", titles), ("mark", marks)):
         if len(given) not in (0, len(values)):
             raise ValueError(f"expected a {what} for each of the {len(values)} grids or none, got {len(given)}.")
-    frames = [None if mark is None else _mask(mark) for mark in marks or [None] * len(values)]
+    frames = [None if mark is None else _check_mask(mark) for mark in marks or [None] * len(values)]
     for grid, frame in zip(values, frames, strict=True):
         if frame is not None and frame.shape != grid.shape:
             raise ValueError(f"expected a mark of the grid's shape {grid.shape}, got {frame.shape}.")
     most = max(float(np.abs(grid).max()) for grid in values) or 1.0
     widths = [max(grid.shape[1], 2) for grid in values]
-    figure = _figure(CELL * sum(widths) + 0.35 * len(widths), CELL * max(max(g.shape[0] for g in values), 2) + 0.4)
+    figure = new_figure(CELL * sum(widths) + 0.35 * len(widths), CELL * max(max(g.shape[0] for g in values), 2) + 0.4)
     (row,) = figure.subplots(1, len(values), squeeze=False, width_ratios=widths)
     for i, (axes, grid, frame) in enumerate(zip(row, values, frames, strict=True)):
         # The ends of the scale are too dark for black figures.
@@ -521,7 +524,7 @@ def layer_chart(
             f"{len(causes)}."
         )
     places = range(len(layers))
-    figure = _figure(9, 1 + 0.145 * len(layers))
+    figure = new_figure(9, 1 + 0.145 * len(layers))
     panels = figure.subplots(1, 3, sharey=True, width_ratios=(2, 2, 3))
     titles = ("cosine", "relative L2", "share of entries that differ")
     for axes, title, values in zip(panels, titles, zip(*distances, strict=True), strict=True):
@@ -574,15 +577,23 @@ def _is_mathematics(title: str) -> bool:
     return True
 
 
-def _spread(count: int, most: int) -> list[int]:
+def _choose_evenly(count: int, most: int) -> list[int]:
     """At most so many of the numbers 0 to count − 1, at even distances, the first and the last among them."""
     if most == 1:
         return [count - 1]
     return [round(i) for i in np.linspace(0, count - 1, min(most, count))]
 
 
-def _figure(width: float, height: float) -> Figure:
-    """A figure outside pyplot's global list, which a notebook would show a second time, that draws itself."""
+def new_figure(width: float, height: float) -> Figure:
+    """Make a figure that draws itself, outside pyplot's global list, which a notebook would show a second time.
+
+    Args:
+        width: in inches.
+        height: in inches.
+
+    Returns:
+        The empty figure.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -600,7 +611,7 @@ def _figure(width: float, height: float) -> Figure:
 def _row_of_axes(rows: int, columns: int, aspects: Sequence[float]) -> tuple[Figure, NDArray[Any]]:
     """A grid whose columns are as wide as their pictures need, 10 inches in all at most."""
     height = min(2.2, 9.6 / sum(aspects))
-    figure = _figure(height * sum(aspects) + 0.1 * columns, rows * height + 0.5)
+    figure = new_figure(height * sum(aspects) + 0.1 * columns, rows * height + 0.5)
     return figure, figure.subplots(rows, columns, squeeze=False, width_ratios=aspects)
 
 
@@ -621,21 +632,21 @@ def _aspect(photo: Image.Image) -> float:
     return min(max(photo.width / photo.height, 0.25), 8.0)
 
 
-def _mask(mask: ArrayLike) -> NDArray[np.bool_]:
+def _check_mask(mask: ArrayLike) -> NDArray[np.bool_]:
     m = np.asarray(mask)
     if m.dtype != bool or m.ndim != 2:
         raise ValueError(f"expected a boolean mask (H, W), got {m.dtype} {m.shape}. Compare with a threshold first.")
     return m
 
 
-def _levels(saliency: ArrayLike, peak: float) -> NDArray[np.uint8]:
+def _heat_levels(saliency: ArrayLike, peak: float) -> NDArray[np.uint8]:
     m = np.asarray(saliency, np.float32)
     if m.ndim != 2 or not m.size:
         raise ValueError(f"expected a map (H, W), got {m.shape}. Of a batch of maps take one: maps[0].")
     if not 0 < peak <= 1:
         raise ValueError(f"expected a peak quantile above 0 and at most 1, got {peak}.")
     if not np.isfinite(m).all():
-        raise ValueError("the map holds NaN or infinite values; expected finite ones. Look where they came from.")
+        raise ValueError(f"the map holds NaN or infinite values; expected finite ones. {NOT_FINITE}")
     m = m.clip(min=0)
     return (m / brightest(m, peak) * 255).clip(max=255).astype(np.uint8)
 

@@ -113,8 +113,8 @@ class RepeatedCut:
         """
         levels = rgb_levels(image, np.shape(costs[0]))
         shape = height, width = levels.shape[:2]
-        smoothness, neighbours = _checked_smoothness(smoothness), _checked_neighbours(neighbours)
-        foreground, background = _check(shape, costs, seeds)
+        smoothness, neighbours = _check_smoothness(smoothness), _check_neighbours(neighbours)
+        foreground, background = _check_costs_and_seeds(shape, costs, seeds)
         self._smoothness, self._neighbours = smoothness, neighbours
         self._weights = contrast_weights(levels, neighbours)
         ends = _neighbour_pairs(height, width, neighbours)
@@ -148,7 +148,7 @@ class RepeatedCut:
         Source: Kohli & Torr 2005. The paper cuts once.
         """
         given = self._costs if costs is None else costs
-        foreground, background = _check(self._pull.shape, given, seeds)
+        foreground, background = _check_costs_and_seeds(self._pull.shape, given, seeds)
         self._cut(foreground, background, seeds)
         return self.result
 
@@ -197,8 +197,8 @@ def cut_energy(
         ValueError: as in `graph_cut`, or a mask that is not boolean or of another shape.
     """
     levels = rgb_levels(image, np.shape(costs[0]))
-    smoothness, neighbours = _checked_smoothness(smoothness), _checked_neighbours(neighbours)
-    foreground, background = _check(levels.shape[:2], costs, None)
+    smoothness, neighbours = _check_smoothness(smoothness), _check_neighbours(neighbours)
+    foreground, background = _check_costs_and_seeds(levels.shape[:2], costs, None)
     labels = np.asarray(mask)
     if labels.dtype != bool or labels.shape != levels.shape[:2]:
         raise ValueError(
@@ -217,7 +217,7 @@ def _energy(
     pixels = float(np.where(labels, foreground, background).sum())
     borders = 0.0
     for (down, right), each in zip(NEIGHBOURS[2 * len(weights)], weights, strict=True):
-        first, second = _shifted(labels, down, right)
+        first, second = _cut_out_pairs(labels, down, right)
         borders += float(each[first != second].sum())
     return pixels + smoothness * borders
 
@@ -236,13 +236,13 @@ def contrast_weights(image: ImageLike, neighbours: int = 8) -> list[NDArray[np.f
         ValueError: no RGB picture, or neither 4 nor 8 neighbours.
         TypeError: a number of neighbours that is none.
     """
-    neighbours = _checked_neighbours(neighbours)
+    neighbours = _check_neighbours(neighbours)
     planes = np.moveaxis(rgb_levels(image), 2, 0).astype(np.float32)
     differences = []
     for down, right in NEIGHBOURS[neighbours]:
         total = np.float32(0)
         for plane in planes:  # plane by plane, without a temporary of three channels
-            first, second = _shifted(plane, down, right)
+            first, second = _cut_out_pairs(plane, down, right)
             step = first - second
             total = total + step * step
         differences.append(np.asarray(total))
@@ -254,7 +254,7 @@ def contrast_weights(image: ImageLike, neighbours: int = 8) -> list[NDArray[np.f
     ]
 
 
-def _shifted(plane: NDArray, down: int, right: int) -> tuple[NDArray, NDArray]:  # type: ignore[type-arg]
+def _cut_out_pairs(plane: NDArray, down: int, right: int) -> tuple[NDArray, NDArray]:  # type: ignore[type-arg]
     """Two views of a plane: each pixel that has such a neighbour, and that neighbour."""
     height, width = plane.shape
     here = plane[: height - down, max(0, -right) : width - max(0, right)]
@@ -272,25 +272,25 @@ class _Pairs(NamedTuple):
 def _neighbour_pairs(height: int, width: int, neighbours: int) -> _Pairs:
     """The ends of every edge, sorted by pixel: filled in that order, the graph lies in memory as the cut walks it."""
     pixels = np.arange(height * width).reshape(height, width)
-    pairs = [_shifted(pixels, down, right) for down, right in NEIGHBOURS[neighbours]]
+    pairs = [_cut_out_pairs(pixels, down, right) for down, right in NEIGHBOURS[neighbours]]
     first = np.concatenate([a.ravel() for a, _ in pairs])
     second = np.concatenate([b.ravel() for _, b in pairs])
     order = np.argsort(first, kind="stable")
     return _Pairs(first[order], second[order], order)
 
 
-def _checked_smoothness(smoothness: object) -> float:
+def _check_smoothness(smoothness: object) -> float:
     return accept.number("smoothness", smoothness, 0, SMOOTHEST, "In nats; the usual one is 100.")
 
 
-def _checked_neighbours(neighbours: object) -> int:
+def _check_neighbours(neighbours: object) -> int:
     count = accept.whole("neighbours", neighbours, 4, 8)
     if count not in NEIGHBOURS:
         raise ValueError(f"expected 4 or 8 neighbours, got {count}.")
     return count
 
 
-def _check(
+def _check_costs_and_seeds(
     shape: tuple[int, ...], costs: Costs, seeds: Seeds | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     if len(costs) != 2:

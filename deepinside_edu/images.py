@@ -65,7 +65,10 @@ def to_picture(x: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> 
         wanted = f"(1, {len(mean)}, H, W)"
         raise ValueError(f"expected one image {wanted}, got {tuple(x.shape)}. Of a batch take one: x[:1].")
     if not all_finite(x):
-        raise ValueError("the image holds NaN or infinite values; expected finite ones. Look where they came from.")
+        raise ValueError(
+            "the image holds NaN or infinite values; expected finite ones. If it comes from a gradient ascent, take "
+            "smaller steps."
+        )
     planes = x.detach().reshape(x.shape[-3:]).permute(1, 2, 0).cpu().double().numpy()
     levels = 255 * (planes * np.asarray(std) + np.asarray(mean))
     pixels = levels.round().clip(0, 255).astype(np.uint8)
@@ -174,7 +177,7 @@ def read_annotation(path: Path, first_pixel: int = 0) -> Annotation:
     try:
         root = ElementTree.parse(path).getroot()
     except (ElementTree.ParseError, LookupError, ValueError) as error:  # the latter two: an encoding nobody knows
-        raise ValueError(f"{path.name} is no XML that can be read ({error}); expected an annotation.") from error
+        raise ValueError(f"{path.name} is not XML that can be read ({error}); expected an annotation.") from error
 
     if root.tag != "annotation":
         raise ValueError(f"{path.name} begins with <{root.tag}>; expected <annotation>. Pass an annotation's file.")

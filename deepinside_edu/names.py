@@ -39,7 +39,7 @@ def in_order(names: object, what: str = "labels") -> tuple[str, ...]:
     numbered: Any = getattr(names, "mapping", names)  # d.keys() and d.values() know their dictionary
     if hasattr(numbered, "keys") and hasattr(numbered, "items"):  # a dictionary, or a series with an index
         by_key = dict(numbered.items())
-        read = _by_number(by_key, what)
+        read = _sort_by_number(by_key, what)
         if read is not None:
             return read
         if numbered is names:
@@ -51,7 +51,7 @@ def in_order(names: object, what: str = "labels") -> tuple[str, ...]:
             )
             raise TypeError(
                 f"expected {what} in the network's order, or a mapping between class indices and names, got the keys "
-                f"{_some(by_key)}. {remedy}"
+                f"{_list_some(by_key)}. {remedy}"
             )
     elif isinstance(names, Set):
         raise TypeError(f"expected {what} in the network's order, and a set has none. Pass a list.")
@@ -59,7 +59,7 @@ def in_order(names: object, what: str = "labels") -> tuple[str, ...]:
     wrong = [name for name in given if not isinstance(name, str)]
     if wrong:
         raise TypeError(f"expected {what} that are text, got {wrong[0]!r}. {_remedy(wrong[0])}")
-    return tuple(_text(name) for name in given if isinstance(name, str))
+    return tuple(_as_written(name) for name in given if isinstance(name, str))
 
 
 def _remedy(wrong: object) -> str:
@@ -76,29 +76,29 @@ def _is_pair(value: object) -> bool:
     return isinstance(value, (tuple, list)) and len(value) == 2 and isinstance(value[1], str)
 
 
-def _text(name: str) -> str:
+def _as_written(name: str) -> str:
     """What is written: of an `Enum` its value, of a line of a file all but its end."""
     # Names of folders may have halves of letters in them, which no file and no browser takes.
     return name.encode("utf-8", "backslashreplace").decode().rstrip("\r\n")
 
 
-def _by_number(names: dict[Any, Any], what: str) -> tuple[str, ...] | None:
+def _sort_by_number(names: dict[Any, Any], what: str) -> tuple[str, ...] | None:
     """The names of {0: "cat", …}, of {"0": "cat", …} or of {"cat": 0, …} by their numbers; else nothing."""
     for pairs in ([*names.items()], [(index, name) for name, index in names.items()]):
-        by_number = [(_number(index), _text(name)) for index, name in pairs if isinstance(name, str)]
+        by_number = [(_read_number(index), _as_written(name)) for index, name in pairs if isinstance(name, str)]
         numbers = sorted(number for number, _ in by_number if number is not None)
         if len(numbers) < len(pairs):
             continue
         if numbers != list(range(len(pairs))):
             raise ValueError(
                 f"expected a name for each class index from 0 to {len(pairs) - 1} once, got the indices "
-                f"{_some(numbers)}. Pass a list of the {what} in the network's order."
+                f"{_list_some(numbers)}. Pass a list of the {what} in the network's order."
             )
         return tuple(name for _, name in sorted(by_number))
     return None
 
 
-def _number(value: object) -> int | None:
+def _read_number(value: object) -> int | None:
     """A class index, also one that JSON made text of, or a table a float."""
     value = unwrapped(value)
     if isinstance(value, float) and value.is_integer():
@@ -106,7 +106,7 @@ def _number(value: object) -> int | None:
     return int(value) if isinstance(value, str) and value.strip().isdecimal() else whole_number(value)
 
 
-def _some(values: Iterable[object]) -> str:
+def _list_some(values: Iterable[object]) -> str:
     listed = [repr(value) for value in values]
     return ", ".join(listed[:8] + ["…"] * (len(listed) > 8))
 
@@ -161,7 +161,7 @@ class _Name(NamedTuple):
 
 
 @lru_cache(maxsize=8)
-def _known(labels: tuple[str, ...], wordnet_ids: tuple[str, ...]) -> tuple[list[_Name], list[_Name], list[_Name]]:
+def _all_names(labels: tuple[str, ...], wordnet_ids: tuple[str, ...]) -> tuple[list[_Name], list[_Name], list[_Name]]:
     """WordNet ids, labels and further names."""
     further = [
         (c, name)
@@ -183,7 +183,7 @@ def _wordnet_names() -> dict[str, tuple[str, ...]]:
     return {wordnet_id: tuple(names.split(", ")) for wordnet_id, names in (line.split("\t") for line in lines)}
 
 
-def _folded(text: str) -> str:
+def _fold(text: str) -> str:
     """Without capitals and accents."""
     plain = unicodedata.normalize("NFKD", text.casefold())
     return "".join(letter for letter in plain if not unicodedata.combining(letter))
@@ -191,11 +191,11 @@ def _folded(text: str) -> str:
 
 def _whole(text: str) -> str:
     """Letters and digits alone; of a text without any, what there is."""
-    return "".join(filter(str.isalnum, _folded(text))) or text.strip()
+    return "".join(filter(str.isalnum, _fold(text))) or text.strip()
 
 
 def _words(text: str) -> str:
-    kept = (letter if letter.isalnum() else " " if letter in " _/,;" else "" for letter in _folded(text))
+    kept = (letter if letter.isalnum() else " " if letter in " _/,;" else "" for letter in _fold(text))
     return " ".join("".join(kept).split())
 
 
@@ -219,15 +219,16 @@ def find(wanted: object, labels: tuple[str, ...], wordnet_ids: tuple[str, ...] =
         text = unwrapped(wanted)
         if not isinstance(text, str):
             remedy = "its class_index" if hasattr(wanted, "class_index") else "one class, such as 388 or 'giant panda'"
-            raise TypeError(f"expected a class index, a WordNet id or a name, got {_described(wanted)}. Pass {remedy}.")
-        found = _named(text, labels, wordnet_ids)
+            raise TypeError(f"expected a class index, a WordNet id or a name, got {_describe(wanted)}. Pass {remedy}.")
+        found = _find_by_name(text, labels, wordnet_ids)
         if len(found) == 1:
             return found[0]
         if found:
-            some = ", ".join([_told(c, found, labels, wordnet_ids) for c in found[:8]] + ["…"] * (len(found) > 8))
+            named = [_tell_apart(c, found, labels, wordnet_ids) for c in found[:8]]
+            some = ", ".join(named + ["…"] * (len(found) > 8))
             raise ValueError(f"{text.strip()!r} fits {len(found)} classes: {some}. Name one of them, or its index.")
         if not text.strip().removeprefix("-").isdecimal():
-            raise _unknown(text, labels, wordnet_ids)
+            raise _unknown_name(text, labels, wordnet_ids)
         index = int(text)
     if not 0 <= index < len(labels):
         hint = why_no_wordnet_id(wanted, wordnet_ids) if isinstance(wanted, str) else ""
@@ -237,14 +238,14 @@ def find(wanted: object, labels: tuple[str, ...], wordnet_ids: tuple[str, ...] =
     return index
 
 
-def _described(wanted: object) -> str:
+def _describe(wanted: object) -> str:
     shape, kind = getattr(wanted, "shape", None), type(wanted).__name__
     if shape is not None:
         return f"{kind} {tuple(shape)} of {getattr(wanted, 'dtype', 'unknown kind')}"
     return f"{kind}: {wanted!r}" if isinstance(wanted, (bool, float)) else kind
 
 
-def _named(text: str, labels: tuple[str, ...], wordnet_ids: tuple[str, ...]) -> list[int]:
+def _find_by_name(text: str, labels: tuple[str, ...], wordnet_ids: tuple[str, ...]) -> list[int]:
     """The classes that a text fits, by the strictest reading that fits any."""
     stripped = text.strip()
     if stripped.isdecimal():  # an index, or a label such as "7" of a digit, or both
@@ -252,11 +253,11 @@ def _named(text: str, labels: tuple[str, ...], wordnet_ids: tuple[str, ...]) -> 
         return list(dict.fromkeys([*index, *(c for c, label in enumerate(labels) if label.strip() == stripped)]))
     if not stripped or stripped.removeprefix("-").isdecimal():
         return []
-    readings = (_fitting(each, *_known(labels, wordnet_ids)) for each in _singulars(text))
+    readings = (_find_fitting(each, *_all_names(labels, wordnet_ids)) for each in _singulars(text))
     return next((found for found in readings if found), [])
 
 
-def _fitting(text: str, ids: list[_Name], own: list[_Name], more: list[_Name]) -> list[int]:
+def _find_fitting(text: str, ids: list[_Name], own: list[_Name], more: list[_Name]) -> list[int]:
     """The classes that a text fits, word for word or in part."""
     whole, words = _whole(text), _words(text)
     readings = [{name.class_index for name in names if name.whole == whole} for names in (ids, own, more)]
@@ -273,7 +274,7 @@ def _singulars(text: str) -> list[str]:
     return [text, *(bare.removesuffix(many) + one for many, one in ways if bare.lower().endswith(many))]
 
 
-def _told(c: int, candidates: list[int], labels: tuple[str, ...], wordnet_ids: tuple[str, ...]) -> str:
+def _tell_apart(c: int, candidates: list[int], labels: tuple[str, ...], wordnet_ids: tuple[str, ...]) -> str:
     """A candidate as an error lists it; where two have one name, with another name of it if there is one."""
     twins = [other for other in candidates if other != c and _whole(labels[other]) == _whole(labels[c])]
     names = _wordnet_names().get(wordnet_ids[c].strip().lower(), ()) if twins and wordnet_ids else ()
@@ -281,8 +282,8 @@ def _told(c: int, candidates: list[int], labels: tuple[str, ...], wordnet_ids: t
     return f"{labels[c]!r} ({c}{', ' + other if other else ''})"
 
 
-def _unknown(text: str, labels: tuple[str, ...], wordnet_ids: tuple[str, ...]) -> ValueError:
-    _, own, more = _known(labels, wordnet_ids)
+def _unknown_name(text: str, labels: tuple[str, ...], wordnet_ids: tuple[str, ...]) -> ValueError:
+    _, own, more = _all_names(labels, wordnet_ids)
     wanted = _whole(text) if text.strip() else ""
     inside = [name.class_index for name in more if wanted and wanted in name.whole]
     by_name = {name.whole: name.class_index for name in [*more, *own]}  # a label before another class's further name

@@ -71,22 +71,22 @@ def open_image(source: ImageLike, upright: bool = True) -> Image.Image:
         TypeError: a kind of object that holds no picture, or a file opened as text.
         OSError: a file that cannot be opened, such as `FileNotFoundError`, which lists near names.
     """
-    held, name = _unpacked(source)
+    held, name = _unpack(source)
     if isinstance(held, np.ndarray):
-        return _from_array(held)
+        return _open_array(held)
     if isinstance(held, Image.Image):
         if held.format == "EPS":
             raise ValueError(f"{name} is PostScript, a program that would be run; {EXPECTED}. Convert it to one.")
-        return _rgb(held, name, upright)
-    with _stream(held, name) as (stream, name):
-        with _damage_explained(name):
+        return _to_rgb(held, name, upright)
+    with _open_stream(held, name) as (stream, name):
+        with _explain_damage(name):
             picture = Image.open(stream, formats=FORMATS)  # reads the header alone: decoded after the size check
         with picture:
-            return _rgb(picture, name, upright)
+            return _to_rgb(picture, name, upright)
 
 
 @contextmanager
-def _damage_explained(name: str) -> Iterator[None]:
+def _explain_damage(name: str) -> Iterator[None]:
     """Turn whatever Pillow's readers raise about a broken file into one `ValueError` with the remedy."""
     try:
         yield
@@ -107,18 +107,18 @@ def _damage_explained(name: str) -> Iterator[None]:
 # --- what was passed -------------------------------------------------------------------------------------------------
 
 
-def _unpacked(source: object) -> tuple[object, str]:
+def _unpack(source: object) -> tuple[object, str]:
     """Take the one picture out of the uploads and lists around it; say how an error calls it."""
     name = "the upload"
     for _ in range(4):  # ipywidgets 7 has the deepest: {name: {"metadata": …, "content": bytes}} in a list of ours
         if isinstance(source, Mapping):
-            source, name = _of_upload(source, name)
+            source, name = _read_upload(source, name)
         elif isinstance(source, Collection) and not isinstance(source, BYTES | str) and _is_plain(source):
-            source = _the_only(source)
+            source = _take_only_one(source)
         else:
             break
     else:
-        raise TypeError(f"expected one picture, got lists within lists ({_short(source)}). Pass the picture itself.")
+        raise TypeError(f"expected one picture, got lists within lists ({_cut(source)}). Pass the picture itself.")
     if isinstance(source, np.ndarray):
         return source, "the array"
     return source, "the PIL image" if isinstance(source, Image.Image) else name
@@ -129,7 +129,7 @@ def _is_plain(source: object) -> bool:
     return not hasattr(source, "__array__") and not hasattr(source, "read") and not hasattr(source, "parameters")
 
 
-def _of_upload(upload: Mapping[Any, Any], name: str) -> tuple[object, str]:
+def _read_upload(upload: Mapping[Any, Any], name: str) -> tuple[object, str]:
     """The content of an upload as ipywidgets, Colab, Gradio or Hugging Face hand it out, and the file's name."""
     name = str(next((upload[key] for key in ("name", "orig_name") if upload.get(key)), name))
     for key in ("content", "bytes"):
@@ -150,15 +150,15 @@ def _of_upload(upload: Mapping[Any, Any], name: str) -> tuple[object, str]:
     if values and not isinstance(values[0], BYTES | Mapping):
         raise TypeError(
             f"expected a path, bytes, a file object, an array, a PIL image or an upload, got {type(upload).__name__} "
-            f"with {_listed(map(repr, upload))} in it. Pass the picture itself."
+            f"with {_join(map(repr, upload))} in it. Pass the picture itself."
         )
     raise ValueError(
         f"expected one upload, got {len(values)}"
-        + (f": {_listed(map(repr, upload))}. Pass one of them." if values else "; choose one file, then pass that one.")
+        + (f": {_join(map(repr, upload))}. Pass one of them." if values else "; choose one file, then pass that one.")
     )
 
 
-def _the_only(pictures: Collection[object]) -> object:
+def _take_only_one(pictures: Collection[object]) -> object:
     first: object = pictures
     for _ in range(4):
         if isinstance(first, list | tuple) and first:
@@ -166,7 +166,7 @@ def _the_only(pictures: Collection[object]) -> object:
     if isinstance(first, Number):
         raise TypeError("expected a picture, got rows of numbers. Make an array: np.array(rows, dtype=np.uint8).")
     if len(pictures) != 1:
-        kinds = f" ({_listed(type(each).__name__ for each in pictures)})" if pictures else ""
+        kinds = f" ({_join(type(each).__name__ for each in pictures)})" if pictures else ""
         what = "one upload" if not pictures or isinstance(next(iter(pictures)), Mapping) else "one picture"
         remedy = "pass one at a time" if pictures else "choose one file, then pass that one"
         raise ValueError(f"expected {what}, got {len(pictures)} in a {type(pictures).__name__}{kinds}; {remedy}.")
@@ -174,7 +174,7 @@ def _the_only(pictures: Collection[object]) -> object:
 
 
 @contextmanager
-def _stream(source: object, name: str) -> Iterator[tuple[BinaryIO, str]]:
+def _open_stream(source: object, name: str) -> Iterator[tuple[BinaryIO, str]]:
     """What PIL can read, closed if it was opened here, and how an error calls it."""
     stream: Any
     if isinstance(source, BYTES):
@@ -186,16 +186,16 @@ def _stream(source: object, name: str) -> Iterator[tuple[BinaryIO, str]]:
         stream = io.BytesIO(content)
     elif isinstance(source, str) and source[:5].lower() == "data:":
         head, _, body = source.partition(",")
-        with _damage_explained("the data: URL"):
+        with _explain_damage("the data: URL"):
             content = base64.b64decode(body) if head.lower().endswith(";base64") else unquote_to_bytes(body)
         stream, name = io.BytesIO(content), "the data: URL"
     elif isinstance(source, str | os.PathLike):
         text = os.fsdecode(source)
-        path = _existing(text)
+        path = _find_file(text)
         try:
             stream, name = path.open("rb"), str(path)
         except OSError as error:
-            raise _refused_by_system(error, text) from error
+            raise _add_remedy(error, text) from error
     elif isinstance(source, io.TextIOBase):
         raise TypeError('expected a binary file object, got one opened as text. Open it with open(path, "rb").')
     elif hasattr(source, "read"):
@@ -236,28 +236,28 @@ def _remedy(source: object) -> str:
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
-def _existing(text: str) -> Path:
+def _find_file(text: str) -> Path:
     """The file that is meant. A name that is there as it is comes first; then ~, $HOME and file: are looked up."""
-    for path in dict.fromkeys((Path(text), _spelt_out(text))) if text.strip() else ():
+    for path in dict.fromkeys((Path(text), _expand_path(text))) if text.strip() else ():
         try:
             mode = path.stat().st_mode
         except (FileNotFoundError, NotADirectoryError):
             continue
         except PermissionError as error:
-            raise _refused_by_system(error, text) from error
+            raise _add_remedy(error, text) from error
         except (OSError, ValueError):
             break  # no name that a system can take: too long, or with characters that it has not
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(_about_folder(path))
         if not stat.S_ISREG(mode):  # it might never end, or never begin
             raise ValueError(
-                f"{_short(text)} is a pipe, a socket or a device; expected a file. Read it yourself and pass the bytes."
+                f"{_cut(text)} is a pipe, a socket or a device; expected a file. Read it yourself and pass the bytes."
             )
         return path
     raise _not_found(text)
 
 
-def _spelt_out(text: str) -> Path:
+def _expand_path(text: str) -> Path:
     if text[:5].lower() == "file:":
         from urllib.request import url2pathname
 
@@ -268,39 +268,39 @@ def _spelt_out(text: str) -> Path:
     return Path(text)
 
 
-def _refused_by_system(error: OSError, text: str) -> OSError:
+def _add_remedy(error: OSError, text: str) -> OSError:
     """The same error with a remedy."""
     return type(error)(
-        f"{_short(text)} cannot be opened ({error.strerror}). Copy it to a folder where you may read it, and pass that."
+        f"{_cut(text)} cannot be opened ({error.strerror}). Copy it to a folder where you may read it, and pass that."
     )
 
 
 def _about_folder(path: Path) -> str:
     some = [name for name in _names_in(path) if name.lower().endswith((".jpg", ".jpeg", ".png", ".webp"))][:1]
     remedy = f"one of its pictures, such as {str(path / some[0])!r}" if some else "a picture's path"
-    return f"{_short(str(path))} is a folder; expected a file. Pass {remedy}."
+    return f"{_cut(str(path))} is a folder; expected a file. Pass {remedy}."
 
 
 def _not_found(text: str) -> Exception:
     """What somebody means who passes a name that is not there."""
-    shown = _short(text)
+    shown = _cut(text)
     if not text.strip():
         return ValueError("the path is empty; expected a picture's file. Pass its path, such as 'photo.jpg'.")
     bare = text.strip(" \t\r\n\"'“”‘’")
     if bare and bare != text:
-        if os.path.exists(_spelt_out(bare)):  # noqa: PTH110  # this one never raises
+        if os.path.exists(_expand_path(bare)):  # noqa: PTH110  # this one never raises
             return FileNotFoundError(f"{shown} has spaces or quotes around it. Pass {bare!r}, which is there.")
         if text.isprintable():
             return _not_found(bare)
-    path = _spelt_out(text)
+    path = _expand_path(text)
     if ADDRESS.match(str(path)):
         web = "a web address" if re.match("https?:|ftps?:|www", text, re.IGNORECASE) else "an address"
         return ValueError(f"{shown} is {web}; expected a file. Save the picture and pass its path.")
     longest = max((len(part.encode("utf-8", "surrogatepass")) for part in path.parts), default=0)
     if re.match(BASE64, text) or len(text) > 1000 or longest > 255:
         return ValueError(
-            f"{shown} is no path but {len(text):,} characters. A picture that was written as base64 text is opened by "
-            "open_image(base64.b64decode(text))."
+            f"{shown} is not a path: it has {len(text):,} characters. A picture that was written as base64 text is "
+            "opened by open_image(base64.b64decode(text))."
         )
     if any(ord(letter) < 32 for letter in text):
         return ValueError(
@@ -313,13 +313,13 @@ def _not_found(text: str) -> Exception:
         )
     data = Path(str(files("deepinside_edu"))) / "data"
     shipped = [name.removesuffix(".jpg") for name in _names_in(data / "photos") if name.endswith(".jpg")]
-    known = _near(re.sub(r"[\s-]+", "_", path.stem), shipped)[:1]
+    known = _find_near(re.sub(r"[\s-]+", "_", path.stem), shipped)[:1]
     hints = [f"A photo that ships with the package is di.photo({each!r})." for each in known]
     if not path.parent.is_dir():
         remedy = " ".join(hints) or f"A path that is not whole begins at {str(Path.cwd())!r}."
         return FileNotFoundError(f"there is no folder {str(path.parent)!r}, so no file {path.name!r} in it. {remedy}")
-    near = _near(path.name, _names_in(path.parent))
-    hints = [f"Near: {_listed(map(repr, near))}."] * bool(near) + hints
+    near = _find_near(path.name, _names_in(path.parent))
+    hints = [f"Near: {_join(map(repr, near))}."] * bool(near) + hints
     remedy = " ".join(hints) or "Upload it there, or pass its whole path."
     return FileNotFoundError(f"there is no file {path.name!r} in {str(path.parent.absolute())!r}. {remedy}")
 
@@ -332,19 +332,19 @@ def _names_in(folder: Path) -> list[str]:
         return []
 
 
-def _near(name: str, names: list[str]) -> list[str]:
+def _find_near(name: str, names: list[str]) -> list[str]:
     """Those that differ in their capitals or their suffix; else those that are spelt nearly so."""
     wanted, stems = Path(name).stem.casefold(), [Path(each).stem.casefold() for each in names]
     near = [wanted] if wanted in stems else difflib.get_close_matches(wanted, stems, n=3, cutoff=0.7)
     return [each for stem in near for each, its_stem in zip(names, stems, strict=True) if its_stem == stem]
 
 
-def _short(value: object, most: int = 80) -> str:
+def _cut(value: object, most: int = 80) -> str:
     text = repr(value)
     return text if len(text) <= most else f"{text[: most - 2]}…{text[-1]}"
 
 
-def _listed(names: Any, most: int = 4) -> str:
+def _join(names: Any, most: int = 4) -> str:
     some = list(itertools.islice(names, most + 1))
     return ", ".join(some[:most] + ["…"] * (len(some) > most))
 
@@ -367,16 +367,16 @@ def _check_size(width: int, height: int, name: str) -> None:
         )
 
 
-def _rgb(picture: Image.Image, name: str, upright: bool = True) -> Image.Image:
+def _to_rgb(picture: Image.Image, name: str, upright: bool = True) -> Image.Image:
     _check_size(*picture.size, name)
     stored = str(getattr(picture, "tile", ""))  # how the file has its levels: Pillow forgets it as it decodes
-    with _damage_explained(name):
+    with _explain_damage(name):
         picture.load()
         picture = ImageOps.exif_transpose(picture) if upright else picture
     hole = picture.info.get("transparency")  # of a PNG: the level that is transparent, in the file's own bits
     if picture.mode.startswith("I"):
         levels = np.asarray(picture)
-        shades = _eight_bits(levels, name)
+        shades = _to_eight_bits(levels, name)
         if hole is not None:
             shades[levels == hole] = 255
         return Image.fromarray(shades).convert("RGB")
@@ -401,7 +401,7 @@ def _rgb(picture: Image.Image, name: str, upright: bool = True) -> Image.Image:
     return picture if upright else Image.fromarray(np.asarray(picture))  # without its tag: nobody turns it later
 
 
-def _eight_bits(levels: NDArray[Any], name: str) -> NDArray[np.uint8]:
+def _to_eight_bits(levels: NDArray[Any], name: str) -> NDArray[np.uint8]:
     """Levels 0..65535 as 0..255, which is one 257th; refused where nothing shows that they have 16 bits."""
     seen = levels if levels.ndim == 2 else levels[:, :, :3]  # without alpha
     lowest, highest = int(seen.min()), int(seen.max())
@@ -435,7 +435,7 @@ def _check_bright(highest: int, name: str) -> None:
         )
 
 
-def _from_array(levels: NDArray[Any]) -> Image.Image:
+def _open_array(levels: NDArray[Any]) -> Image.Image:
     shape = levels.shape
     if levels.dtype.newbyteorder("=") not in (np.uint8, np.uint16):
         raise ValueError(f"expected a uint8 or uint16 array, got {levels.dtype}{_remedy_of_levels(levels)}")
@@ -447,8 +447,8 @@ def _from_array(levels: NDArray[Any]) -> Image.Image:
         raise ValueError(f"expected an array (H, W), (H, W, 3) or (H, W, 4), got {shape}. {_remedy_of_shape(shape)}")
     _check_size(levels.shape[1], levels.shape[0], "the array")
     if levels.dtype.itemsize == 2:
-        levels = _eight_bits(levels, "the array")
-    return _rgb(Image.fromarray(np.ascontiguousarray(levels)), "the array")
+        levels = _to_eight_bits(levels, "the array")
+    return _to_rgb(Image.fromarray(np.ascontiguousarray(levels)), "the array")
 
 
 def _remedy_of_levels(levels: NDArray[Any]) -> str:

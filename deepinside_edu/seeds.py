@@ -88,7 +88,10 @@ def seeds(saliency: ArrayLike, foreground: float = 0.95, background: float = 0.3
     if m.ndim != 2 or m.size == 0:
         raise ValueError(f"expected a map (H, W), got {m.shape}. Of a batch of maps take one: maps[0].")
     if not np.isfinite(m).all():
-        raise ValueError("the map holds NaN or infinite values; expected finite ones. Look where they came from.")
+        raise ValueError(
+            "the map holds NaN or infinite values; expected finite ones. Check the image and the network's weights for "
+            "NaN."
+        )
     blur = accept.number("blur", blur, 0, max(m.shape), "In pixels, no wider than the map itself; 0 is none.")
     if background > foreground:
         raise ValueError(

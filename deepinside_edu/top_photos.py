@@ -84,7 +84,7 @@ def top_photos(
     check_classifier(classifier)
     if isinstance(k, bool) or not hasattr(k, "__index__") or k < 1:
         raise ValueError(f"expected a whole number k of at least 1, got {k!r}.")
-    folder, sources = _sources(photos)
+    folder, sources = _list_sources(photos)
     seen: list[tuple[float, str, torch.Tensor, Neuron]] = []
     for i, (name, source) in enumerate(progress(sources)):
         try:
@@ -104,28 +104,28 @@ def top_photos(
         where = f"no photo could be read in {photos}" if folder else "there is no photo in the list"
         raise ValueError(f"{where}. Pass a folder with pictures ({', '.join(ENDINGS)}), or a list of photos.")
     return tuple(
-        TopPhoto(name, neuron, value, classifier.picture(x), _box(classifier, x, neuron))
+        TopPhoto(name, neuron, value, classifier.picture(x), _find_box(classifier, x, neuron))
         for value, name, x, neuron in seen
     )
 
 
-def _sources(chosen: Any) -> tuple[bool, list[tuple[str, Any]]]:
+def _list_sources(chosen: Any) -> tuple[bool, list[tuple[str, Any]]]:
     """Whether it is a folder, and each photo with its name."""
     if isinstance(chosen, (Photo, Image.Image, bytes)) or (isinstance(chosen, (str, Path)) and Path(chosen).is_file()):
         chosen = [chosen]
     if isinstance(chosen, (str, Path)):
         paths = sorted(path for path in Path(chosen).iterdir() if path.suffix.lower() in ENDINGS)
         return True, [(path.name, path) for path in paths]
-    return False, [(_name(source), source) for source in (photos() if chosen is None else chosen)]
+    return False, [(_name_of(source), source) for source in (photos() if chosen is None else chosen)]
 
 
-def _name(source: Any) -> str:
+def _name_of(source: Any) -> str:
     if isinstance(source, Photo):
         return source.name
     return Path(source).name if isinstance(source, (str, Path)) else ""
 
 
-def _box(classifier: Classifier, x: torch.Tensor, neuron: Neuron) -> Box:
+def _find_box(classifier: Classifier, x: torch.Tensor, neuron: Neuron) -> Box:
     ladder = descend(record(classifier, x, [neuron.layer]), neuron, "gradient", IMAGE)
     touched = (ladder[IMAGE].r["gradient"][0] != 0).any(0).cpu().numpy()
     return bounding_box(touched if touched.any() else ~touched)

@@ -88,26 +88,26 @@ def try_out(network: nn.Module, pictures: Tensor) -> Trial:
         Exception: whatever the network raises for one picture.
     """
     with own_mode(pictures.device), _same_random_numbers(network, pictures.device) as drawn:
-        scores = _with_graph(network, pictures[:1])
+        scores = _run_with_graph(network, pictures[:1])
         if not isinstance(scores, Tensor) or scores.ndim != 2 or not scores.is_floating_point():
             return Trial(scores)
         alone = scores.detach()
         if not bool(alone.isfinite().all()):
             return Trial(alone)
         with torch.no_grad():
-            among = _among_others(network, pictures)
-            together = among is not None and _alike(among, alone)
+            among = _run_among_others(network, pictures)
+            together = among is not None and _are_alike(among, alone)
             if drawn() and _draws_its_own(network, pictures):
                 return Trial(alone, random=True)
             if (drawn() or not together) and not all(
-                torch.equal(again, alone) if drawn() else agree(again, alone) for again in _again(network, pictures)
+                torch.equal(again, alone) if drawn() else agree(again, alone) for again in _run_again(network, pictures)
             ):
                 return Trial(alone, random=True)
     rows = alone if among is None else torch.cat([alone, among])
     return Trial(alone, not together, False, _kind(_last_operation(scores), rows))
 
 
-def _with_graph(network: nn.Module, picture: Tensor) -> object:
+def _run_with_graph(network: nn.Module, picture: Tensor) -> object:
     """The network's answer with its graph; without one where a gradient cannot be taken, which is told later."""
     try:
         return network(picture.clone().requires_grad_().clone())
@@ -116,7 +116,7 @@ def _with_graph(network: nn.Module, picture: Tensor) -> object:
             return network(picture.clone())
 
 
-def _among_others(network: nn.Module, pictures: Tensor) -> Tensor | None:
+def _run_among_others(network: nn.Module, pictures: Tensor) -> Tensor | None:
     """The scores of the second, the first and the third picture in one batch: neither end of it is the first one's."""
     try:
         among = network(pictures[[1, 0, 2]])
@@ -127,7 +127,7 @@ def _among_others(network: nn.Module, pictures: Tensor) -> Tensor | None:
     return among.detach() if isinstance(among, Tensor) and among.ndim == 2 and len(among) == 3 else None
 
 
-def _alike(among: Tensor, alone: Tensor) -> bool:
+def _are_alike(among: Tensor, alone: Tensor) -> bool:
     """Whether the middle one of a batch has the scores that it has alone, as measured by how far pictures differ.
 
     Beside a large bias, which all pictures share, what others add to a score would look like rounding.
@@ -153,7 +153,7 @@ def _draws_its_own(network: nn.Module, pictures: Tensor) -> bool:
     return bool(sources) and states[0] != states[1]
 
 
-def _again(network: nn.Module, pictures: Tensor) -> Iterator[Tensor]:
+def _run_again(network: nn.Module, pictures: Tensor) -> Iterator[Tensor]:
     for _ in range(REPEATS):
         yield network(pictures[:1].clone())
 

@@ -29,10 +29,10 @@ def twin(network: nn.Module, change: Change) -> nn.Module:
     Returns:
         The copy.
     """
-    return _copied(network, "", {}, change)
+    return _copy_module(network, "", {}, change)
 
 
-def _copied(module: nn.Module, name: str, copies: dict[nn.Module, nn.Module], change: Change) -> nn.Module:
+def _copy_module(module: nn.Module, name: str, copies: dict[nn.Module, nn.Module], change: Change) -> nn.Module:
     # No function within `twin`: one that calls itself is a circle, and would keep what was recorded alive.
     module = uncompiled(module)
     if module in copies or isinstance(module, torch.jit.ScriptModule):
@@ -44,7 +44,7 @@ def _copied(module: nn.Module, name: str, copies: dict[nn.Module, nn.Module], ch
         copy.__dict__[table] = module.__dict__[table].copy()
     for key, child in module._modules.items():
         path = f"{name}.{key}".removeprefix(".")
-        copy._modules[key] = None if child is None else _copied(child, path, copies, change)
+        copy._modules[key] = None if child is None else _copy_module(child, path, copies, change)
     change(name, module, copy)
     return copy
 

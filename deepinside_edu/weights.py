@@ -56,7 +56,7 @@ def load_classifier(name: str = OFFLINE_NETWORK, device: str | torch.device | No
     """
     if not isinstance(name, str):
         raise _no_name(name)
-    device = _best_device() if device is None else _checked_device(device)
+    device = _best_device() if device is None else _check_device(device)
     if name == OFFLINE_NETWORK:
         return _load_squeezenet(device)
     models = import_torchvision().models
@@ -66,7 +66,7 @@ def load_classifier(name: str = OFFLINE_NETWORK, device: str | torch.device | No
         hint = f"Near: {', '.join(near)}." if near else f"There are {', '.join(names)}."
         raise ValueError(f"no torchvision classifier is called {name!r}. {hint} {OFFLINE_NETWORK!r} needs no download.")
     weights = models.get_model_weights(name).DEFAULT
-    network = _built(models, name, weights)
+    network = _build(models, name, weights)
     transforms = weights.transforms()
     side = transforms.crop_size[0]
     return Classifier(
@@ -94,7 +94,7 @@ def _best_device() -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def _checked_device(device: str | torch.device) -> torch.device:
+def _check_device(device: str | torch.device) -> torch.device:
     try:
         checked = torch.zeros(1, device=device).device
     except (RuntimeError, AssertionError, NotImplementedError) as error:
@@ -132,7 +132,7 @@ def _shipped_weights() -> dict[str, torch.Tensor]:
     raise ValueError(f"{path} {what}; expected SHA-256 {OFFLINE_SHA256[:8]}…. {remedy}")
 
 
-def _built(models: Any, name: str, weights: Any) -> nn.Module:
+def _build(models: Any, name: str, weights: Any) -> nn.Module:
     """torchvision's network with verified weights and what goes with them, such as Inception's transform_input."""
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
     _verify(name, path)

@@ -121,27 +121,29 @@ def check_scale(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
     if len(mean) != len(std) or not mean:
         both = " Pass both." if not mean or not std else " Pass as many of one as of the other."
         raise ValueError(f"expected a mean and a std for each channel, got {len(mean)} and {len(std)}.{both}")
-    if not all(map(math.isfinite, mean + std)) or min(std) <= 0:
-        raise ValueError(f"expected finite means and std above 0, got {_shown(mean)} and {_shown(std)}.")
+    if not all(map(math.isfinite, mean + std)):
+        raise ValueError(f"expected finite mean and std, got {_show(mean)} and {_show(std)}. Check them for NaN.")
+    if min(std) <= 0:
+        raise ValueError(f"expected each std above 0, got {_show(std)}. A channel that is not divided has std 1.")
     if max(mean) > 1 or max(std) > 1:
         # On 0..255 a std of 1 means that nothing is divided, as in Caffe's networks.
         levels = max(mean) > 1 and min(std) >= 1
         means = [m / 255 for m in mean] if max(mean) > 1 else mean
         deviations = [s / 255 for s in std] if max(std) > 1 or levels else std
         raise ValueError(
-            f"expected mean and std of pixels on the scale 0..1, got {_shown(mean)} and {_shown(std)}. Divide by 255 "
-            f"what is on 0..255: mean={_shown(means)}, std={_shown(deviations)}. Another scale belongs into the "
+            f"expected mean and std of pixels on the scale 0..1, got {_show(mean)} and {_show(std)}. Divide by 255 "
+            f"what is on 0..255: mean={_show(means)}, std={_show(deviations)}. Another scale belongs into the "
             "network, as its first layer."
         )
     if min(mean) < 0:
-        halves = _shown([(1 + m) / 2 for m in mean]), _shown([s / 2 for s in std])
+        halves = _show([(1 + m) / 2 for m in mean]), _show([s / 2 for s in std])
         raise ValueError(
-            f"expected mean and std of pixels on the scale 0..1, got a mean below 0: {_shown(mean)}. From the scale "
+            f"expected mean and std of pixels on the scale 0..1, got a mean below 0: {_show(mean)}. From the scale "
             f"−1..1 it would be mean={halves[0]}, std={halves[1]}."
         )
 
 
-def _shown(values: Any) -> str:
+def _show(values: Any) -> str:
     return f"({', '.join(f'{value:.4g}' for value in values)}{',' if len(values) == 1 else ''})"
 
 

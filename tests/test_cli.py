@@ -207,7 +207,7 @@ def test_evaluate_reads_every_layout_and_what_to_leave_out(monkeypatch: pytest.M
         ["--ilsvrc", "val", "xml", "--leave-out", str(listed)], ["--voc", "VOC2012", "--split", "val"],
         ["--csv", "b.csv", "--images", "there"], [],
     ):  # fmt: skip
-        cli._dataset(cli._evaluate_parser().parse_args(given))
+        cli._read_dataset(cli._make_evaluate_parser().parse_args(given))
     assert calls == [
         ("read_ilsvrc", Path("val"), Path("xml"), ("3", "17")), ("read_voc", Path("VOC2012"), "val", ()),
         ("read_csv", Path("b.csv"), Path("there")), ("shipped_photos",),
@@ -266,14 +266,14 @@ def test_a_list_is_whole_or_it_is_the_one_before(tmp_path: Path, capsys: pytest.
 
     path = tmp_path / "cannot_be_used.txt"
     odd = ["a\nb.jpg: two lines", "lat\udcfc.jpg: no letter", "käfer: fine"]
-    cli._list(path, "cannot be used", odd)
+    cli._write_list(path, "cannot be used", odd)
     assert path.read_text("utf-8").splitlines() == ["a\\nb.jpg: two lines", "lat\\udcfc.jpg: no letter", "käfer: fine"]
     assert "lat\\udcfc.jpg" in capsys.readouterr().out
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20, limits[1]))
     try:
         with pytest.raises(OSError, match=r"cannot_be_used.txt cannot be written \(.+\). Everything was measured"):
-            cli._list(path, "cannot be used", ["x" * 99])
+            cli._write_list(path, "cannot be used", ["x" * 99])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_text("utf-8").count("\n") == 3
@@ -297,7 +297,7 @@ def test_under_torchrun_each_process_has_a_gpu_of_its_own(monkeypatch: pytest.Mo
     for rank in ("0", "3", None):
         monkeypatch.setenv("LOCAL_RANK", rank) if rank else monkeypatch.delenv("LOCAL_RANK")
         for given in ([], ["--device", "cuda"], ["--device", "cuda:0"], ["--device", "cpu"]):
-            options = cli._evaluate_parser().parse_args(given)
+            options = cli._make_evaluate_parser().parse_args(given)
             with pytest.raises(ValueError, match="enough"):
                 cli._measure(options, evaluation.shipped_photos(), Path("out"), alone=True)
     assert asked[:4] == ["cuda:0", "cuda:0", "cuda:0", "cpu"]

@@ -77,9 +77,9 @@ def test_an_annotation_worked_out_on_paper(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ("", "no XML that can be read"),
-        ("<annotation><object>", "no XML that can be read"),
-        ("<?xml version='1.0' encoding='klingon'?><annotation/>", "no XML that can be read"),
+        ("", "is not XML that can be read"),
+        ("<annotation><object>", "is not XML that can be read"),
+        ("<?xml version='1.0' encoding='klingon'?><annotation/>", "is not XML that can be read"),
         ("<annotation><object><name>dog</name></object></annotation>", "corners of 'dog'; expected four numbers"),
         (f"<annotation><object><name>dog</name>{corners(1, 2, 'x', 4)}</object></annotation>", "four numbers"),
         (f"<annotation><object><name>dog</name>{corners(1, 2, 'nan', 4)}</object></annotation>", "four numbers"),

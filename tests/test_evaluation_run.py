@@ -261,7 +261,7 @@ def spoil(kind: str, images: Path, boxes: Path) -> str:
     }
     xml.write_text(content[kind])
     return {
-        "malformed": "no XML that can be read",
+        "malformed": "is not XML that can be read",
         "unknown synset": "class 'n04242424' is no WordNet id and no label",
         "inside out": "is inside out",
         "outside": "box (112, 0, 130, 84) lies outside its 112×84 pixels",

@@ -450,7 +450,7 @@ def test_a_filmstrip_shows_first_and_last_and_others_between(pictures, count, ch
 
 @given(st.integers(1, 300), st.integers(2, 60))
 def test_what_a_film_keeps_is_spread_evenly(count, most):
-    chosen = figures._spread(count, most)
+    chosen = figures._choose_evenly(count, most)
     assert len(chosen) == min(count, most)
     assert (chosen[0], chosen[-1]) == (0, count - 1)
     gaps = {later - earlier for earlier, later in itertools.pairwise(chosen)}

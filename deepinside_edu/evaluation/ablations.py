@@ -263,9 +263,9 @@ class AblationTable:
 
     def figure(self) -> Figure:
         """Draw each row's difference to the full method as a dot with its interval; grey if 0 lies in it."""
-        from ..figures import BESIDE, _figure, plain
+        from ..figures import BESIDE, new_figure, plain
 
-        figure = _figure(7, 0.28 * len(self.rows) + 0.8)
+        figure = new_figure(7, 0.28 * len(self.rows) + 0.8)
         axes = figure.subplots()
         for y, row in enumerate(self.rows[1:]):
             d = row.difference
