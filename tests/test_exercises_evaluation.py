@@ -1,8 +1,10 @@
 """The checks of lesson 6 accept right answers however they are written, and name each known mistake."""
 
+import re
+
 import numpy as np
 import pytest
-from lesson_solutions import solution
+from exercise_kit import accepted, refused
 from scipy.stats import bootstrap
 
 import deepinside_edu as di
@@ -28,7 +30,7 @@ def rule_of_the_package(guesses, name, boxes):
 
 @pytest.mark.parametrize("function", [rule, rule_in_loops, rule_of_the_package, lambda *a: np.bool_(rule(*a))])
 def test_right_rules_are_accepted(function):
-    assert check_rule(function)
+    accepted(check_rule, function)
 
 
 def shared(one, other):
@@ -95,23 +97,19 @@ RULE_MISTAKES = [
 
 @pytest.mark.parametrize(("function", "words"), RULE_MISTAKES, ids=lambda each: each if isinstance(each, str) else "")
 def test_wrong_rules_are_named(function, words):
-    verdict = check_rule(function)
-    assert not verdict
-    assert words in verdict.message
-    assert "mistakes at once" not in verdict.message, "one mistake is told as several"
+    refused(check_rule, function, re.escape(words), never=["mistakes at once"])
 
 
 def test_a_flag_that_is_overwritten_forgets_earlier_guesses_and_instances():
-    message = check_rule(overwritten).message
-    assert "Two mistakes at once" in message
-    assert "one guess for each class, the last" in message
-    assert "last instance alone" in message
+    words = "Two mistakes at once", "one guess for each class, the last", "last instance alone"
+    refused(check_rule, overwritten, *words)
 
 
 def test_two_mistakes_at_once_are_both_named():
-    message = check_rule(lambda *a: rule(*a, count=1, right=lambda guess, true: di.box_iou(guess, true) > 0.5)).message
-    assert "first guess alone" in message
-    assert "exactly 0.5" in message
+    refused(
+        check_rule, lambda *a: rule(*a, count=1, right=lambda guess, true: di.box_iou(guess, true) > 0.5),
+        "first guess alone", "exactly 0.5",
+    )  # fmt: skip
 
 
 def interval(ours, theirs, draws, ends=(0.025, 0.975), of=lambda drawn: drawn.mean(1), seed=3):
@@ -134,12 +132,12 @@ def interval_by_scipy(ours, theirs, draws):
 
 @pytest.mark.parametrize("function", [interval, interval_in_a_loop, interval_by_scipy])
 def test_right_intervals_are_accepted(function):
-    assert check_paired_interval(function)
+    accepted(check_paired_interval, function)
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_the_luck_of_the_draws_makes_no_answer_wrong(seed):
-    assert check_paired_interval(lambda *a: interval(*a, seed=seed))
+    accepted(check_paired_interval, lambda *a: interval(*a, seed=seed))
 
 
 def unpaired(ours, theirs, draws):
@@ -197,38 +195,16 @@ INTERVAL_MISTAKES = [
     ("function", "words"), INTERVAL_MISTAKES, ids=lambda value: value if isinstance(value, str) else ""
 )
 def test_wrong_intervals_are_named(function, words):
-    verdict = check_paired_interval(function)
-    assert not verdict
-    assert words in verdict.message
-    assert "mistakes at once" not in verdict.message, "one mistake is told as several"
+    refused(check_paired_interval, function, re.escape(words), never=["mistakes at once"])
 
 
 def test_two_mistakes_of_an_interval_are_both_named():
-    message = check_paired_interval(lambda o, t, n: interval(t, o, n, ends=(0.05, 0.95))).message
-    assert "sign is turned round" in message
-    assert "90 % interval" in message
-
-
-def unanswered(*_): ...
-
-
-def crashing(*_):
-    raise KeyError("left")
-
-
-@pytest.mark.parametrize("check", [check_rule, check_paired_interval])
-def test_unanswered_and_crashing_functions_are_told_so(check):
-    assert "Nothing to check yet" in check(unanswered).message
-    assert "Nothing to check yet" in check(lambda *_: ...).message
-    assert "stopped with KeyError" in check(crashing).message
-    assert not check(lambda: 1)
-    assert not check(lambda *_: object())
-    assert not check(lambda *_: [None])
-    assert not check(lambda *_: float("nan"))
+    answer = lambda o, t, n: interval(t, o, n, ends=(0.05, 0.95))  # noqa: E731
+    refused(check_paired_interval, answer, "sign is turned round", "90 % interval")
 
 
 def test_what_a_rule_was_given_is_told_where_it_stops():
-    assert "It was given the guesses [('hen', (0, 0, 10, 9))" in check_rule(crashing).message
+    refused(check_rule, lambda *_: [][1], re.escape("It was given the guesses [('hen', (0, 0, 10, 9))"))
 
 
 def test_the_learners_function_may_write_into_what_it_is_given():
@@ -242,12 +218,5 @@ def test_the_learners_function_may_write_into_what_it_is_given():
         boxes.clear()
         return answer
 
-    assert check_paired_interval(careless)
-    assert check_rule(emptying)
-
-
-@pytest.mark.parametrize(("name", "check"), [("is_right", check_rule), ("paired_interval", check_paired_interval)])
-def test_the_solution_behind_the_details_is_right(name, check):
-    names = {}
-    exec("import numpy as np\nimport deepinside_edu as di\n" + solution("06_evaluation.ipynb", name), names)
-    assert check(names[name])
+    accepted(check_paired_interval, careless)
+    accepted(check_rule, emptying)

@@ -2,10 +2,13 @@
 
 import re
 from itertools import combinations
+from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 import torch
+from exercise_kit import accepted, refused
 from lesson_solutions import solution
 from scipy import ndimage
 
@@ -106,6 +109,50 @@ def test_a_stub_a_print_and_a_branch_without_return_are_told_apart(name, capsys)
     message = check(forgetful).message
     assert re.search("your function returned None: one of its branches|Under '", message), message
     assert "0.5" in capsys.readouterr().out
+
+
+NO_ANSWERS = [
+    (..., "the function itself"),
+    (3.5, "the function itself"),
+    (lambda: 1, "TypeError"),
+    (lambda *_: [][1], "stopped with IndexError.*It was given"),
+    (lambda *_: object(), "returned an object; expected "),
+    (lambda *_: [None], "expected "),
+    (lambda *_: {}, "returned a dict; expected "),
+    (lambda *_: float("nan"), "always nan|expected "),
+    (lambda *_: [[1, 2], [3]], "not alike"),
+    (lambda *_: "grey", "the text 'grey'; expected "),
+    (lambda *_: 1.0, "always (1|True), whatever"),
+    (lambda *_: torch.ones(2, 2), "always 1|one for each guess"),
+    (lambda *_: [torch.ones(2, requires_grad=True)] * 2, "always 1|one for each guess"),
+]
+
+
+@checks
+@pytest.mark.parametrize(("answer", "words"), NO_ANSWERS)
+def test_what_is_no_answer_gets_a_word_and_no_traceback(name, answer, words):
+    refused(CHECKS[name][0], answer, words)
+
+
+@checks
+def test_the_lesson_s_stub_is_unanswered_and_its_solution_is_right(name):
+    check, lesson = CHECKS[name]
+    cells = nbformat.read(Path(__file__).parents[1] / "notebooks" / f"{lesson}.ipynb", as_version=4).cells
+    cell = next(cell.source for cell in cells if cell.cell_type == "code" and f"def {name}(" in cell.source)
+    stub = re.match(rf".*^def {name}\(.*?\n(?=\S|\Z)", cell + "\n", re.MULTILINE | re.DOTALL)
+    names = {"np": np, "torch": torch}
+    exec(stub[0], names)
+    refused(check, names[name], "Nothing to check yet")
+    accepted(check, right(name))
+
+
+@checks
+def test_a_check_leaves_the_random_state_alone(name):
+    answer = right(name)
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    CHECKS[name][0](answer)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 @checks
