@@ -12,9 +12,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from no_trace import no_trace
 from PIL import Image
+from small_pictures import coloured, grey, noise, pixels
 
 from deepinside_edu import images
 from deepinside_edu.images import (
@@ -32,20 +32,6 @@ from deepinside_edu.weights import imagenet_labels, imagenet_wordnet_ids
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 DATA = Path(images.__file__).parent / "data"
-
-levels = st.integers(0, 255)
-sides = st.integers(2, 12)
-coloured = st.tuples(sides, sides).flatmap(lambda s: hnp.arrays(np.uint8, (*s, 3), elements=levels))
-grey = st.tuples(sides, sides).flatmap(lambda s: hnp.arrays(np.uint8, s, elements=levels))
-
-
-def noise(height=24, width=20, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-
-
-def pixels(picture):
-    return np.asarray(picture).tolist()
-
 
 # --- photo <-> tensor ------------------------------------------------------------------------------------------------
 

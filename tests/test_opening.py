@@ -19,25 +19,12 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from no_trace import no_trace
 from PIL import EpsImagePlugin, Image, ImageFile, PngImagePlugin
+from small_pictures import coloured, grey, noise, pixels
 
 from deepinside_edu import explore, opening, photo
 from deepinside_edu.opening import open_image
-
-levels = st.integers(0, 255)
-sides = st.integers(2, 12)
-coloured = st.tuples(sides, sides).flatmap(lambda s: hnp.arrays(np.uint8, (*s, 3), elements=levels))
-grey = st.tuples(sides, sides).flatmap(lambda s: hnp.arrays(np.uint8, s, elements=levels))
-
-
-def noise(height=24, width=20, seed=0):
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-
-
-def pixels(picture):
-    return np.asarray(picture).tolist()
 
 
 def encoded(picture, kind="PNG", **options):
@@ -234,7 +221,7 @@ def test_the_transparent_colour_of_a_png_is_white():
     assert pixels(open_image(encoded(picture, transparency=hole)))[0] == [noise(2, 2)[0, 0].tolist(), [255] * 3]
 
 
-@given(coloured, levels)
+@given(coloured, st.integers(0, 255))
 def test_transparency_is_laid_over_white(colours, alpha):
     veiled = np.dstack([colours, np.full(colours.shape[:2], alpha, np.uint8)])
     expected = colours * (alpha / 255) + 255 * (1 - alpha / 255)
@@ -509,7 +496,7 @@ def test_a_pil_image_of_a_file_that_was_cut_off():
 
 
 @pytest.mark.parametrize("kind", FILES)
-@given(changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), levels), min_size=1, max_size=4))
+@given(changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), min_size=1, max_size=4))
 def test_a_damaged_file_opens_or_says_so(kind, changes):
     file = bytearray(FILES[kind])
     for share, byte in changes:
