@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .answer import Array
 from .exercise import ANYTHING, Answered, Exercise, Probe
-from .saliency import _small_network
+from .small_network import slope_by_differences, small_network
 from .verdict import Verdict
 
 LEVEL = 1.0
@@ -48,7 +48,7 @@ def check_picture(function: Callable[..., Any]) -> Verdict:
 
 @cache
 def _gradient_exercise() -> Exercise:
-    network = _small_network()
+    network = small_network()
     generator = torch.Generator().manual_seed(4)
     x, other = (0.5 * torch.randn(1, 3, *size, generator=generator) for size in ((5, 6), (4, 7)))
     probes = [
@@ -81,19 +81,14 @@ def _gradient_exercise() -> Exercise:
 
 
 def _by_differences(network: nn.Module, x: Tensor, c: int, lam: float) -> Array:
-    """∇J without autograd: each entry of x is moved a little up and down."""
-    step = 1e-6
-    double = x.double()
-    moves = step * torch.eye(double.numel(), dtype=torch.float64).reshape(-1, *double.shape[1:])
+    """∇J without autograd."""
     exact = deepcopy(network).double()
 
     def objective(images: Tensor) -> Tensor:
         scores: Tensor = exact(images)
         return scores[:, c] - lam * images.square().sum((1, 2, 3))
 
-    with torch.no_grad():
-        slope = (objective(double + moves) - objective(double - moves)) / (2 * step)
-    return np.asarray(slope.reshape(double.shape).numpy(), np.float64)
+    return np.asarray(slope_by_differences(objective, x).numpy(), np.float64)
 
 
 _CLASS: dict[str, Callable[[Tensor, int], int]] = {

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..images import Crop
 from .answer import Array
 from .exercise import Exercise, Probe
+from .small_network import slope_by_differences, small_network
 from .verdict import Verdict
 
 
@@ -141,7 +142,7 @@ _PLACES = ((0, 0, 5, 5), (0, 3, 5, 5), (2, 1, 5, 6))
 
 @cache
 def _average_exercise() -> Exercise:
-    network = _small_network()
+    network = small_network()
     generator = torch.Generator().manual_seed(2)
     x, other = (torch.randn(1, 3, *size, generator=generator) for size in ((7, 8), (6, 9)))
     # One thing is added at a time, so that a message can say what was right before.
@@ -176,35 +177,14 @@ def _average_exercise() -> Exercise:
     )
 
 
-def _small_network() -> nn.Module:
-    """Five scores for an image of any size. Class 3 always wins, so the predicted class is never the target."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        first, final = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 5, 3, padding=1)
-    with torch.no_grad():
-        final.weight *= 3
-        final.bias.add_(3 * torch.eye(5)[3])  # type: ignore[union-attr]
-    network = nn.Sequential(first, nn.ReLU(), final, nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    return network.eval().requires_grad_(False)
-
-
-def _map_by_differences(network: nn.Module, crop: Tensor, c: int) -> Array:
-    """max_c |∂S_c/∂I| without autograd: each entry is moved a little up and down."""
-    step = 1e-6
-    double = crop.double()
-    moves = step * torch.eye(double.numel(), dtype=torch.float64).reshape(-1, *double.shape[1:])
-    exact = deepcopy(network).double()
-    with torch.no_grad():
-        slope = (exact(double + moves)[:, c] - exact(double - moves)[:, c]) / (2 * step)
-    return np.asarray(slope.reshape(double.shape[1:]).abs().amax(0).numpy(), np.float64)
-
-
 def _average_by_differences(network: nn.Module, x: Tensor, c: int, crops: Sequence[Crop]) -> Array:
     """The oracle: each pixel's list of the values that crops saw there."""
+    exact = deepcopy(network).double()
     seen: list[list[list[float]]] = [[[] for _ in range(x.shape[3])] for _ in range(x.shape[2])]
     for top, left, height, width, mirrored in crops:
         crop = x[:, :, top : top + height, left : left + width]
-        m = _map_by_differences(network, crop.flip(3) if mirrored else crop, c)
+        seen_by_network = crop.flip(3) if mirrored else crop
+        m = slope_by_differences(lambda images: exact(images)[:, c], seen_by_network).abs().amax(1)[0].numpy()
         for i, j in np.ndindex(height, width):
             seen[top + i][left + j].append(m[i, width - 1 - j if mirrored else j])
     return np.array([[sum(values) / len(values) for values in row] for row in seen])

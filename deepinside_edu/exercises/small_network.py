@@ -1,0 +1,44 @@
+"""The network that exercises are checked on, and gradients without autograd, as the oracle of their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+
+def small_network() -> nn.Module:
+    """Make a network of five scores for an image of any size.
+
+    Class 3 always wins, so the predicted class is never the target.
+
+    Returns:
+        The network, in evaluation mode; its weights are the same in each call.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        first, final = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 5, 3, padding=1)
+    with torch.no_grad():
+        final.weight *= 3
+        final.bias.add_(3 * torch.eye(5)[3])  # type: ignore[union-attr]
+    network = nn.Sequential(first, nn.ReLU(), final, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return network.eval().requires_grad_(False)
+
+
+def slope_by_differences(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Compute ∂f/∂x: each entry of x is moved a little up and down.
+
+    Args:
+        function: f, from images `(N, C, H, W)` in float64 to a number for each, `(N,)`.
+        x: one image `(1, C, H, W)`.
+
+    Returns:
+        The slope in float64, like x.
+    """
+    step = 1e-6
+    double = x.double()
+    moves = step * torch.eye(double.numel(), dtype=torch.float64).reshape(-1, *double.shape[1:])
+    with torch.no_grad():
+        slope = (function(double + moves) - function(double - moves)) / (2 * step)
+    return slope.reshape(double.shape)
