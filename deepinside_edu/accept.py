@@ -19,7 +19,7 @@ LARGEST_STATE = 2**64 - 1
 
 
 def number(name: str, value: object, least: float, most: float = math.inf, remedy: str = "") -> float:
-    """Hold that an option is a number of a range, its ends included.
+    """Check that an option is a number of a range, its ends included.
 
     Args:
         name: of the option.
@@ -48,7 +48,7 @@ def number(name: str, value: object, least: float, most: float = math.inf, remed
 
 
 def whole(name: str, value: object, least: int, most: int | None = None, remedy: str = "") -> int:
-    """Hold that an option is a whole number of a range, its ends included.
+    """Check that an option is a whole number of a range, its ends included.
 
     Args:
         name: of the option.
@@ -81,7 +81,7 @@ def whole(name: str, value: object, least: int, most: int | None = None, remedy:
 
 
 def flag(name: str, value: object) -> bool:
-    """Hold that an option is True or False.
+    """Check that an option is True or False.
 
     Args:
         name: of the option.
@@ -99,7 +99,7 @@ def flag(name: str, value: object) -> bool:
 
 
 def choice(name: str, value: object, names: Iterable[str]) -> str:
-    """Hold that an option is one of some words.
+    """Check that an option is one of some words.
 
     Args:
         name: of the option.
@@ -119,7 +119,7 @@ def choice(name: str, value: object, names: Iterable[str]) -> str:
 
 
 def random_state(value: object) -> int:
-    """Hold that a random state is a whole number from 0 on: the same one gives the same bits.
+    """Check that a random state is a whole number from 0 on: the same one gives the same bits.
 
     Args:
         value: from 0 to 2⁶⁴ − 1. None and a generator are none, because no two calls with them are alike.
@@ -135,7 +135,7 @@ def random_state(value: object) -> int:
 
 
 def crops(value: object) -> int:
-    """Hold that a number of crops is 1 or 10.
+    """Check that a number of crops is 1 or 10.
 
     Args:
         value: the number.
@@ -177,7 +177,7 @@ def options_of(source: Callable[..., Any]) -> Callable[[Function], Function]:
 
 
 def real_map(values: Any) -> NDArray[Any]:
-    """Hold that a map holds real numbers, and give it as an array, whatever device or gradient a tensor of it is on.
+    """Check that a map holds real numbers, and give it as an array, whatever device or gradient a tensor of it is on.
 
     Args:
         values: an array, a nested list, or a tensor of any precision; it is not changed.

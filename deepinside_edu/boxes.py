@@ -113,7 +113,7 @@ def mask_iou(one: Mask, other: Mask) -> float:
 
 
 def check_box(box: object) -> Box:
-    """Hold that a box is four numbers with pixels between them.
+    """Check that a box is four numbers with pixels between them.
 
     Args:
         box: (left, top, right, bottom), of any library.

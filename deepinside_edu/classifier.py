@@ -157,7 +157,7 @@ class Classifier:
         return True
 
     def _judge(self, trial: Trial) -> None:
-        """Hold that the scores are scores, and find out whether they are of one image each."""
+        """Check that the scores are scores, and find out whether they are of one image each."""
         scores = self._check_scores(trial.scores)
         if trial.random:
             raise ValueError(
@@ -456,6 +456,9 @@ class Classifier:
 
         Returns:
             A `Layer` (name, kind, shape) for each.
+
+        Raises:
+            ValueError: a network whose layers cannot be seen, of TorchScript or torch.export.
         """
         check_layers_can_be_seen(self.network)
         ran: list[Layer] = []
@@ -518,7 +521,7 @@ def ranked(scores: Tensor, labels: Sequence[str], k: int) -> tuple[Prediction, .
 
 
 def _check_values(x: Tensor) -> None:
-    """Hold that a tensor has a value at each place."""
+    """Check that a tensor has a value at each place."""
     if x.is_meta:
         raise ValueError("expected a tensor with values, got a meta tensor, which has none. Make it on the CPU.")
     if x.is_nested or x.layout != torch.strided:
@@ -528,7 +531,7 @@ def _check_values(x: Tensor) -> None:
 
 
 def _check_prepared(x: Tensor) -> None:
-    """Hold that a tensor is one image with a batch axis, of floats."""
+    """Check that a tensor is one image with a batch axis, of floats."""
     _check_values(x)
     shape = tuple(x.shape)
     if not x.is_floating_point():

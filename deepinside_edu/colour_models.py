@@ -38,7 +38,7 @@ ROWS, COLUMNS = np.triu_indices(3)
 
 
 class Costs(NamedTuple):
-    """What it costs to call a pixel foreground and what to call it background, in nats, two arrays `(H, W)`."""
+    """The cost of labelling each pixel foreground, and that of labelling it background: two arrays `(H, W)` in nats."""
 
     foreground: Array
     background: Array

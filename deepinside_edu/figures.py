@@ -28,7 +28,7 @@ BLUE, CYAN, RED = (0, 40, 200), (90, 235, 235), (225, 55, 45)
 """Figure 3's colours: foreground samples, background samples, unused pixels."""
 
 BLACK, YELLOW = (0, 0, 0), (255, 215, 0)
-"""Of the edges of boxes, and of boxes that were found; those that were drawn by hand are blue."""
+"""The colours of edges and of detected boxes; boxes that were drawn by hand are blue."""
 
 FRAME, GAP = (150, 150, 150), 8
 """Of pictures side by side: the colour of the line around each, and the pixels between two."""

@@ -22,7 +22,7 @@ def in_order(names: object, what: str = "labels") -> tuple[str, ...]:
     Args:
         names: text in an order (a list, an array, a generator), or whatever says the order by numbers: from index to
             name, or from name to index, as `id2label` and `class_to_idx` of other libraries do.
-        what: what an error calls them.
+        what: the name used in error messages.
 
     Returns:
         The names, the class with index 0 first.

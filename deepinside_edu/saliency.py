@@ -78,7 +78,7 @@ def linearise(classifier: Classifier, x: Tensor, class_index: ClassLike) -> Line
 def linearise_classes(
     classifier: Classifier, x: Tensor, class_indices: Iterable[ClassLike]
 ) -> tuple[Linearisation, ...]:
-    """Linearise several class scores at one image: one forward pass, one backward pass a class.
+    """Linearise several class scores at one image: one forward pass, and one backward pass per class.
 
     Args:
         classifier: as in `linearise`.
@@ -167,7 +167,7 @@ def forward_pass(classifier: Classifier, x: Tensor) -> ForwardPass:
 
 
 def max_abs(w: Tensor) -> Tensor:
-    """Reduce a gradient to one value a pixel: M_ij = max_c |w_h(i,j,c)|, absolute value first, then the maximum.
+    """Reduce a gradient to one value per pixel: M_ij = max_c |w_h(i,j,c)|, absolute value first, then the maximum.
 
     Args:
         w: `(N, C, H, W)`; one channel (grey-scale) gives |w|.
@@ -271,7 +271,7 @@ def saliency_maps_of_batch(
     most = max(map(len, found), default=0)
     if most == 0:
         return ((),) * len(found)
-    # Rows of one length: what is filled in is computed for nobody, and costs nothing beside the others.
+    # Rows of one length: the padding is computed and thrown away, which costs nothing beside the others.
     full = [[*classes, *[0] * (most - len(classes))] for classes in found]
     rows = torch.tensor(full, dtype=torch.int64, device="cpu")
     with own_mode(x.device):

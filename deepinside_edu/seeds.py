@@ -23,7 +23,7 @@ class Seeds(NamedTuple):
 
 
 def check_seeds(seeds: Seeds, shape: tuple[int, ...]) -> Seeds:
-    """Hold that seeds are two boolean masks of a picture's shape that share no pixel.
+    """Check that seeds are two boolean masks of a picture's shape that share no pixel.
 
     Args:
         seeds: two masks, foreground and background, in this order.

@@ -113,7 +113,7 @@ def each_channel(name: str, values: Any) -> tuple[float, ...]:
 
 
 def check_scale(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
-    """Hold that mean and standard deviation are of pixels on the scale 0..1.
+    """Check that mean and standard deviation are of pixels on the scale 0..1.
 
     Raises:
         ValueError: another number of one than of the other, or values on another scale.
