@@ -262,7 +262,7 @@ class LocalisationExplorer(ClassExplorer):
         self._shown = scene
         if before is None or before.image is not result.image:
             self._tell(
-                "scene", np.asarray(scene.picture), photo=wish.strokes.photo, size=scene.picture.size,
+                "scene", np.asarray(scene.picture), photo=wish.strokes.photo, size=[*scene.picture.size],
                 shape=scene.image.size, boxes=[_shares(each, scene.image) for each in scene.boxes],
             )  # fmt: skip
         if before is None or before.saliency is not result.saliency:
