@@ -150,7 +150,7 @@ def test_the_colours_end_where_those_of_the_figures_do(lab):
     drawn = signed[(127 + 127 * difference.clip(-1, 1)).round().astype(int)]
     expected = di.figures.signed_picture(costs.background - costs.foreground, peak=di.figures.PEAK)
     np.testing.assert_array_equal(drawn, np.asarray(expected))
-    assert MODULE.figures.brightest(np.zeros((2, 2))) == 1.0
+    assert di.figures.brightest(np.zeros((2, 2))) == 1.0
 
 
 @pytest.mark.parametrize(
