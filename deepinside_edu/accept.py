@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Real
 from typing import Any, TypeVar
 
@@ -153,19 +153,11 @@ def crops(value: object) -> int:
 
 
 def options_of(source: Callable[..., Any]) -> Callable[[Function], Function]:
-    """Show another function's options in place of `**options`, so that Shift+Tab and completion list them.
+    """Show the arguments with a default of another function or class in place of `**options`.
 
-    Args:
-        source: a function or a class; the arguments with a default are its options.
-
-    Returns:
-        A decorator. What the function does stays as it is.
+    Shift+Tab and completion then list them; what the decorated function does stays as it is.
     """
-    options = [
-        each.replace(kind=each.KEYWORD_ONLY)
-        for each in inspect.signature(source).parameters.values()
-        if each.default is not each.empty
-    ]
+    options = [each.replace(kind=each.KEYWORD_ONLY) for each in _with_default(source)]
 
     def show(function: Function) -> Function:
         signature = inspect.signature(function)
@@ -174,6 +166,22 @@ def options_of(source: Callable[..., Any]) -> Callable[[Function], Function]:
         return function
 
     return show
+
+
+def options(given: Mapping[str, Any], source: Callable[..., Any]) -> dict[str, Any]:
+    """Check that options are another function's, and give all of its options, with its defaults if they are not given.
+
+    Raises:
+        TypeError: an option that the function does not have, with those that it has.
+    """
+    known = {each.name: each.default for each in _with_default(source)}
+    if unknown := ", ".join(sorted(given.keys() - known.keys())):
+        raise TypeError(f"there is no option {unknown}; expected some of {', '.join(known)}.")
+    return known | {**given}
+
+
+def _with_default(source: Callable[..., Any]) -> list[inspect.Parameter]:
+    return [each for each in inspect.signature(source).parameters.values() if each.default is not each.empty]
 
 
 def real_map(values: Any) -> NDArray[Any]:

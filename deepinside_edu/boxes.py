@@ -113,13 +113,7 @@ def mask_iou(one: Mask, other: Mask) -> float:
 
 
 def check_box(box: object) -> Box:
-    """Check that a box is four numbers with pixels between them.
-
-    Args:
-        box: (left, top, right, bottom), of any library.
-
-    Returns:
-        The same in Python's own numbers: those of an array with few bits wrap when they are multiplied.
+    """Check that a box has pixels, and give it in Python's own numbers: those of few bits wrap when multiplied.
 
     Raises:
         ValueError: no four numbers, or a box that is empty or inside out.

@@ -77,15 +77,7 @@ def heat_map(saliency: ArrayLike, peak: float = PEAK) -> Image.Image:
 
 
 def brightest(values: NDArray[Any], peak: float = PEAK) -> float:
-    """Give the value from which on a picture has its last colour: the `peak` quantile, or the maximum where that is 0.
-
-    Args:
-        values: at least 0, of any shape.
-        peak: a quantile, above 0 and at most 1.
-
-    Returns:
-        A number above 0; of values that are 0 everywhere it is 1.
-    """
+    """Give the value that gets the last colour: the `peak` quantile, or the maximum if that is 0, or 1 if all are 0."""
     return float(np.quantile(values, peak)) or float(values.max()) or 1.0
 
 
@@ -585,15 +577,7 @@ def _choose_evenly(count: int, most: int) -> list[int]:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """Make a figure that draws itself, outside pyplot's global list, which a notebook would show a second time.
-
-    Args:
-        width: in inches.
-        height: in inches.
-
-    Returns:
-        The empty figure.
-    """
+    """Make a figure that draws itself, outside pyplot's global list, which a notebook would show a second time."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -213,6 +213,7 @@ def _localise_each(
 ) -> tuple[Localisation, ...]:
     """Of the given classes, or of the `count` that the network puts first."""
     check_classifier(classifier)
+    accept.options(options, segment)  # a name that is not known is told before anything is computed
     photo = open_image(image)
     x = classifier.prepare(photo)
     ranking = classifier.top(x, len(classifier.labels))

@@ -23,14 +23,7 @@ class Seeds(NamedTuple):
 
 
 def check_seeds(seeds: Seeds, shape: tuple[int, ...]) -> Seeds:
-    """Check that seeds are two boolean masks of a picture's shape that share no pixel.
-
-    Args:
-        seeds: two masks, foreground and background, in this order.
-        shape: (H, W) of the picture.
-
-    Returns:
-        The same as arrays.
+    """Check that seeds are two boolean masks of a picture's shape (H, W) that share no pixel, and give them as arrays.
 
     Raises:
         ValueError: masks of another shape or kind, or with pixels in common.
@@ -43,8 +36,7 @@ def check_seeds(seeds: Seeds, shape: tuple[int, ...]) -> Seeds:
                 "Resize the picture to the map's size, or pass it as a PIL image, which is resized for you."
             )
         if mask.dtype != bool:
-            remedy = "Compare the map with its quantiles, as di.seeds does."
-            raise ValueError(f"expected boolean {side} seeds, got {mask.dtype}. {remedy}")
+            raise ValueError(f"expected boolean {side} seeds, got {mask.dtype}. Compare the map with its quantiles.")
     shared = np.argwhere(checked.foreground & checked.background)
     if len(shared):
         many = "pixels are seeds" if len(shared) > 1 else "pixel is a seed"

@@ -120,3 +120,11 @@ def test_options_of_another_function_are_shown_in_place_of_any() -> None:
         "(image: Any, *, crops: int = 10, smooth: float = 2.0, hard: bool = False) -> dict[str, typing.Any]"
     )
     assert localise(1, smooth=3.0) == {"smooth": 3.0}
+
+
+def test_options_are_completed_with_defaults_and_unknown_ones_are_told() -> None:
+    def cut(picture: Any, *, smooth: float = 2.0, hard: bool = False) -> Any: ...
+
+    assert accept.options({"hard": True}, cut) == {"smooth": 2.0, "hard": True}
+    with pytest.raises(TypeError, match=r"no option blur, picture; expected some of smooth, hard\."):
+        accept.options({"blur": 1, "picture": 2, "hard": True}, cut)

@@ -408,8 +408,9 @@ def test_the_options_behind_the_map_are_those_of_segment_everywhere() -> None:
     for function in (localise, localise_classes):
         parameters = inspect.signature(function).parameters
         assert {name: parameters[name].default for name in options} == options
-    with pytest.raises(TypeError, match="smooth"):
-        localise(spotter(), two_things(56, 42), 0, smooth=3)
+    for function in (localise, localise_classes):
+        with pytest.raises(TypeError, match=r"no option smooth; expected some of foreground, .*, smoothness, "):
+            function(spotter(), "nowhere.jpg", smooth=3)
 
 
 @pytest.mark.parametrize("class_index", [None, 0])

@@ -35,9 +35,7 @@ if TYPE_CHECKING:
 
 FULL = "full method"
 
-DEFAULTS: Mapping[str, Any] = MappingProxyType(
-    {name: p.default for name, p in inspect.signature(segment).parameters.items() if p.kind is p.KEYWORD_ONLY}
-)
+DEFAULTS: Mapping[str, Any] = MappingProxyType(accept.options({}, segment))
 """The options of `localise` behind the map, as they stand."""
 
 

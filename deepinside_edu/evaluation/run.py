@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import multiprocessing
 import os
@@ -127,17 +126,14 @@ def localisation_error(
     Source: paper, Section 3.2; ILSVRC development kit.
     """
     check_classifier(classifier)
-    known = {name: p.default for name, p in inspect.signature(segment).parameters.items() if p.kind is p.KEYWORD_ONLY}
-    if options.keys() - known.keys():
-        unknown = ", ".join(sorted(options.keys() - known.keys()))
-        raise TypeError(f"there is no option {unknown}; expected some of {', '.join(known)}.")
+    known = accept.options(options, segment)
     crops, progress = accept.crops(crops), accept.flag("progress", progress)
     if problems not in ("stop", "miss"):
         raise ValueError(f'expected problems="stop" or "miss", got {problems!r}.')
     workers, chunk, batch = (
         accept.whole(name, value, 0) for name, value in (("workers", workers), ("chunk", chunk), ("batch", batch))
     )
-    chosen = {k: v.item() if isinstance(v, np.generic) else v for k, v in (known | {**options}).items()}
+    chosen = {k: v.item() if isinstance(v, np.generic) else v for k, v in known.items()}
     check_options(chosen)
     cases = _cases(classifier, dataset, translation or {})
     left_out = len(dataset.left_out) + len(dataset.examples) - len(cases)

@@ -9,13 +9,7 @@ from torch import Tensor, nn
 
 
 def small_network() -> nn.Module:
-    """Make a network of five scores for an image of any size.
-
-    Class 3 always wins, so the predicted class is never the target.
-
-    Returns:
-        The network, in evaluation mode; its weights are the same in each call.
-    """
+    """Make five scores for an image of any size. Class 3 always wins, so the predicted class is never the target."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         first, final = nn.Conv2d(3, 6, 3, padding=1), nn.Conv2d(6, 5, 3, padding=1)
@@ -27,15 +21,7 @@ def small_network() -> nn.Module:
 
 
 def slope_by_differences(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Compute ∂f/∂x: each entry of x is moved a little up and down.
-
-    Args:
-        function: f, from images `(N, C, H, W)` in float64 to a number for each, `(N,)`.
-        x: one image `(1, C, H, W)`.
-
-    Returns:
-        The slope in float64, like x.
-    """
+    """Compute ∂f/∂x in float64, for f from `(N, C, H, W)` to `(N,)`: each entry of x is moved a little up and down."""
     step = 1e-6
     double = x.double()
     moves = step * torch.eye(double.numel(), dtype=torch.float64).reshape(-1, *double.shape[1:])
