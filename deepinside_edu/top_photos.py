@@ -15,6 +15,7 @@ from .boxes import Box, bounding_box
 from .classifier import Classifier, check_classifier
 from .deconvnet import Neuron, descend
 from .images import Photo, photos
+from .opening import ImageLike
 from .recording import IMAGE, record
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
@@ -56,7 +57,7 @@ def top_photos(
     classifier: Classifier,
     layer: str,
     channel: int,
-    photos: str | Path | Iterable[Any] | None = None,
+    photos: str | Path | Iterable[ImageLike | torch.Tensor] | None = None,
     k: int = 9,
     progress: Callable[[Sequence[Any]], Iterable[Any]] = iter,
 ) -> tuple[TopPhoto, ...]:
