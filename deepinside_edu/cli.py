@@ -100,12 +100,13 @@ def _localise(options: argparse.Namespace) -> int:
     _make_folder(folder)  # before the work: what cannot be kept need not be computed
     print(f"{options.photo}: {photo.width}×{photo.height} pixels; {classifier}")
     clock.lap("read photo, load network")
-    ranking = classifier.top(photo, len(classifier.labels))
+    x = classifier.prepare(photo)
+    ranking = classifier.top(x, len(classifier.labels))
     clock.lap("scores")
     top = ranking[:5]
     chosen = list(top) if wanted is None else [each for each in ranking if each.class_index == wanted]
 
-    maps = saliency_maps(classifier, photo, [each.class_index for each in chosen], options.crops)
+    maps = saliency_maps(classifier, x, [each.class_index for each in chosen], options.crops)
     results, outcomes = [], {}
     for prediction, saliency in zip(chosen, maps, strict=True):
         try:
