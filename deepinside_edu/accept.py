@@ -1,4 +1,8 @@
-"""What an option of a step may be: one rule for each kind, told in one sentence before anything is computed."""
+"""What an option of a step may be: one rule for each kind, checked before anything is computed.
+
+Each function takes the option's name and value, and gives the value as Python's own. NumPy's numbers and truth values
+count, text and arrays do not. Another kind of value is a `TypeError`, and one that is out of range a `ValueError`.
+"""
 
 from __future__ import annotations
 
@@ -19,22 +23,7 @@ LARGEST_STATE = 2**64 - 1
 
 
 def number(name: str, value: object, least: float, most: float = math.inf, remedy: str = "") -> float:
-    """Check that an option is a number of a range, its ends included.
-
-    Args:
-        name: of the option.
-        value: Python's or NumPy's number; no text, no truth value, no array.
-        least: the lowest that it may be.
-        most: the highest; an infinite value is refused even without it.
-        remedy: a sentence behind the complaint about a number out of range.
-
-    Returns:
-        The same as a float.
-
-    Raises:
-        TypeError: no number.
-        ValueError: one that is out of range, NaN or infinite.
-    """
+    """Check that an option is a finite number from `least` to `most`; `remedy` is a sentence behind a complaint."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"expected a number for {name}, got {_show(value)}. Pass one such as 0.5, without quotes.")
     try:
@@ -48,22 +37,7 @@ def number(name: str, value: object, least: float, most: float = math.inf, remed
 
 
 def whole(name: str, value: object, least: int, most: int | None = None, remedy: str = "") -> int:
-    """Check that an option is a whole number of a range, its ends included.
-
-    Args:
-        name: of the option.
-        value: Python's or NumPy's integer; no text, no truth value, no 5.0.
-        least: the lowest that it may be.
-        most: the highest, if there is one.
-        remedy: a sentence behind the complaint.
-
-    Returns:
-        The same as an int.
-
-    Raises:
-        TypeError: no whole number.
-        ValueError: one that is out of range.
-    """
+    """Check that an option is a whole number from `least` to `most`; 5.0 is none."""
     try:
         if isinstance(value, (bool, np.bool_)):
             raise TypeError
@@ -81,37 +55,14 @@ def whole(name: str, value: object, least: int, most: int | None = None, remedy:
 
 
 def flag(name: str, value: object) -> bool:
-    """Check that an option is True or False.
-
-    Args:
-        name: of the option.
-        value: Python's or NumPy's truth value; no text, since "no" would count as yes.
-
-    Returns:
-        The same as a bool.
-
-    Raises:
-        TypeError: anything else.
-    """
+    """Check that an option is True or False; a text is neither, since "no" would count as yes."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"expected True or False for {name}, got {_show(value)}.")
     return bool(value)
 
 
 def choice(name: str, value: object, names: Iterable[str]) -> str:
-    """Check that an option is one of some words.
-
-    Args:
-        name: of the option.
-        value: one of them.
-        names: all that there are.
-
-    Returns:
-        The same.
-
-    Raises:
-        ValueError: anything else.
-    """
+    """Check that an option is one of some words."""
     known = tuple(names)
     if not isinstance(value, str) or value not in known:
         raise ValueError(f"expected the {name} {' or '.join(map(repr, known))}, got {_show(value)}.")
@@ -119,34 +70,12 @@ def choice(name: str, value: object, names: Iterable[str]) -> str:
 
 
 def random_state(value: object) -> int:
-    """Check that a random state is a whole number from 0 on: the same one gives the same bits.
-
-    Args:
-        value: from 0 to 2⁶⁴ − 1. None and a generator are none, because no two calls with them are alike.
-
-    Returns:
-        The same as an int.
-
-    Raises:
-        TypeError: no whole number.
-        ValueError: one that is out of range.
-    """
+    """Check that a random state is from 0 to 2⁶⁴ − 1. With None or a generator no two calls would be alike."""
     return whole("random_state", value, 0, LARGEST_STATE, "The same number gives the same result again.")
 
 
 def crops(value: object) -> int:
-    """Check that a number of crops is 1 or 10.
-
-    Args:
-        value: the number.
-
-    Returns:
-        The same as an int.
-
-    Raises:
-        TypeError: no whole number.
-        ValueError: another number.
-    """
+    """Check that a number of crops is 1 or 10."""
     if isinstance(value, int | np.integer) and not isinstance(value, bool) and value not in (1, 10):
         raise ValueError(f"expected 1 or 10 crops, got {value}; the paper averages 10.")
     return whole("crops", value, 1)

@@ -501,16 +501,7 @@ def check_classifier(classifier: object) -> None:
 
 
 def ranked(scores: Tensor, labels: Sequence[str], k: int) -> tuple[Prediction, ...]:
-    """Put the classes of one image in the order of their scores, best first.
-
-    Args:
-        scores: S_c of each class, `(classes,)`.
-        labels: of each class.
-        k: how many, at least 1; all of them where there are fewer.
-
-    Returns:
-        k `Prediction`s, as `Classifier.top` gives them.
-    """
+    """Give the k classes with the highest of one image's scores `(classes,)`, best first, as `Classifier.top` does."""
     s = scores.detach().cpu().double()
     probabilities = s.softmax(0).tolist()
     values, best = s.topk(min(k, len(s)))

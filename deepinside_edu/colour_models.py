@@ -80,14 +80,7 @@ class Mixture:
 
 
 def quadratic_features(z: Array) -> Array:
-    """List 1, the colour and its six products: with them E and M steps are one matrix product each.
-
-    Args:
-        z: colours `(N, 3)`.
-
-    Returns:
-        `(N, 10)`.
-    """
+    """List 1, the colour and its six products, `(N, 10)` of `(N, 3)`: E and M steps are then a matrix product each."""
     features = np.empty((10, len(z)))
     features[0] = 1
     features[1:4] = z.T

@@ -200,20 +200,7 @@ def _words(text: str) -> str:
 
 
 def find(wanted: object, labels: tuple[str, ...], wordnet_ids: tuple[str, ...] = ()) -> int:
-    """Find one class by its index, its WordNet id, a name or a part of one, as `Classifier.find` says.
-
-    Args:
-        wanted: as in `Classifier.find`.
-        labels: of all classes.
-        wordnet_ids: likewise, or none.
-
-    Returns:
-        The class index.
-
-    Raises:
-        ValueError: no such class, or several; the error lists near ones.
-        TypeError: neither text nor an integer.
-    """
+    """Find one class by its index, its WordNet id, a name or a part of one, as `Classifier.find` says."""
     index = whole_number(wanted)
     if index is None:
         text = unwrapped(wanted)
@@ -295,15 +282,7 @@ def _unknown_name(text: str, labels: tuple[str, ...], wordnet_ids: tuple[str, ..
 
 
 def why_no_wordnet_id(text: str, wordnet_ids: tuple[str, ...]) -> str:
-    """Say why a WordNet id finds no class, if a text is meant as one; else nothing.
-
-    Args:
-        text: which was looked for.
-        wordnet_ids: of a network's classes, or none.
-
-    Returns:
-        A sentence or two, with the remedy.
-    """
+    """Say why a WordNet id finds no class, and the remedy, if a text is meant as one; else nothing."""
     if re.fullmatch(r"n[0-9]{8}", text.strip().lower()):
         if not any(wordnet_ids):
             return (

@@ -111,15 +111,7 @@ class ForwardPass:
     scores: Tensor
 
     def linearise(self, class_index: int, keep: bool = True) -> Linearisation:
-        """Linearise one class score, as `linearise` does.
-
-        Args:
-            class_index: c, an int.
-            keep: for another class; without it the memory of the run is given back on the way down.
-
-        Returns:
-            A `Linearisation`.
-        """
+        """Linearise one class score, as `linearise` does; `keep` the run for another class, or free its memory."""
         w = self.gradient(class_index, keep)
         score = self.scores[:, class_index].detach()
         return Linearisation(w, score - _dot(w, self.x.detach()), score)
@@ -143,13 +135,6 @@ class ForwardPass:
 
 def forward_pass(classifier: Classifier, x: Tensor) -> ForwardPass:
     """Run the network once and keep what a backward pass needs.
-
-    Args:
-        classifier: as in `linearise`.
-        x: as in `linearise`.
-
-    Returns:
-        A `ForwardPass`.
 
     Raises:
         ValueError: an image of the wrong shape or with NaN in it, or scores that do not depend on the image.

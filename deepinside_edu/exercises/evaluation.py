@@ -382,10 +382,13 @@ def _interval_exercise() -> Exercise:
 
 
 def _mistaken_interval(
-    probe: Probe, sign: int, drawn: Draw, of: Callable[[Values], Values], ends: Callable[[Values], Ends]
+    probe: Probe, sign: int, drawn: Draw, of: Callable[[Values], Values], ends: Ends | float | Callable[[Values], Ends]
 ) -> Ends:
     ours, theirs, _ = probe.given
-    return ends(sign * _means(tuple(ours), tuple(theirs), drawn, of))
+    means = sign * _means(tuple(ours), tuple(theirs), drawn, of)
+    if isinstance(ends, tuple):
+        return _quantiles(means, *ends)
+    return ends(means) if callable(ends) else _around(means, ends)
 
 
 # Six images each: hard ones are hard for both, and the differences are skewed upwards, so that each mistake shows and
@@ -488,55 +491,30 @@ def _reflected(means: Values) -> Ends:
 
 _NORMAL = "This is mean ± 1.96 standard errors, as far up as down. Draw images; take quantiles of the means."
 _BY_HUNDRED = "The call np.percentile counts from 0 to 100: 2.5 and 97.5. For shares take np.quantile."
-_ENDS: dict[str, Callable[[Values], Ends]] = {
-    "": lambda means: _quantiles(means, 0.025, 0.975),
-    "This is a 90 % interval: 5 % are left out on each side. For 95 % leave out 2.5 % on each.": (
-        lambda means: _quantiles(means, 0.05, 0.95)
-    ),
-    "This is a 99 % interval: 0.5 % are left out on each side. For 95 % leave out 2.5 % on each.": (
-        lambda means: _quantiles(means, 0.005, 0.995)
-    ),
-    "This is a 98 % interval: 1 % is left out on each side. For 95 % leave out 2.5 % on each.": (
-        lambda means: _quantiles(means, 0.01, 0.99)
-    ),
-    "This is an 80 % interval: 10 % are left out on each side. For 95 % leave out 2.5 % on each.": (
-        lambda means: _quantiles(means, 0.1, 0.9)
-    ),
-    "This is a 50 % interval, between the quartiles. For 95 % leave out 2.5 % on each side.": (
-        lambda means: _quantiles(means, 0.25, 0.75)
-    ),
-    "These are the smallest and the largest mean: leave 2.5 % out on each side.": (
-        lambda means: _quantiles(means, 1 / DRAWS, 1 - 1 / DRAWS)  # about what so many draws reach
-    ),
-    "Only one end leaves 2.5 % out: the interval runs from the 2.5 % to the 97.5 % quantile.": (
-        lambda means: _quantiles(means, 0.025, 0.95)
-    ),
-    "Only one end leaves 2.5 % out: the interval runs from the 2.5 % to the 97.5 % quantile. ": (
-        lambda means: _quantiles(means, 0.05, 0.975)
-    ),
-    "The low end leaves nothing out: the interval runs from the 2.5 % to the 97.5 % quantile.": (
-        lambda means: _quantiles(means, 0, 0.95)
-    ),
-    "The high end leaves nothing out: the interval runs from the 2.5 % to the 97.5 % quantile.": (
-        lambda means: _quantiles(means, 0.05, 1)
-    ),
-    "The ends are exchanged: (low, high).": lambda means: _quantiles(means, 0.975, 0.025),
-    _BY_HUNDRED: lambda means: _quantiles(means, 0.00025, 0.00975),
-    "This interval holds 68 %, as the mean ± one standard error does. For 95 % leave out 2.5 % on each side.": (
-        lambda means: _around(means, 1)
-    ),
-    _NORMAL: lambda means: _around(means, 1.96),
-    "This is mean ± 2.58 standard errors, for 99 %. Draw images; take quantiles of the means.": (
-        lambda means: _around(means, 2.576)
-    ),
-    "This is mean ± 1.64 standard errors, for 90 %. Draw images; take quantiles of the means.": (
-        lambda means: _around(means, 1.645)
-    ),
+_ENDS: dict[str, Ends | float | Callable[[Values], Ends]] = {
+    "": (0.025, 0.975),
+    "This is a 90 % interval: 5 % are left out on each side. For 95 % leave out 2.5 % on each.": (0.05, 0.95),
+    "This is a 99 % interval: 0.5 % are left out on each side. For 95 % leave out 2.5 % on each.": (0.005, 0.995),
+    "This is a 98 % interval: 1 % is left out on each side. For 95 % leave out 2.5 % on each.": (0.01, 0.99),
+    "This is an 80 % interval: 10 % are left out on each side. For 95 % leave out 2.5 % on each.": (0.1, 0.9),
+    "This is a 50 % interval, between the quartiles. For 95 % leave out 2.5 % on each side.": (0.25, 0.75),
+    "These are the smallest and the largest mean: leave 2.5 % out on each side.": (1 / DRAWS, 1 - 1 / DRAWS),
+    "Only one end leaves 2.5 % out: the interval runs from the 2.5 % to the 97.5 % quantile.": (0.025, 0.95),
+    "Only one end leaves 2.5 % out: the interval runs from the 2.5 % to the 97.5 % quantile. ": (0.05, 0.975),
+    "The low end leaves nothing out: the interval runs from the 2.5 % to the 97.5 % quantile.": (0, 0.95),
+    "The high end leaves nothing out: the interval runs from the 2.5 % to the 97.5 % quantile.": (0.05, 1),
+    "The ends are exchanged: (low, high).": (0.975, 0.025),
+    _BY_HUNDRED: (0.00025, 0.00975),
+    "This interval holds 68 %, as the mean ± one standard error does. For 95 % leave out 2.5 % on each side.": 1,
+    _NORMAL: 1.96,
+    "This is mean ± 2.58 standard errors, for 99 %. Draw images; take quantiles of the means.": 2.576,
+    "This is mean ± 1.64 standard errors, for 90 %. Draw images; take quantiles of the means.": 1.645,
     "The quantiles are reflected at the mean (the “basic” bootstrap): return the quantiles themselves.": _reflected,
     "You return (mean, half the width): return the two ends.": lambda means: (
         float(means.mean()), float(np.ptp(_quantiles(means, 0.025, 0.975))) / 2
     ),
 }  # fmt: skip
+"""The two quantiles of the means that become the ends, the standard errors around their mean, or what else is done."""
 
 
 @cache
