@@ -2,13 +2,13 @@
 
 import io
 import sys
-import threading
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 import traitlets
+from explorer_kit import PATIENCE, Held, Noted, alive, png
 from PIL import Image
 from still_pictures import opened, place
 
@@ -16,7 +16,7 @@ import deepinside_edu as di
 from deepinside_edu.class_model import PRESETS
 from deepinside_edu.explorers.class_model import MOST_STEPS, ClassModelExplorer
 
-SIDE, PATIENCE = 24, 20
+SIDE = 24
 MODULE = sys.modules[ClassModelExplorer.__module__]  # its name in the package is the function
 
 
@@ -34,48 +34,29 @@ def tiny():
     return di.Classifier(Colours().eval(), labels, size=(SIDE, SIDE))
 
 
-class Studio(ClassModelExplorer):
-    """Notes what is sent to the browser."""
-
-    def __init__(self, *args, **options):
-        self.sent = []
-        super().__init__(*args, **options)
-
-    def send(self, content, buffers=None):
-        self.sent.append((content, buffers))
-
-    def ask(self, do, *buffers, **content):
-        """As a browser sends it."""
-        self._handle_custom_msg({"do": do, **content}, list(buffers))
+class Studio(Noted, ClassModelExplorer):
+    pass
 
 
 @pytest.fixture
 def studio(tiny):
-    explorer = Studio(classifier=tiny)
-    explorer.length = 6
-    yield explorer
-    explorer.close()
-    assert explorer.wait(PATIENCE)
+    with alive(Studio(classifier=tiny)) as explorer:
+        explorer.length = 6
+        yield explorer
 
 
-class Gate:
-    """Lets the ascent through one step at a time, and tells when it stands before it."""
+class Gate(Held):
+    """Lets the ascent through one step at a time; `most` steps were inside at once."""
 
-    def __init__(self, ascend):
-        self.ascend, self.here, self.leave = ascend, threading.Semaphore(0), threading.Semaphore(0)
-        self.inside, self.most = 0, 0
+    inside, most = 0, 0
 
     def __call__(self, *args, **options):
-        for step in self.ascend(*args, **options):
+        for step in self.function(*args, **options):
             self.inside += 1
             self.most = max(self.most, self.inside)
-            self.here.release()
-            assert self.leave.acquire(timeout=PATIENCE)
+            self.stop()
             self.inside -= 1
             yield step
-
-    def wait(self):
-        assert self.here.acquire(timeout=PATIENCE)
 
 
 @pytest.fixture
@@ -112,14 +93,14 @@ def test_it_climbs_as_the_step_function_does(preset):
     expected = list(di.class_model(classifier, 278, preset, steps=3))
     assert [step.number for step in explorer.steps] == [1, 2, 3]
     assert all(torch.equal(a.image, b.image) for a, b in zip(explorer.steps, expected, strict=True))
-    content, (_, picture) = next(message for message in reversed(explorer.sent) if message[1])
+    content, (_, picture) = next(message for message in reversed(explorer.told) if message[1])
     assert content["about"]["way"] == {"paper": "the paper's objective", "readable": "with later regularisers"}[preset]
     assert picture == expected[-1].picture.tobytes()
 
 
 def test_every_step_s_scores_and_the_latest_picture_are_sent(studio):
     run_to_the_end(studio)
-    told = [(content, buffers) for content, buffers in studio.sent if buffers]
+    told = [(content, buffers) for content, buffers in studio.told if buffers]
     values = [value for content, _ in told for value in content["values"]]
     assert values == [[step.score, step.probability, step.objective] for step in studio.steps]
     scores = np.concatenate([np.frombuffer(buffers[0], np.float32).reshape(-1, 5) for _, buffers in told])
@@ -129,7 +110,7 @@ def test_every_step_s_scores_and_the_latest_picture_are_sent(studio):
         assert picture == studio.steps[last - 1].picture.tobytes()
     assert told[-1][0]["first"] + len(told[-1][0]["values"]) == 6
     assert told[-1][0]["size"] == (SIDE, SIDE)
-    last, _ = studio.sent[-1]
+    last, _ = studio.told[-1]
     assert (last["state"], last["about"]["total"]) == ("finished", 6)
     assert last["rate"] > 0
 
@@ -187,7 +168,7 @@ def test_another_setting_drops_the_old_ascent_and_runs_anew(studio, gate, trait,
     assert (old.steps, gate.most) == ([], 1)
     if trait == "class_index":
         assert {step.class_index for step in studio.steps} == {1}
-        assert studio.sent[-1][0]["about"]["label"] == "blue thing"
+        assert studio.told[-1][0]["about"]["label"] == "blue thing"
 
 
 def test_another_setting_of_a_paused_ascent_waits_for_run(studio):
@@ -208,9 +189,9 @@ def test_a_class_is_found_by_what_is_typed(studio, text):
 
 @pytest.mark.parametrize("content", [{"do": "find", "text": "red thing"}, {"do": "again"}])
 def test_a_page_that_asks_for_what_is_so_already_gets_an_answer(studio, content):
-    studio.sent.clear()
+    studio.told.clear()
     studio.ask(**content)
-    assert [(told["kind"], told["message"]) for told, _ in studio.sent[-1:]] == [("state", "")]
+    assert [(told["kind"], told["message"]) for told, _ in studio.told[-1:]] == [("state", "")]
 
 
 @pytest.mark.parametrize(("text", "words"), [("grean thing", "Near: 'green thing' (2)"), ("thing", "fits 5 classes")])
@@ -219,7 +200,7 @@ def test_an_unknown_class_is_said_and_the_last_state_stays(studio, text, words):
     before = studio.result
     studio.ask("find", text=text)
     assert words in studio.message
-    assert "The last class stays." in studio.sent[-1][0]["message"]
+    assert "The last class stays." in studio.told[-1][0]["message"]
     assert (studio.class_index, studio.result) == (0, before)
     studio.run()
     assert studio.message == ""
@@ -257,7 +238,7 @@ def test_a_wrong_setting_is_an_error_in_python_and_said_in_the_browser(studio, t
     with pytest.raises(traitlets.TraitError, match=words):
         setattr(studio, trait, value)
     studio.set_state({trait: value})
-    assert words in studio.sent[-1][0]["message"]
+    assert words in studio.told[-1][0]["message"]
     assert "The last setting stays." in studio.message
     assert (getattr(studio, trait), studio.result) == (before, result)
 
@@ -272,7 +253,7 @@ def test_an_ascent_that_diverges_is_said_and_the_last_good_step_stays(studio, mo
     assert "Lower step_size" in studio.message
     assert "The last good step stays." in studio.message
     assert studio.result is studio.steps[-1]
-    assert studio.sent[-1][0]["message"] == studio.message
+    assert studio.told[-1][0]["message"] == studio.message
 
 
 def test_a_start_without_a_gradient_and_a_bug_in_the_network_are_said(studio, monkeypatch):
@@ -299,11 +280,11 @@ def test_a_start_that_was_given_noise_is_said_at_the_picture_and_in_the_still(ti
     noise = studio.steps[0].noise
     assert noise > 0
     words = f"The score has no gradient at the start, so noise of σ {noise:g} was added to it."
-    assert studio.sent[-1][0]["begun"] == words
+    assert studio.told[-1][0]["begun"] == words
     assert words in studio.still().info["Description"]
     studio.class_index = 0
     run_to_the_end(studio)
-    assert studio.sent[-1][0]["begun"] == ""
+    assert studio.told[-1][0]["begun"] == ""
     assert "noise" not in studio.still().info["Description"]
     studio.close()
     assert studio.wait(PATIENCE)
@@ -312,7 +293,7 @@ def test_a_start_that_was_given_noise_is_said_at_the_picture_and_in_the_still(ti
 @pytest.mark.parametrize("preset", ["paper", "readable"])
 def test_the_page_is_told_of_a_last_step_that_multiplies_the_picture(studio, preset):
     studio.preset = preset
-    assert studio.sent[-1][0]["about"]["contrast"] == PRESETS[preset].contrast
+    assert studio.told[-1][0]["about"]["contrast"] == PRESETS[preset].contrast
 
 
 def test_close_stops_the_thread(tiny, gate):
@@ -345,10 +326,10 @@ def test_two_side_by_side_do_not_disturb_each_other(studio, tiny, gate):
 def test_a_page_that_is_opened_later_gets_everything(studio, monkeypatch):
     run_to_the_end(studio)
     monkeypatch.setattr(MODULE, "_in_background", lambda work: work())
-    studio.sent.clear()
+    studio.told.clear()
     studio.ask("hello")
-    assert studio.sent[0][0]["state"] == "finished"
-    values = [value for content, buffers in studio.sent if buffers for value in content["values"]]
+    assert studio.told[0][0]["state"] == "finished"
+    values = [value for content, buffers in studio.told if buffers for value in content["values"]]
     assert [value[0] for value in values] == [step.score for step in studio.steps]
 
 
@@ -356,14 +337,14 @@ def test_a_page_that_is_opened_later_gets_everything(studio, monkeypatch):
 def test_the_film_is_saved_and_downloaded(studio, monkeypatch, tmp_path, kind):
     monkeypatch.setattr(MODULE, "_in_background", lambda work: work())
     studio.ask("film", type=kind)
-    assert "Press Run first" in studio.sent[-1][0]["message"]
+    assert "Press Run first" in studio.told[-1][0]["message"]
     run_to_the_end(studio)
     studio.save(tmp_path / f"film.{kind}")
     with Image.open(tmp_path / f"film.{kind}") as film:
         assert film.n_frames > 1
     studio.contrast = "stretched"
     studio.ask("film", type=kind)
-    content, (film,) = studio.sent[-1]
+    content, (film,) = studio.told[-1]
     assert content == {"kind": "film", "name": f"red_thing.{kind}", "message": ""}
     assert Image.open(io.BytesIO(film)).size == (SIDE, SIDE)
     with pytest.raises(ValueError, match=r"\.gif or \.webp"):
@@ -382,13 +363,28 @@ def test_a_photo_to_begin_with(tiny):
     assert torch.equal(own.result.image, step.image)
 
 
+def test_a_photo_that_is_shown_is_what_the_climb_starts_from(studio, tiny):
+    assert (studio.photo, studio.start) == ("", "zero")
+    blue, red = (Image.new("RGB", (40, 30), colour) for colour in ("blue", "red"))
+    for shown in (blue, red, tiny.prepare(blue)):
+        studio.show(shown)
+        assert (studio.photo, studio.start, studio.state) == ("your photo", "your photo", "ready")
+        run_to_the_end(studio)
+        first = next(iter(di.class_model(tiny, 0, start=shown, steps=6)))
+        assert torch.equal(studio.steps[0].image, first.image)
+    studio.photo = di.photo("koala")
+    assert (studio.photo, studio.start, studio.steps) == ("koala", "koala", ())
+    with pytest.raises(ValueError, match=r"no start is called 'koalla'; there are zero, noise, .*koala"):
+        studio.photo = "koalla"
+    studio.start = "noise"
+    assert studio.photo == ""
+
+
 def test_an_upload_is_a_start_and_is_never_stored(studio):
-    buffer = io.BytesIO()
-    Image.new("RGB", (40, 30), "green").save(buffer, "png")
     studio.ask("upload", memoryview(b"a letter"))
     assert "not a picture" in studio.message
-    assert (studio.start, "your photo" in studio.starts) == ("zero", False)
-    studio.ask("upload", memoryview(buffer.getvalue()))
+    assert (studio.start, "your photo" in studio.photos) == ("zero", False)
+    studio.ask("upload", png("green"))
     assert (studio.start, studio.state, studio.message) == ("your photo", "ready", "")
     data, _ = studio._repr_mimebundle_()
     assert "image/png" not in data
@@ -419,11 +415,3 @@ def test_what_cannot_be_shown_at_all_is_an_error_of_the_call(tiny):
         di.explore.class_model(b"a letter", tiny)
     with pytest.raises(ValueError, match="no class is called"):
         di.explore.class_model(None, tiny, "goose")
-
-
-def test_nothing_is_loaded_from_another_host():
-    for part in (ClassModelExplorer._esm, ClassModelExplorer._css):
-        text = str(part)
-        assert len(text) > 500
-        assert "http" not in text
-        assert "import " not in text

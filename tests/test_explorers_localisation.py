@@ -2,12 +2,12 @@
 
 import importlib
 import io
-import threading
 
 import numpy as np
 import pytest
 import torch
 import traitlets
+from explorer_kit import PATIENCE, Held, Noted, alive
 from PIL import Image
 from still_pictures import opened, place
 from torch import nn
@@ -18,7 +18,6 @@ from deepinside_edu.localise import segment as segment_from
 from deepinside_edu.seeds import Seeds
 
 MODULE = importlib.import_module("deepinside_edu.explorers.localisation")
-PATIENCE = 30
 MAPS = {}
 
 
@@ -40,20 +39,7 @@ def shared_maps(monkeypatch):
     monkeypatch.setattr(MODULE, "saliency_map", remembered)
 
 
-class Lab(LocalisationExplorer):
-    """Notes what is sent to the browser."""
-
-    def __init__(self, *args, **options):
-        self.told = []
-        super().__init__(*args, **options)
-
-    def send(self, content, buffers=None):
-        self.told.append((content, buffers))
-
-    def last(self, kind):
-        assert self.wait(PATIENCE)
-        return next(message for message in reversed(self.told) if message[0]["kind"] == kind)
-
+class Lab(Noted, LocalisationExplorer):
     def kinds(self):
         """What has been told since the last time, in order; once each."""
         assert self.wait(PATIENCE)
@@ -64,21 +50,14 @@ class Lab(LocalisationExplorer):
     def array(self, kind, dtype, part=0):
         return np.frombuffer(self.last(kind)[1][part], dtype).reshape(224, 224)
 
-    def ask(self, do, *buffers, **content):
-        """As a browser sends it."""
-        self._handle_custom_msg({"do": do, **content}, list(buffers))
-
     def stroke(self, discs, side=1, size=9, name="page-1", **content):
         self.ask("stroke", name=name, photo=self._strokes.photo, side=side, size=size, discs=discs, **content)
 
 
 @pytest.fixture
 def lab(classifier):
-    explorer = Lab(di.photo("macaw"), classifier)
-    assert explorer.wait(PATIENCE)
-    yield explorer
-    explorer.close()
-    assert explorer.wait(PATIENCE)
+    with alive(Lab(di.photo("macaw"), classifier)) as explorer:
+        yield explorer
 
 
 def segment(explorer, **options):
@@ -504,23 +483,15 @@ def test_strokes_from_python(lab):
 
 
 def test_the_latest_stroke_wins_and_none_is_lost(lab, monkeypatch):
-    here, leave, cuts = threading.Semaphore(0), threading.Semaphore(0), []
-    largest = MODULE.largest_component
-
-    def held(mask):
-        cuts.append(mask)
-        here.release()
-        assert leave.acquire(timeout=PATIENCE)
-        return largest(mask)
-
+    held = Held(MODULE.largest_component)
     monkeypatch.setattr(MODULE, "largest_component", held)
     lab.stroke([[0, 0]], size=1)
-    assert here.acquire(timeout=PATIENCE)
+    held.wait()
     for k in range(1, 30):
         lab.stroke([[4 * k, 0]], size=1, name=f"page-{k}")
-    leave.release(2)
+    held.leave.release(2)
     assert lab.wait(PATIENCE)
-    assert len(cuts) == 2
+    assert len(held.wanted) == 2
     assert lab.strokes.sum() == 30
     assert lab.result.cut.mask[0, :120:4].all()
     assert lab.last("strokes")[0]["after"] == "page-29"
@@ -530,24 +501,17 @@ def test_the_latest_stroke_wins_and_none_is_lost(lab, monkeypatch):
 
 
 def test_the_latest_class_wins_and_those_between_are_never_computed(lab, monkeypatch):
-    here, leave, computed, real = threading.Semaphore(0), threading.Semaphore(0), [], MODULE.saliency_map
-
-    def held(classifier, image, c, crops):
-        computed.append(c)
-        here.release()
-        assert leave.acquire(timeout=PATIENCE)
-        return real(classifier, image, c, crops)
-
+    held = Held(MODULE.saliency_map, noted=lambda _, __, class_index, ___: class_index)
     monkeypatch.setattr(MODULE, "saliency_map", held)
     lab.crops = 1
-    assert here.acquire(timeout=PATIENCE)
+    held.wait()
     for c in (1, 2, 3, 387):
         lab.set_state({"class_index": c})
         lab.set_state({"smoothness": 10 + c % 5})
     assert lab.told[-1][0]["busy"]
-    leave.release(2)
+    held.leave.release(2)
     assert lab.result.prediction.class_index == 387
-    assert computed == [88, 387]
+    assert held.wanted == [88, 387]
     assert lab.result.cut.energy == segment(lab, smoothness=12.0).cut.energy
 
 
@@ -607,16 +571,9 @@ def test_a_network_of_another_size_and_a_prepared_tensor(monkeypatch):
 def test_the_stages_depend_on_what_a_wish_begins_with():
     stages = LocalisationExplorer.stages
     assert list(stages) == ["rank", "map", "seed", "model", "stroke", "cut"]
-    fields = MODULE._Wish._fields
-    assert fields[: stages["map"]] == ("source", "class_index", "crops")
-    assert fields[stages["map"] : stages["seed"]] == ("foreground", "background", "blur")
-    assert fields[stages["seed"] : stages["model"]] == ("components",)
-    assert stages["cut"] == stages["stroke"] == len(fields)
-
-
-def test_nothing_is_loaded_from_another_host():
-    for part in (LocalisationExplorer._esm, LocalisationExplorer._css):
-        text = str(part)
-        assert len(text) > 500
-        assert "http" not in text
-        assert "import " not in text
+    fields = list(MODULE._Wish._fields)
+    at = {stage: 1 + fields.index(field) for stage, field in stages.items()}
+    assert fields[: at["map"]] == ["source", "class_index", "crops"]
+    assert fields[at["map"] : at["seed"]] == ["foreground", "background", "blur"]
+    assert fields[at["seed"] : at["model"]] == ["components"]
+    assert at["cut"] == at["stroke"] == len(fields)

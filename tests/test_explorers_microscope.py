@@ -1,7 +1,6 @@
 """The ReLU microscope by its traits and by what a browser sends, without a browser; its thread is held by a gate."""
 
 import copy
-import io
 import sys
 import threading
 
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import traitlets
+from explorer_kit import PATIENCE, Held, Noted, alive, png
 from PIL import Image
 from still_pictures import opened, place
 from torch import nn
@@ -17,7 +17,7 @@ import deepinside_edu as di
 from deepinside_edu.deconvnet import CAUSES, Gate
 from deepinside_edu.explorers.microscope import TILE, MicroscopeExplorer
 
-SIDE, PATIENCE = 20, 30
+SIDE = 20
 MODULE = sys.modules[MicroscopeExplorer.__module__]  # its name in the package is the function
 LABELS = ("red ape", "blue bee", "grey cat", "pale cat")
 
@@ -34,57 +34,19 @@ def tiny():
     return di.Classifier(network(nn.ReLU()), LABELS, size=(SIDE, SIDE))
 
 
-class Scope(MicroscopeExplorer):
-    """Notes what is sent to the browser."""
-
-    def __init__(self, *args, **options):
-        self.told = []
-        super().__init__(*args, **options)
-
-    def send(self, content, buffers=None):
-        self.told.append((content, buffers))
-
-    def last(self, kind):
-        assert self.wait(PATIENCE)
-        return next(message for message in reversed(self.told) if message[0]["kind"] == kind)
-
-    def ask(self, do, *buffers, **content):
-        """As a browser sends it."""
-        self._handle_custom_msg({"do": do, **content}, list(buffers))
-
-    def arrays(self, kind, dtype=np.float32):
-        content, buffers = self.last(kind)
-        return content, [np.frombuffer(each, dtype) for each in buffers]
+class Scope(Noted, MicroscopeExplorer):
+    pass
 
 
 @pytest.fixture
 def scope(tiny):
-    explorer = Scope(di.photo("panda"), tiny)
-    assert explorer.wait(PATIENCE)
-    yield explorer
-    explorer.close()
-    assert explorer.wait(PATIENCE)
-
-
-class Held:
-    """Lets one ladder after another through, and notes for which neurons they were wanted."""
-
-    def __init__(self, descend):
-        self.descend, self.here, self.leave, self.neurons = descend, threading.Semaphore(0), threading.Semaphore(0), []
-
-    def __call__(self, recording, neuron, rules):
-        self.neurons.append(neuron)
-        self.here.release()
-        assert self.leave.acquire(timeout=PATIENCE)
-        return self.descend(recording, neuron, rules)
-
-    def wait(self):
-        assert self.here.acquire(timeout=PATIENCE)
+    with alive(Scope(di.photo("panda"), tiny)) as explorer:
+        yield explorer
 
 
 @pytest.fixture
 def held(monkeypatch, scope):
-    held = Held(di.descend)
+    held = Held(di.descend, noted=lambda _, neuron, __: neuron)
     monkeypatch.setattr(MODULE, "descend", held)
     yield held
     held.leave.release(1000)
@@ -326,7 +288,7 @@ def test_the_latest_neuron_wins_and_those_between_are_never_computed(scope, held
     assert scope.told[-1][0]["busy"]
     held.leave.release(2)
     assert scope.result.neuron.channel == 5
-    assert [neuron.channel for neuron in held.neurons] == [0, 5]
+    assert [neuron.channel for neuron in held.wanted] == [0, 5]
     assert scope.last("view")[0]["rung"] == "image"
 
 
@@ -336,7 +298,9 @@ def test_figures_that_nobody_waits_for_any_more_are_dropped_and_taken_up_again(s
     def slow(self, *rules):
         asked.append(self.name)
         if len(asked) == 2:
-            scope.rung = "1"  # a click, while figures are being computed
+            click = threading.Thread(target=setattr, args=(scope, "rung", "1"))  # while figures are being computed
+            click.start()
+            click.join(PATIENCE)
         return distance(self, *rules)
 
     monkeypatch.setattr(di.Rung, "distance", slow)
@@ -361,7 +325,7 @@ def test_one_forward_pass_for_all_neurons_of_a_photo(scope, monkeypatch):
 
 
 def test_close_ends_the_thread(tiny, monkeypatch):
-    held = Held(di.descend)
+    held = Held(di.descend, noted=lambda _, neuron, __: neuron)
     monkeypatch.setattr(MODULE, "descend", held)
     explorer = Scope(classifier=tiny)
     held.wait()
@@ -399,12 +363,9 @@ def test_an_upload_is_shown_and_never_stored(scope):
     assert "The last photo stays." in scope.message
     assert (scope.photo, "your photo" in scope.photos) == ("panda", False)
     for colour in ("green", "blue"):  # the second in the place of the first
-        buffer = io.BytesIO()
-        picture = Image.new("RGB", (40, 30), colour)
-        picture.save(buffer, "png")
-        scope.ask("upload", memoryview(buffer.getvalue()))
+        scope.ask("upload", png(colour))
         assert (scope.photo, scope.wait(PATIENCE), scope.message) == ("your photo", True, "")
-        assert torch.equal(scope.recording.x("image"), scope.classifier.prepare(picture))
+        assert torch.equal(scope.recording.x("image"), scope.classifier.prepare(Image.new("RGB", (40, 30), colour)))
     assert "image/png" not in scope._repr_mimebundle_()[0]
     scope.show(di.photo("duck"))
     assert scope.photo == "duck"
@@ -480,14 +441,6 @@ def test_a_newer_wish_does_not_wait_for_the_page_to_draw(scope, monkeypatch):
     scope.photo = "hens"
     assert scope.wait(PATIENCE)
     torch.testing.assert_close(scope.recording.x("image"), scope.classifier.prepare(di.photo("hens")))
-
-
-def test_nothing_is_loaded_from_another_host():
-    for part in (MicroscopeExplorer._esm, MicroscopeExplorer._css):
-        text = str(part)
-        assert len(text) > 500
-        assert "http" not in text
-        assert "import " not in text
 
 
 def test_a_dead_unit_is_explained():

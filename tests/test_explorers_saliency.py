@@ -1,20 +1,19 @@
 """The saliency explorer by its traits and by what a browser sends, without a browser; its thread is held by a gate."""
 
-import io
 import sys
-import threading
 
 import numpy as np
 import pytest
 import torch
 import traitlets
+from explorer_kit import PATIENCE, Held, Noted, alive, png
 from PIL import Image
 from still_pictures import opened, place
 
 import deepinside_edu as di
 from deepinside_edu.explorers.saliency import SaliencyExplorer
 
-SIDE, PATIENCE = 24, 30
+SIDE = 24
 MODULE = sys.modules[SaliencyExplorer.__module__]  # its name in the package is the function
 LABELS = ("red thing", "blue thing", "green thing", "dead thing")
 
@@ -32,52 +31,14 @@ def tiny():
     return di.Classifier(TwoColours().eval(), LABELS, size=(SIDE, SIDE))
 
 
-class Noted(SaliencyExplorer):
-    """Notes what is sent to the browser."""
-
-    def __init__(self, *args, **options):
-        self.told = []
-        super().__init__(*args, **options)
-
-    def send(self, content, buffers=None):
-        self.told.append((content, buffers))
-
-    def kinds(self):
-        assert self.wait(PATIENCE)
-        return [content["kind"] for content, _ in self.told]
-
-    def last(self, kind):
-        assert self.wait(PATIENCE)
-        return next(message for message in reversed(self.told) if message[0]["kind"] == kind)
-
-    def ask(self, do, *buffers, **content):
-        """As a browser sends it."""
-        self._handle_custom_msg({"do": do, **content}, list(buffers))
+class Saliency(Noted, SaliencyExplorer):
+    pass
 
 
 @pytest.fixture
 def explorer(tiny):
-    made = Noted(classifier=tiny)
-    assert made.wait(PATIENCE)
-    yield made
-    made.close()
-    assert made.wait(PATIENCE)
-
-
-class Held:
-    """Lets one computation after another through, and notes what was wanted."""
-
-    def __init__(self, function):
-        self.function, self.here, self.leave, self.wanted = function, threading.Semaphore(0), threading.Semaphore(0), []
-
-    def __call__(self, classifier, image, class_index, *crops):
-        self.wanted.append(class_index)
-        self.here.release()
-        assert self.leave.acquire(timeout=PATIENCE)
-        return self.function(classifier, image, class_index, *crops)
-
-    def wait(self):
-        assert self.here.acquire(timeout=PATIENCE)
+    with alive(Saliency(classifier=tiny)) as made:
+        yield made
 
 
 @pytest.fixture
@@ -86,7 +47,7 @@ def hold(monkeypatch):
 
     def hold(name):
         owner = MODULE if hasattr(MODULE, name) else MODULE.SaliencyExplorer
-        held = Held(getattr(owner, name))
+        held = Held(getattr(owner, name), noted=lambda _, __, class_index, *___: class_index)
         gates.append(held)
         monkeypatch.setattr(owner, name, lambda *given: held(*given))  # a plain function, so that it can be a method
         return held
@@ -94,12 +55,6 @@ def hold(monkeypatch):
     yield hold
     for gate in gates:
         gate.leave.release(1000)
-
-
-def png(colour, size=(40, 30)):
-    buffer = io.BytesIO()
-    Image.new("RGB", size, colour).save(buffer, "png")
-    return memoryview(buffer.getvalue())
 
 
 def test_it_begins_with_the_first_class_of_the_first_photo(tiny):
@@ -131,7 +86,7 @@ def test_result_holds_class_map_and_w(explorer):
 
 
 def test_one_and_ten_crops_are_the_package_s(classifier):
-    explorer = Noted(di.photo("hens"), classifier)
+    explorer = Saliency(di.photo("hens"), classifier)
     one = explorer.result
     assert np.array_equal(one.saliency, di.saliency_map(classifier, di.photo("hens"), 8))
     explorer.set_state({"crops": 10})
@@ -147,7 +102,7 @@ def test_one_and_ten_crops_are_the_package_s(classifier):
 
 
 def test_photo_m_and_w_are_sent_as_they_are(classifier):
-    explorer = Noted(di.photo("hens"), classifier)
+    explorer = Saliency(di.photo("hens"), classifier)
     result = explorer.result
     content, (m, w) = explorer.last("map")
     assert m == result.saliency.tobytes()
@@ -345,7 +300,7 @@ def test_ten_crops_that_nobody_waits_for_are_never_begun(explorer, hold):
 
 
 def test_close_ends_the_thread(tiny, hold):
-    explorer = Noted(classifier=tiny)
+    explorer = Saliency(classifier=tiny)
     held = hold("_line")
     explorer.class_index = 2
     held.wait()
@@ -407,7 +362,7 @@ def test_any_image_and_a_prepared_tensor_are_shown(explorer):
 
 
 def test_two_side_by_side_do_not_disturb_each_other(explorer, tiny):
-    other = Noted(di.photo("hens"), tiny)
+    other = Saliency(di.photo("hens"), tiny)
     result, told = other.result, list(other.told)
     explorer.photo = "koala"
     explorer.ask("find", text="green")
@@ -450,11 +405,3 @@ def test_a_network_whose_scores_have_no_gradient_is_an_error_of_the_call():
 
     with pytest.raises(ValueError, match="no gradient"):
         di.explore.saliency(classifier=di.Classifier(Detached().eval(), LABELS, size=(SIDE, SIDE)))
-
-
-def test_nothing_is_loaded_from_another_host():
-    for part in (SaliencyExplorer._esm, SaliencyExplorer._css):
-        text = str(part)
-        assert len(text) > 500
-        assert "http" not in text
-        assert "import " not in text

@@ -1,6 +1,5 @@
 """The sanity explorer by its traits and by what a browser sends, without a browser; its thread is held by a gate."""
 
-import io
 import math
 import re
 import sys
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import traitlets
+from explorer_kit import PATIENCE, Held, Noted, alive, png
 from no_trace import no_trace
 from PIL import Image
 from still_pictures import opened, place
@@ -20,7 +20,7 @@ from deepinside_edu.evaluation.maps import METHODS, compute_maps
 from deepinside_edu.evaluation.sanity import Cascade, compare, randomise, sanity_check
 from deepinside_edu.explorers.sanity import SanityExplorer
 
-SIDE, PATIENCE = 24, 30
+SIDE = 24
 MODULE = sys.modules[SanityExplorer.__module__]  # its name in the package is the function
 LABELS = ("red thing", "blue thing", "green thing", "dead thing")
 LAYERS = ["4", "2", "0"]
@@ -43,57 +43,19 @@ def tiny():
     return di.Classifier(network(), LABELS, size=(SIDE, SIDE))
 
 
-class Noted(SanityExplorer):
-    """Notes what is sent to the browser."""
-
-    def __init__(self, *args, **options):
-        self.told = []
-        super().__init__(*args, **options)
-
-    def send(self, content, buffers=None):
-        self.told.append((content, buffers))
-
-    def kinds(self):
-        assert self.wait(PATIENCE)
-        return [content["kind"] for content, _ in self.told]
-
-    def last(self, kind):
-        assert self.wait(PATIENCE)
-        return next(message for message in reversed(self.told) if message[0]["kind"] == kind)
-
-    def ask(self, do, *buffers, **content):
-        """As a browser sends it."""
-        self._handle_custom_msg({"do": do, **content}, list(buffers))
+class Sanity(Noted, SanityExplorer):
+    pass
 
 
 @pytest.fixture
 def explorer(tiny):
-    made = Noted(classifier=tiny)
-    assert made.wait(PATIENCE)
-    yield made
-    made.close()
-    assert made.wait(PATIENCE)
-
-
-class Held:
-    """Lets one computation of maps after another through, and notes of which network."""
-
-    def __init__(self):
-        self.here, self.leave, self.wanted = threading.Semaphore(0), threading.Semaphore(0), []
-
-    def __call__(self, classifier, x, class_index, methods):
-        self.wanted.append((classifier, class_index))
-        self.here.release()
-        assert self.leave.acquire(timeout=PATIENCE)
-        return compute_maps(classifier, x, class_index, methods)
-
-    def wait(self):
-        assert self.here.acquire(timeout=PATIENCE)
+    with alive(Sanity(classifier=tiny)) as made:
+        yield made
 
 
 @pytest.fixture
 def held(monkeypatch):
-    made = Held()
+    made = Held(compute_maps, noted=lambda classifier, _, class_index, __: (classifier, class_index))
     monkeypatch.setattr(MODULE, "compute_maps", made)
     yield made
     made.leave.release(99)
@@ -318,7 +280,7 @@ def test_no_maps_are_told_beside_those_of_another_photo(explorer, monkeypatch):
 def test_nothing_of_the_network_is_changed_and_no_random_number_used_up(tiny):
     x = tiny.prepare(di.photo("duck"))
     with no_trace(tiny.network, x):
-        made = Noted(x, tiny)
+        made = Sanity(x, tiny)
         for change in ({"down_to": 3}, {"class_index": 1}, {"random_state": 3}, {"down_to": 0}):
             made.set_state(change)
             assert made.wait(PATIENCE)
@@ -340,7 +302,7 @@ def test_weights_are_drawn_where_cells_run_and_not_in_the_thread(explorer, monke
 
 def test_close_ends_the_thread(tiny, held):
     held.leave.release(1)
-    explorer = Noted(classifier=tiny)
+    explorer = Sanity(classifier=tiny)
     assert explorer.wait(PATIENCE)
     held.wait()
     explorer.down_to = 2
@@ -360,12 +322,6 @@ def test_a_page_that_is_opened_later_gets_everything(explorer):
     explorer.ask("hello")
     assert set(explorer.kinds()) == {"classes", "photo", "trained", "maps", "likeness", "state"}
     assert explorer.last("maps")[0]["down_to"] == 2
-
-
-def png(colour):
-    buffer = io.BytesIO()
-    Image.new("RGB", (40, 30), colour).save(buffer, "png")
-    return memoryview(buffer.getvalue())
 
 
 def test_an_upload_that_is_no_picture_is_said_and_the_last_photo_stays(explorer):
@@ -400,7 +356,7 @@ def test_an_image_of_another_size_and_one_too_small_for_the_window(explorer):
 
 
 def test_two_side_by_side_do_not_disturb_each_other(explorer, tiny):
-    other = Noted(di.photo("hens"), tiny)
+    other = Sanity(di.photo("hens"), tiny)
     result, told = other.result, list(other.told)
     explorer.photo = "koala"
     explorer.down_to, explorer.random_state = 3, 4
@@ -497,7 +453,7 @@ def test_where_two_rules_have_no_meaning_the_gradient_is_shown_and_the_reason_sa
 
 
 def test_methods_are_those_that_were_asked_for(tiny):
-    explorer = Noted(classifier=tiny, methods=("guided", "gradient"))
+    explorer = Sanity(classifier=tiny, methods=("guided", "gradient"))
     try:
         assert explorer.wait(PATIENCE)
         assert list(explorer.result.maps) == ["guided", "gradient"]
@@ -507,14 +463,6 @@ def test_methods_are_those_that_were_asked_for(tiny):
     for wrong in ((), "gradient", ("edges",), ("gradient", "gradient")):
         with pytest.raises(ValueError, match="expected one or more of gradient, deconvnet, guided, each once"):
             SanityExplorer(None, tiny, wrong)
-
-
-def test_nothing_is_loaded_from_another_host():
-    for part in (SanityExplorer._esm, SanityExplorer._css):
-        text = str(part)
-        assert len(text) > 500
-        assert "http" not in text
-        assert "import " not in text
 
 
 def test_a_network_whose_maps_cannot_be_compared_is_an_error_of_the_call(tiny):

@@ -1,20 +1,17 @@
 """The scores explorer by its traits and by what a browser sends, without a browser; its thread is held by a gate."""
 
 import base64
-import io
-import threading
 
 import numpy as np
 import pytest
 import torch
 import traitlets
+from explorer_kit import PATIENCE, Held, Noted, alive, png
 from PIL import Image
 
 import deepinside_edu as di
 from deepinside_edu.classifier import Classifier
 from deepinside_edu.explorers.scores import ScoresExplorer
-
-PATIENCE = 30
 
 
 def tiny(classes=3):
@@ -26,16 +23,14 @@ def tiny(classes=3):
     return Classifier(network.eval(), [f"class {c}" for c in range(classes)], size=(8, 8), mean=(0.0,), std=(1.0,))
 
 
+class Scores(Noted, ScoresExplorer):
+    pass
+
+
 @pytest.fixture
 def explorer(classifier):
-    explorer = di.explore.scores(di.photo("pig"), classifier)
-    yield explorer
-    explorer.close()
-
-
-def ask(explorer, do, *buffers, **content):
-    """As a browser sends it."""
-    explorer._handle_custom_msg({"do": do, **content}, list(buffers))
+    with alive(Scores(di.photo("pig"), classifier)) as explorer:
+        yield explorer
 
 
 def told(explorer):
@@ -45,12 +40,6 @@ def told(explorer):
     width, height = content["size"]
     levels = np.frombuffer(picture, np.uint8).reshape(height, width, 3)
     return levels, np.frombuffer(scores), np.frombuffer(probabilities), content["name"]
-
-
-def png(colour, size=(60, 30)):
-    buffer = io.BytesIO()
-    Image.new("RGB", size, colour).save(buffer, "png")
-    return memoryview(buffer.getvalue())
 
 
 def test_it_starts_on_a_photo_and_agrees_with_the_step(classifier):
@@ -79,7 +68,7 @@ def test_another_photo_is_one_forward_pass_and_the_rest_is_none(explorer, monkey
     monkeypatch.setattr(Classifier, "_run", lambda self, *rest: passes.append(rest) or run(self, *rest))
     explorer.set_state({"k": 9})
     explorer.set_state({"shown": "probability"})
-    ask(explorer, "find", text="hog")
+    explorer.ask("find", text="hog")
     assert (explorer.result.rank, passes) == (6, [])
     explorer.set_state({"photo": "duck"})
     assert (explorer.result.image_name, explorer.result.top[0].label) == ("duck", "goose")
@@ -88,25 +77,18 @@ def test_another_photo_is_one_forward_pass_and_the_rest_is_none(explorer, monkey
 
 
 def test_the_latest_photo_wins_and_those_between_are_never_computed(classifier, monkeypatch):
-    explorer, here, leave = di.explore.scores(classifier=classifier), threading.Semaphore(0), threading.Semaphore(0)
-    prepare, prepared = Classifier.prepare, []
-
-    def held(self, image):
-        prepared.append(image)
-        here.release()
-        assert leave.acquire(timeout=PATIENCE)
-        return prepare(self, image)
-
-    monkeypatch.setattr(Classifier, "prepare", held)
+    explorer = di.explore.scores(classifier=classifier)
+    held = Held(Classifier.prepare, noted=lambda _, image: image)
+    monkeypatch.setattr(Classifier, "prepare", lambda *given: held(*given))
     explorer.photo = "duck"
-    assert here.acquire(timeout=PATIENCE)
+    held.wait()
     for name in ("koala", "panda", "pig"):
         explorer.set_state({"photo": name})
     explorer.k = 7  # answered while the network is at work
     assert explorer._sent["state"][0]["busy"]
-    leave.release(9)
+    held.leave.release(9)
     assert explorer.result.image_name == told(explorer)[3] == "pig"
-    assert prepared == [di.photo("duck"), di.photo("pig")]
+    assert held.wanted == [di.photo("duck"), di.photo("pig")]
 
 
 def test_photos_of_ones_own(explorer, classifier):
@@ -121,7 +103,7 @@ def test_photos_of_ones_own(explorer, classifier):
 
 @pytest.mark.parametrize("text", ["341", "n02395406", "hog", " HOG "])
 def test_a_class_is_found_by_index_wordnet_id_or_name(explorer, text):
-    ask(explorer, "find", text=text)
+    explorer.ask("find", text=text)
     assert explorer.class_index == 341
     assert explorer.result.searched.label == explorer.search == "hog"
     assert explorer.result.rank == 6
@@ -147,11 +129,11 @@ def test_a_class_that_is_not_found_leaves_the_last_one(explorer, text, words):
     explorer.search = "hog"
     with pytest.raises(ValueError, match=words.replace("(", ".")):
         explorer.search = text
-    ask(explorer, "find", text=text)
+    explorer.ask("find", text=text)
     assert words in explorer.message
     assert "The last setting stays." in explorer._sent["state"][0]["message"]
     assert explorer.class_index == 341
-    ask(explorer, "find", text="hog")  # the same once more is an answer too
+    explorer.ask("find", text="hog")  # the same once more is an answer too
     assert (explorer.wait(PATIENCE), explorer.message) == (True, "")
     assert explorer._sent["state"][0] == {"kind": "state", "busy": False, "message": ""}
 
@@ -183,11 +165,11 @@ def test_a_wrong_setting_is_an_error_in_python_and_said_in_the_browser(explorer,
 def test_an_upload_is_shown_and_never_stored(explorer, capsys):
     assert "image/png" in explorer._repr_mimebundle_()[0]
     before = told(explorer)
-    ask(explorer, "upload", memoryview(b"no picture at all"))
+    explorer.ask("upload", memoryview(b"no picture at all"))
     assert "not a picture" in explorer.message
     assert "The last photo stays." in explorer.message
     assert all(np.array_equal(one, two) for one, two in zip(told(explorer), before, strict=True))
-    ask(explorer, "upload", png("green"))
+    explorer.ask("upload", png("green", (60, 30)))
     assert (explorer.result.image.size, explorer.result.image_name) == ((60, 30), "your photo")
     assert (told(explorer)[3], explorer.message) == ("your photo", "")
     assert "image/png" not in explorer._repr_mimebundle_()[0]
@@ -253,13 +235,11 @@ def test_two_explorers_do_not_disturb_each_other(classifier):
     assert (repr(other), other.shown) == ("ScoresExplorer('red_panda', k=5)", "score")
 
 
-def test_a_page_that_is_opened_later_gets_everything(explorer, monkeypatch):
-    sent = []
-    assert explorer.wait(PATIENCE)
-    monkeypatch.setattr(explorer, "send", lambda content, buffers: sent.append((content, buffers)))
-    ask(explorer, "hello")
-    assert sent == list(explorer._sent.values())
-    assert {content["kind"] for content, _ in sent} == {"scores", "state"}
+def test_a_page_that_is_opened_later_gets_everything(explorer):
+    explorer.told.clear()
+    explorer.ask("hello")
+    assert explorer.told == list(explorer._sent.values())
+    assert set(explorer.kinds()) == {"scores", "state"}
 
 
 def test_without_a_kernel_there_is_a_picture(explorer):
@@ -276,10 +256,3 @@ def test_without_a_kernel_there_is_a_picture(explorer):
     explorer.k, by_score = 5, np.asarray(explorer.still())
     explorer.shown = "probability"
     assert not np.array_equal(np.asarray(explorer.still()), by_score)
-
-
-def test_nothing_is_loaded_from_another_host():
-    for part in (ScoresExplorer._esm, ScoresExplorer._css):
-        assert len(str(part)) > 500
-        assert "http" not in str(part)
-        assert "import " not in str(part)

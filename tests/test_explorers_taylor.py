@@ -1,13 +1,12 @@
 """The Taylor explorer by its traits and by what a browser sends, without a browser; its thread is held by a gate."""
 
-import io
 import sys
-import threading
 
 import numpy as np
 import pytest
 import torch
 import traitlets
+from explorer_kit import PATIENCE, Held, Noted, alive, png
 from PIL import Image
 from small_networks import smooth_network
 from still_pictures import opened, place
@@ -17,7 +16,6 @@ import deepinside_edu as di
 from deepinside_edu.classifier import Classifier
 from deepinside_edu.explorers.taylor import AT_ONCE, PLACES, REACHES, TaylorExplorer
 
-PATIENCE = 30
 MODULE = sys.modules[TaylorExplorer.__module__]  # its name in the package is the function
 ZERO = int(np.flatnonzero(PLACES == 0)[0])
 BATCHES = [len(each) for each in np.split(PLACES[1:], range(AT_ONCE, len(PLACES) - 1, AT_ONCE))]  # the photo is known
@@ -30,33 +28,16 @@ def smooth():
     return smooth_network()
 
 
-class Walk(TaylorExplorer):
-    """Notes what is sent to the browser."""
-
-    def __init__(self, *args, **options):
-        self.told = []
-        super().__init__(*args, **options)
-
-    def send(self, content, buffers=None):
-        self.told.append((content, buffers))
-
-    def ask(self, do, *buffers, **content):
-        """As a browser sends it."""
-        self._handle_custom_msg({"do": do, **content}, list(buffers))
-
+class Walk(Noted, TaylorExplorer):
     def last(self, kind):
-        assert self.wait(PATIENCE)
-        content, buffers = self._sent[kind]
+        content, buffers = super().last(kind)
         return content, [np.frombuffer(each, np.float64 if kind == "walk" else np.float32) for each in buffers]
 
 
 @pytest.fixture
 def walk(smooth):
-    explorer = Walk(di.photo("panda"), smooth)
-    assert explorer.wait(PATIENCE)
-    yield explorer
-    explorer.close()
-    assert explorer.wait(PATIENCE)
+    with alive(Walk(di.photo("panda"), smooth)) as explorer:
+        yield explorer
 
 
 def rms(d, classifier):
@@ -245,48 +226,39 @@ def test_a_wrong_setting_is_an_error_in_python_and_said_in_the_browser(walk, tra
     assert (getattr(walk, trait), walk.result) == (before, result)
 
 
-class Held:
+@pytest.fixture
+def held(monkeypatch, smooth):
     """Lets one batch after another through to the network, and notes how many places there were."""
-
-    def __init__(self, scores):
-        self.scores, self.here, self.leave, self.batches = scores, threading.Semaphore(0), threading.Semaphore(0), []
-
-    def __call__(self, batch):
-        if len(batch) > 1:
-            self.batches.append(len(batch))
-            self.here.release()
-            assert self.leave.acquire(timeout=PATIENCE)
-        return self.scores(batch)
+    batches = Held(smooth.scores, noted=len)
+    monkeypatch.setattr(Classifier, "scores", lambda _, batch: (batches if len(batch) > 1 else batches.function)(batch))
+    yield batches
+    batches.leave.release(1000)
 
 
-def test_the_latest_direction_wins_and_a_step_does_not_disturb_the_walk(walk, monkeypatch):
-    held = Held(walk.classifier.scores)
-    monkeypatch.setattr(Classifier, "scores", lambda self, batch: held(batch))
+def test_the_latest_direction_wins_and_a_step_does_not_disturb_the_walk(walk, held):
     walk.told.clear()
     walk.direction = "noise"
-    assert held.here.acquire(timeout=PATIENCE)
+    held.wait()
     walk.s = 4
     held.leave.release()
-    assert held.here.acquire(timeout=PATIENCE)  # the second batch of the same walk
+    held.wait()  # the second batch of the same walk
     for direction in ("grey", "gradient", "grey"):
         walk.set_state({"direction": direction})
     held.leave.release(1000)
     result = walk.result
-    assert held.batches == [AT_ONCE, AT_ONCE, *BATCHES]
+    assert held.wanted == [AT_ONCE, AT_ONCE, *BATCHES]
     assert cosine(result.direction, -result.x) == pytest.approx(1)
     assert [content["direction"] for content, _ in walk.told if content["kind"] == "way"] == ["noise", "grey"]
     assert not [content for content, _ in walk.told if content["kind"] in ("photo", "classes")]  # they are there
 
 
-def test_close_ends_the_walk(smooth, monkeypatch):
-    held = Held(smooth.scores)
-    monkeypatch.setattr(Classifier, "scores", lambda self, batch: held(batch))
+def test_close_ends_the_walk(smooth, held):
     explorer = Walk(di.photo("panda"), smooth)
-    assert held.here.acquire(timeout=PATIENCE)
+    held.wait()
     explorer.close()
     held.leave.release()
     assert explorer.wait(PATIENCE)
-    assert len(held.batches) == 1
+    assert len(held.wanted) == 1
 
 
 def test_an_upload_is_shown_and_never_stored(walk, smooth):
@@ -294,12 +266,9 @@ def test_an_upload_is_shown_and_never_stored(walk, smooth):
     walk.ask("upload", memoryview(b"a letter"))
     assert "not a picture" in walk.message
     assert (walk.photo, "The last photo stays." in walk.message) == ("panda", True)
-    buffer = io.BytesIO()
-    picture = Image.new("RGB", (40, 30), "teal")
-    picture.save(buffer, "png")
-    walk.ask("upload", memoryview(buffer.getvalue()))
+    walk.ask("upload", png("teal"))
     assert (walk.photo, walk.wait(PATIENCE), walk.message) == ("your photo", True, "")
-    assert torch.equal(walk.result.x, smooth.prepare(picture))
+    assert torch.equal(walk.result.x, smooth.prepare(Image.new("RGB", (40, 30), "teal")))
     assert "image/png" not in walk._repr_mimebundle_()[0]
     walk.direction = "another photo"
     assert walk.result.scores.shape == PLACES.shape
@@ -401,13 +370,6 @@ def test_the_still_picture_is_of_the_state_and_the_text_is_short(walk, smooth):
     assert "s = 0 levels, along the gradient w" in words
     walk.s = 64
     assert place(walk.still(), smooth.picture(walk.result.x).resize((224, 224))) is None
-
-
-def test_nothing_is_loaded_from_another_host():
-    for part in (TaylorExplorer._esm, TaylorExplorer._css):
-        assert len(str(part)) > 500
-        assert "http" not in str(part)
-        assert "import " not in str(part)
 
 
 def test_how_far_away_the_goal_of_a_walk_is(walk, smooth):

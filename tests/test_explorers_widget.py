@@ -1,6 +1,8 @@
 """What a cell shows and a notebook keeps: a sentence, a still picture, and the widget, each by itself."""
 
 import io
+import sys
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from still_pictures import opened
 
 import deepinside_edu as di
 from deepinside_edu.explorers import widget
+from deepinside_edu.explorers.scores import ScoresExplorer
 from deepinside_edu.explorers.stills import DESCRIPTION, panels, saved, titled, under_each_other
 
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -55,6 +58,66 @@ def test_a_learner_s_own_photo_is_not_stored_and_that_is_said(shown, classifier,
     explorer.close()
 
 
+@pytest.mark.parametrize("name", di.explore.__all__)
+def test_each_explorer_shows_any_photo(classifier, name):
+    explorer = getattr(di.explore, name)(None, classifier)
+    assert "your photo" not in explorer.photos
+    for colour in ("green", "red"):
+        explorer.show(Image.new("RGB", (60, 40), colour))
+        assert (explorer.photo, explorer.photos[-1]) == ("your photo", "your photo")
+    explorer.show(di.photo("koala"))
+    assert explorer.photo == "koala"
+    explorer.photo = "hens"
+    assert (explorer.photo, explorer.photos.count("your photo")) == ("hens", 1)
+    with pytest.raises(ValueError, match="not a picture"):
+        explorer.show(b"a letter")
+    with pytest.raises(TypeError):
+        explorer.show(3.5)
+    assert explorer.photo == "hens"
+    explorer.close()
+    assert explorer.wait(30)
+
+
+class Meddler(ScoresExplorer):
+    """Breaks the rule: one of its stages sets a control."""
+
+    stages: ClassVar = {**ScoresExplorer.stages, "meddle": "source"}
+
+    def _meddle(self, wish):
+        self.k = 1
+
+    def _settle_it(self, wish):
+        self._settle(wish, k=1)
+
+
+def test_the_worker_cannot_set_what_a_learner_may_be_setting(classifier):
+    explorer = Meddler(None, classifier)
+    assert (explorer.result.top[0].label, explorer.k) == ("lesser panda", 5)
+    assert explorer.message.startswith("RuntimeError: the worker cannot set k")
+    explorer._meddle = explorer._settle_it  # as it should be
+    explorer.photo = "duck"
+    assert (explorer.wait(30), explorer.k, explorer.message) == (True, 1, "")
+    explorer.close()
+
+
+def test_the_studio_s_worker_cannot_either(classifier, monkeypatch):
+    explorer = di.explore.class_model(None, classifier)
+    module = sys.modules[type(explorer).__module__]
+    monkeypatch.setattr(module, "ascend", lambda *_, **__: setattr(explorer, "shown", 0))
+    explorer.step()
+    assert (explorer.wait(30), explorer.state) == (True, "failed")
+    assert explorer.message.startswith("RuntimeError: the worker cannot set shown")
+    explorer.close()
+
+
+@pytest.mark.parametrize("name", [name for name in di.explore.__all__ if name != "class_model"])
+def test_each_stage_depends_on_a_field_of_the_wish(classifier, name):
+    explorer = getattr(di.explore, name)(None, classifier)
+    assert set(explorer.stages.values()) <= set(explorer._wish()._fields)
+    assert all(callable(getattr(explorer, f"_{stage}")) for stage in explorer.stages)
+    explorer.close()
+
+
 def test_few_colours_leave_grey_grey_and_a_gradient_without_steps():
     ramp = np.zeros((60, 256, 3), np.uint8)
     ramp[..., 0], ramp[..., 1] = np.arange(256), np.arange(60)[:, None] * 4
@@ -82,3 +145,14 @@ def test_panels_stand_side_by_side_over_their_captions_under_a_title():
     assert page.info[DESCRIPTION] == "A title. one two three four five six seven; x"
     two = under_each_other(page, titled("Another", row))
     assert two.size == (page.width, 2 * page.height)
+
+
+@pytest.mark.parametrize("name", di.explore.__all__)
+def test_nothing_is_loaded_from_another_host(classifier, name):
+    explorer = getattr(di.explore, name)(None, classifier)
+    for part in (explorer._esm, explorer._css):
+        text = str(part)
+        assert len(text) > 500
+        assert "http" not in text
+        assert "import " not in text
+    explorer.close()

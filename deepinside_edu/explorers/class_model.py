@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import io
 import os
 import signal
 import threading
 import time
-import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, ClassVar
 
 import torch
 import traitlets
 from PIL import Image
+from torch import Tensor
 
 from .. import figures
 from ..class_model import OBJECTIVES, PRESETS, Recipe, Step
 from ..class_model import class_model as ascend
-from ..classifier import Classifier, check_classifier
-from ..images import Photo, photos
+from ..classifier import Classifier
+from ..images import Photo, photo
 from ..names import ClassLike
-from ..opening import ImageLike, open_image
-from ..weights import load_classifier
-from .explorer import YOURS
+from ..opening import ImageLike
 from .joined import browser_half
-from .settings import Choice, Judged, Number, Refused, Told, Whole, found, shown
+from .language import say
+from .settings import Choice, ClassIndex, Judged, Number, Refused, Told, Whole, shown
 from .stills import panels, titled
-from .widget import Widget, share
+from .widget import YOURS, Widget, error_in_words, open_widgets, share
 
 FIRST = "goose"
 """The class to begin with, one of the paper's Figure 1, where the network knows it."""
@@ -45,16 +43,6 @@ HEAVIEST = 1_000_000
 PICTURES_A_SECOND = 11.5
 FILM_PICTURES = 60
 RUNNING, PAUSED, READY, FINISHED, FAILED = "running", "paused", "ready", "finished", "failed"
-
-WAYS = {
-    ("paper", "score"): "the paper's objective",
-    ("paper", "probability"): "the paper's regulariser, with P_c in the place of S_c",
-    ("readable", "score"): "with later regularisers",
-    ("readable", "probability"): "with later regularisers, and P_c in the place of S_c",
-}
-"""What each recipe is called wherever its pictures are: the two presets must not be mixed up."""
-
-_open: weakref.WeakSet[ClassModelExplorer] = weakref.WeakSet()
 
 
 @dataclass(eq=False)
@@ -87,12 +75,12 @@ class _Run:
                 self.ascent = self.make()
             step = next(self.ascent, None)
         except Exception as error:
-            kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
-            stays = " The last good step stays." if self.steps else ""
-            self.ended, self.message = FAILED, f"{kind}{error}{stays}"
+            self.ended, self.message = FAILED, error_in_words(error)
+            if self.steps:
+                self.message = f"{self.message} {say('stays.step')}"
             return None
         if step is None:
-            self.ended, self.message = FINISHED, f"No higher point is in reach after step {len(self.steps)}."
+            self.ended, self.message = FINISHED, say("class_model.no_higher", steps=len(self.steps))
         elif step.number >= self.recipe.steps:
             self.ended = FINISHED
         return step
@@ -110,57 +98,46 @@ class ClassModelExplorer(Widget):
         regularisation: λ; a new preset or objective sets it to its own.
         length: how many steps, 1 to 300; a new preset sets it to its own.
         start: "zero", "noise", the name of a shipped photo, or "your photo" where there is one.
+        photo: the photo that the climb starts from, empty if it starts from none; `show` takes any other than these.
         contrast: "plain", or "stretched" as `figures.stretch_contrast` does it.
         shown: the number of the step that is looked at; 0 is always the latest.
-        message: what went wrong last, with the remedy; empty if nothing did.
     """
 
     _esm, _css = browser_half("class_model")
+    stays: ClassVar = {"upload": "start", "find": "class"}
 
-    labels = Told().tag(sync=True)
-    starts = Told().tag(sync=True)
     most_steps = Told(MOST_STEPS).tag(sync=True)
     recipe = Told("").tag(sync=True)
-    class_index = Judged(0).tag(sync=True)
-    preset = Choice(tuple(PRESETS), "paper", "the preset").tag(sync=True)
-    objective = Choice(tuple(OBJECTIVES), "score", "the objective").tag(sync=True)
-    regularisation = Number(PRESETS["paper"].weight, "λ", 0, HEAVIEST).tag(sync=True)
-    length = Whole(PRESETS["paper"].steps, "the number of steps", 1).tag(sync=True)
+    class_index = ClassIndex(0).tag(sync=True)
+    preset = Choice(tuple(PRESETS), "paper", say("class_model.preset")).tag(sync=True)
+    objective = Choice(tuple(OBJECTIVES), "score", say("class_model.objective")).tag(sync=True)
+    regularisation = Number(PRESETS["paper"].weight, say("class_model.regularisation"), 0, HEAVIEST).tag(sync=True)
+    length = Whole(PRESETS["paper"].steps, say("class_model.length"), 1).tag(sync=True)
     start = Judged("zero").tag(sync=True)
-    contrast = Choice(("plain", "stretched"), "plain", "the contrast").tag(sync=True)
-    shown = Whole(0, "the step that is looked at", 0).tag(sync=True)
+    contrast = Choice(("plain", "stretched"), "plain", say("class_model.contrast")).tag(sync=True)
+    shown = Whole(0, say("class_model.shown"), 0).tag(sync=True)
 
     def __init__(
         self,
-        image: ImageLike | None = None,
+        image: ImageLike | Tensor | None = None,
         classifier: Classifier | None = None,
         class_index: ClassLike | None = None,
     ) -> None:
         """Nothing climbs before `run` or `step`; what cannot be shown at all is an ordinary error of this call."""
-        self.classifier = load_classifier() if classifier is None else classifier
-        # Where the two are swapped, opening says so.
-        self._photo = None if image is None or isinstance(image, Photo) else open_image(image)
-        check_classifier(self.classifier)
-        self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
+        super().__init__(image, classifier)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._quiet, self._count, self._refused = True, 0, ""
-        labels = list(self.classifier.labels)
-        if class_index is not None:
-            chosen = self.classifier.find(class_index)
-        elif image is not None:
-            chosen = self.classifier.top(image, 1)[0].class_index
-        else:
-            chosen = labels.index(FIRST) if FIRST in labels else 0
-        super().__init__()
-        self.set_trait("labels", labels)
-        self.set_trait("starts", ["zero", "noise", *(each.name for each in photos()), *[YOURS] * bool(self._photo)])
-        self.class_index = chosen
-        self.start = "zero" if image is None else image.name if isinstance(image, Photo) else YOURS
+        self._count = 0
+        self.class_index = self._first_class(class_index)
+        self.start = "zero" if self._own is None else self._own.name
         self._quiet = False
         self._run = self._new_run()
-        self.on_msg(self._on_browser)
-        _open.add(self)
+
+    def _first_class(self, wanted: ClassLike | None) -> ClassLike:
+        if wanted is not None:
+            return wanted
+        if self._own is not None:
+            return self.classifier.top(self._own.image, 1)[0].class_index
+        return self.labels.index(FIRST) if FIRST in self.labels else 0
 
     # --- what a learner, a test or the browser asks for ---------------------------------------------------------------
 
@@ -181,9 +158,13 @@ class ClassModelExplorer(Widget):
         return self._run.state
 
     @property
-    def message(self) -> str:
-        """What went wrong last, or nothing."""
-        return self._said(self._run)
+    def photo(self) -> str:
+        """The photo that the climb starts from, empty if it starts from none."""
+        return self.start if self.start in self.photos else ""
+
+    @photo.setter
+    def photo(self, name: str | Photo) -> None:
+        self.start = name
 
     def run(self) -> None:
         """Climb to the last step; from the start again if the end was reached."""
@@ -203,20 +184,6 @@ class ClassModelExplorer(Widget):
         """Stop, and go back to the start."""
         self._begin()
 
-    def wait(self, timeout: float | None = None) -> bool:
-        """Wait until nothing climbs any more, or so many seconds; say whether that is so."""
-        with self._changed:
-            return self._changed.wait_for(lambda: self._thread is None, timeout)
-
-    def find(self, text: str) -> None:
-        """Choose a class by its name, a part of it, its WordNet id or its index; if that fails, say so."""
-        try:
-            self.class_index = self.classifier.find(text)
-        except (ValueError, TypeError) as error:
-            self._refuse(f"{error} The last class stays.")
-        else:
-            self._tell_state()  # the page waits for an answer, even if it was this class before
-
     def save(self, file: str | os.PathLike[str] | BinaryIO, kind: str = "") -> None:
         """Save the steps so far as a film, with the contrast that is shown (all stretched like the last).
 
@@ -229,40 +196,14 @@ class ClassModelExplorer(Widget):
         """
         steps = self.steps
         if not steps:
-            raise ValueError("there is no step to save yet. Press Run first.")
+            raise ValueError(say("class_model.no_film"))
         count = min(len(steps), FILM_PICTURES)
         pictures = [steps[round(i * (len(steps) - 1) / max(count - 1, 1))].picture for i in range(count)]
         if self.contrast == "stretched":
             pictures = [figures.stretch_contrast(each, like=pictures[-1]) for each in pictures]
         figures.save_film(pictures, file, kind=kind)
 
-    def close(self) -> None:
-        """Stop the work and take the widget away."""
-        if hasattr(self, "_run"):
-            self._run.wanted = 0
-        super().close()
-
     # --- traits -------------------------------------------------------------------------------------------------------
-
-    def set_state(self, sync_data: dict[str, Any]) -> None:
-        """Take what the browser sends; what was refused before is forgotten."""
-        self._forgive()
-        super().set_state(sync_data)
-
-    def _refuse(self, words: str) -> None:
-        self._refused = words
-        self._tell_state()
-
-    def _said(self, run: _Run) -> str:
-        return " ".join(filter(None, (run.message, self._refused)))
-
-    def _forgive(self) -> None:
-        if self._refused:
-            self._refuse("")
-
-    @traitlets.validate("class_index")
-    def _known_class(self, proposal: dict[str, Any]) -> int:
-        return found(self.classifier, proposal["value"])
 
     @traitlets.validate("regularisation")
     def _possible_weight(self, proposal: dict[str, Any]) -> float:
@@ -275,17 +216,15 @@ class ClassModelExplorer(Widget):
     def _possible_length(self, proposal: dict[str, Any]) -> int:
         steps = int(proposal["value"])
         if steps > MOST_STEPS:
-            raise Refused(
-                f"expected at most {MOST_STEPS} steps, each of which is kept, got {steps}. For more, use a loop: "
-                "for step in di.class_model(classifier, class_index, steps=1000)."
-            )
+            raise Refused(say("class_model.too_long", most=MOST_STEPS, got=steps))
         return steps
 
     @traitlets.validate("start")
     def _known_start(self, proposal: dict[str, Any]) -> str:
         start = proposal["value"].name if isinstance(proposal["value"], Photo) else proposal["value"]
-        if not isinstance(start, str) or start not in self.starts:
-            raise Refused(f"no start is called {shown(start)}; there are {', '.join(self.starts)}.")
+        starts = "zero", "noise", *self.photos
+        if not isinstance(start, str) or start not in starts:
+            raise Refused(say("class_model.no_start", got=shown(start), starts=", ".join(starts)))
         return start
 
     @traitlets.validate("shown")
@@ -297,15 +236,15 @@ class ClassModelExplorer(Widget):
     def _on_setting(self, change: dict[str, Any]) -> None:
         if self._quiet:
             return
-        self._quiet = True
-        try:
+        with self._quietly():
             preset = PRESETS[self.preset]
             if change["name"] in ("preset", "objective"):
                 self.regularisation = replace(preset, objective=self.objective).weight
             if change["name"] == "preset":
                 self.length = preset.steps
-        finally:
-            self._quiet = False
+        self._on_photo()
+
+    def _on_photo(self, _: object = None) -> None:
         self._begin(again=self.state == RUNNING)
 
     # --- the ascent ---------------------------------------------------------------------------------------------------
@@ -316,9 +255,10 @@ class ClassModelExplorer(Widget):
         recipe = replace(
             PRESETS[self.preset], objective=self.objective, regularisation=self.regularisation, steps=self.length
         )
-        shipped = {each.name: each for each in photos()}
-        start: Any = self._photo if self.start == YOURS else shipped.get(self.start, self.start)
-        label, way = self.classifier.labels[self.class_index], WAYS[self.preset, self.objective]
+        own = self._own.image if self._own else None
+        start: Any = own if self.photo == YOURS else photo(self.photo) if self.photo else self.start
+        label = self.classifier.labels[self.class_index]
+        way = say(f"class_model.{self.preset}_{self.objective}")  # wherever its pictures are: presets are not mixed up
         self.set_trait("recipe", _in_words(recipe, way))
         return _Run(
             self._count,
@@ -348,14 +288,19 @@ class ClassModelExplorer(Widget):
             run.message, self._refused = "", ""
             run.since = time.perf_counter(), len(run.steps)
             self._tell_state()
-            if self._thread is None:
-                with suppress(RuntimeError):  # outside a kernel there is no loop, and Ctrl-C works as ever
-                    self._loop = asyncio.get_running_loop()
-                self._thread = threading.Thread(target=self._work, name="class model", daemon=True)
-                self._thread.start()
+            with suppress(RuntimeError):  # outside a kernel there is no loop, and Ctrl-C works as ever
+                self._loop = asyncio.get_running_loop()
+            self._start()
+
+    def _stop(self) -> None:
+        if hasattr(self, "_run"):
+            self._run.wanted = 0
+
+    def _complaints(self) -> Iterable[str]:
+        return [self._run.message]
 
     def _work(self) -> None:
-        """Climb until nothing more is wanted: the only thread that computes; it sets no trait and waits for nobody."""
+        """Climb until nothing more is wanted, and wait for nobody."""
         due = 0.0
         while True:
             with self._changed:
@@ -391,7 +336,7 @@ class ClassModelExplorer(Widget):
         began, first = run.since
         seconds, steps = time.perf_counter() - began, len(run.steps) - first
         rate = steps / seconds if began and steps and seconds else 0.0
-        return {"run": run.number, "about": run.about, "state": run.state, "message": self._said(run), "rate": rate,
+        return {"run": run.number, "about": run.about, "state": run.state, "message": self.message, "rate": rate,
                 "begun": _begun(run.steps)}  # fmt: skip
 
     def _tell_steps(self, run: _Run) -> None:
@@ -414,42 +359,26 @@ class ClassModelExplorer(Widget):
         self.send(content, [scores.tobytes(), picture.tobytes()])
 
     def _tell_all(self) -> None:
-        """Send everything again, to a page that has just been opened."""
+        self._tell_state()
+        _in_background(self._tell_film)
+
+    def _tell_film(self) -> None:
+        """Send every picture and score again."""
         run = self._run
         first = 0
         for number in tuple(run.pictured):
             self._send_steps(run, first, run.steps[first:number])
             first = number
 
-    def _on_browser(self, _: object, content: dict[str, Any], buffers: list[memoryview]) -> None:
-        asked = content.get("do")
-        if asked != "hello":
-            self._forgive()
+    def _do(self, asked: str, content: dict[str, Any], buffers: list[memoryview]) -> None:
         if asked in ("run", "pause", "step", "reset"):
             getattr(self, asked)()
-        elif asked == "again":
-            self._tell_state()
-        elif asked == "find":
-            self.find(str(content.get("text", "")))
-        elif asked == "upload":
-            self._upload(bytes(buffers[0]))
-        elif asked == "hello":
-            self._tell_state()
-            _in_background(self._tell_all)
         elif asked == "film":
             _in_background(lambda: self._send_film(str(content.get("type", "gif"))))
 
-    def _upload(self, content: bytes) -> None:
-        try:
-            self._photo = open_image(content)
-        except (ValueError, TypeError) as error:
-            self._refuse(f"{error} The last start stays.")
-            return
-        if YOURS not in self.starts:
-            self.set_trait("starts", [*self.starts, YOURS])
-        if self.start == YOURS:
-            self._begin(again=self.state == RUNNING)
-        self.start = YOURS
+    def _answer(self, asked: str) -> None:
+        if asked != "film":  # a film is an answer
+            self._tell_state()
 
     def _send_film(self, kind: str) -> None:
         buffer = io.BytesIO()
@@ -466,21 +395,19 @@ class ClassModelExplorer(Widget):
     def still(self) -> Image.Image:
         """Draw what is looked at, with its class, recipe and step; before the first step the start."""
         run, step = self._run, self.result
-        title = f"{run.about['label']} ({run.about['target']}): {run.about['way']}"
+        about = run.about
+        title = say("class_model.title", label=about["label"], class_index=about["target"], way=about["way"])
         if step is None:
             x = torch.zeros(1, len(self.classifier.mean), *self.classifier.size, device="cpu")
-            start = "the zero image, which is the mean colour" if self.start == "zero" else f"start: {self.start}"
-            return titled(title, panels((self.classifier.picture(x).convert("RGB"), f"before the first step: {start}")))
+            words = say("class_model.start_zero" if self.start == "zero" else "class_model.start", start=self.start)
+            return titled(title, panels((self.classifier.picture(x).convert("RGB"), words)))
         picture = step.picture.convert("RGB")
         stretched = self.contrast == "stretched"
         if stretched:
             picture = figures.stretch_contrast(picture)
-        said = f"step {step.number} of {run.recipe.steps}: S_c {step.score:.3g}, P_c {share(step.probability)}"
-        said += " (contrast stretched)" * stretched
+        name, p = "class_model.step_stretched" if stretched else "class_model.step", share(step.probability)
+        said = say(name, step=step.number, steps=run.recipe.steps, score=step.score, probability=p)
         return titled(title, panels((picture, f"{said}. {_begun(run.steps)}".strip())))
-
-    def _may_be_saved(self) -> bool:
-        return bool(self.start != YOURS)
 
     def __repr__(self) -> str:
         """Say what is shown, in one line that is the same on every machine."""
@@ -492,21 +419,23 @@ class ClassModelExplorer(Widget):
 def _in_words(recipe: Recipe, way: str) -> str:
     """What a recipe does, so that the two presets are told apart by more than a name."""
     value = "S_c(I)" if recipe.objective == "score" else "P_c(I)"
-    text = f"{way[0].upper()}{way[1:]}: J(I) = {value} − λ‖I‖₂²"
-    later = [f"jitter ±{recipe.jitter} pixels"] if recipe.jitter else []
-    later += ["mirroring at random"] if recipe.mirror else []
     last_blur = recipe.blur if recipe.last_blur is None else recipe.last_blur
-    later += [f"{recipe.glances} glances averaged"] if recipe.glances > 1 else []
-    later += [f"the gradient to the power of {recipe.power:g}"] if recipe.power != 1 else []
-    later += [f"a Gaussian blur of σ {recipe.blur:g} to {last_blur:g} pixels"] if recipe.blur else []
-    later += [f"contrast × {recipe.contrast:g} in the last step"] if recipe.contrast != 1 else []
-    return f"{text}; not in the paper: {', '.join(later)}." if later else f"{text}, and nothing else."
+    later = [
+        say("class_model.jitter", jitter=recipe.jitter) if recipe.jitter else "",
+        say("class_model.mirror") if recipe.mirror else "",
+        say("class_model.glances", glances=recipe.glances) if recipe.glances > 1 else "",
+        say("class_model.power", power=recipe.power) if recipe.power != 1 else "",
+        say("class_model.blur", blur=recipe.blur, last=last_blur) if recipe.blur else "",
+        say("class_model.last_contrast", contrast=recipe.contrast) if recipe.contrast != 1 else "",
+    ]
+    name = "class_model.later_recipe" if any(later) else "class_model.recipe"
+    return say(name, way=f"{way[0].upper()}{way[1:]}", value=value, later=", ".join(filter(None, later)))
 
 
 def _begun(steps: list[Step]) -> str:
     """What has to be said of the start, if it is not what was asked for."""
     noise = steps[0].noise if steps else 0
-    return f"The score has no gradient at the start, so noise of σ {noise:g} was added to it." if noise else ""
+    return say("class_model.noise", noise=noise) if noise else ""
 
 
 def _in_background(work: Callable[[], None]) -> None:
@@ -521,27 +450,20 @@ def _listen_for_interrupt() -> None:
 
 
 def _pause_all() -> None:
-    for each in tuple(_open):
-        each.pause()
-
-
-@atexit.register
-def _stop_all() -> None:
-    """No thread is left inside the network while the interpreter goes away."""
-    for each in tuple(_open):
-        each._run.wanted = 0
-        each.wait(5)
+    for each in tuple(open_widgets):
+        if isinstance(each, ClassModelExplorer):
+            each.pause()
 
 
 def class_model(
-    image: ImageLike | None = None,
+    image: ImageLike | Tensor | None = None,
     classifier: Classifier | None = None,
     class_index: ClassLike | None = None,
 ) -> ClassModelExplorer:
     """Watch arg max over I of S_c(I) − λ‖I‖₂² being climbed, step by step, from the paper's zero image or any other.
 
     Args:
-        image: a start other than zero, whatever `open_image` takes.
+        image: a start other than zero: whatever `open_image` takes, or a prepared tensor.
         classifier: the network; without one the network that ships with the package.
         class_index: c, an int or what `classifier.find` understands; without one the image's own top-1, and without
             an image the goose of the paper's Figure 1.

@@ -24,10 +24,12 @@ from ..localise import BLUR, Localisation
 from ..opening import ImageLike, open_image
 from ..saliency import saliency_map
 from ..seeds import Seeds, seeds
-from .explorer import YOURS, ClassExplorer, Source
+from .explorer import ClassExplorer
 from .joined import browser_half
+from .language import say
 from .settings import Choice, Number, Whole
 from .stills import panels, titled
+from .widget import Source
 
 STILL_SIDE = 160
 """The longest side of each of the still picture's four parts, in pixels."""
@@ -70,7 +72,6 @@ class _Scene(NamedTuple):
     """A photo that is looked at, and what follows from it alone.
 
     Attributes:
-        name: of a shipped photo, or "your photo".
         image: upright RGB, in its own size.
         picture: the same resized to the map.
         boxes: by hand, in the photo's pixels; none but on shipped photos.
@@ -78,14 +79,13 @@ class _Scene(NamedTuple):
     """
 
     source: Source
-    name: str
     image: Image.Image
     picture: Image.Image
     boxes: tuple[Box, ...]
     digest: bytes
 
 
-class LocalisationExplorer(ClassExplorer):
+class LocalisationExplorer(ClassExplorer[Localisation | None]):
     """Map, seeds, mixtures, costs, cut and box of one class in one photo, with every choice on a slider.
 
     A map is computed once for each photo, class and number of crops; all later steps start from it. What a step cannot
@@ -105,15 +105,17 @@ class LocalisationExplorer(ClassExplorer):
     """
 
     _esm, _css = browser_half("localisation")
-    stages: ClassVar = {"rank": 1, "map": 3, "seed": 6, "model": 7, "stroke": 10, "cut": 10}
+    stages: ClassVar = {
+        "rank": "source", "map": "crops", "seed": "blur", "model": "components", "stroke": "strokes", "cut": "strokes",
+    }  # fmt: skip
 
-    crops = Choice((1, 10), 10, "crops").tag(sync=True)
-    foreground = Number(0.95, "the foreground quantile", 0.5, 0.995).tag(sync=True)
-    background = Number(0.30, "the background quantile", 0.05, 0.9).tag(sync=True)
-    blur = Number(BLUR, "the blur, in pixels", 0, 6).tag(sync=True)
-    components = Whole(5, "the components of a mixture", 1, 8).tag(sync=True)
-    smoothness = Number(SMOOTHNESS, "the smoothness λ, in nats", 0, 200).tag(sync=True)
-    hard_seeds = Choice((False, True), False, "hard seeds").tag(sync=True)
+    crops = Choice((1, 10), 10, say("localisation.crops")).tag(sync=True)
+    foreground = Number(0.95, say("localisation.foreground"), 0.5, 0.995).tag(sync=True)
+    background = Number(0.30, say("localisation.background"), 0.05, 0.9).tag(sync=True)
+    blur = Number(BLUR, say("localisation.blur"), 0, 6).tag(sync=True)
+    components = Whole(5, say("localisation.components"), 1, 8).tag(sync=True)
+    smoothness = Number(SMOOTHNESS, say("localisation.smoothness"), 0, 200).tag(sync=True)
+    hard_seeds = Choice((False, True), False, say("localisation.hard_seeds")).tag(sync=True)
 
     def __init__(self, image: ImageLike | Tensor | None = None, classifier: Classifier | None = None) -> None:
         """Score the first photo, so that what cannot be shown at all is an ordinary error of this call."""
@@ -138,7 +140,8 @@ class LocalisationExplorer(ClassExplorer):
     @property
     def iou(self) -> float | None:
         """The best IoU of the result's box with a true box, or none."""
-        return max((box_iou(self.result.box, each) for each in self.true_boxes), default=None)
+        result, boxes = self.result, self.true_boxes
+        return max((box_iou(result.box, each) for each in boxes), default=None) if result else None
 
     @property
     def strokes(self) -> NDArray[np.int8]:
@@ -150,15 +153,13 @@ class LocalisationExplorer(ClassExplorer):
         given = np.asarray(sides)
         shape = self._strokes.sides.shape
         if given.shape != shape or not np.isin(given, (-1, 0, 1)).all():
-            raise ValueError(
-                f"expected strokes {shape} of 1 (foreground), −1 (background) and 0, got {given.shape} with values "
-                f"{given.min(initial=0)} to {given.max(initial=0)}. Start from a copy: explorer.strokes.copy()."
-            )
+            least, most = given.min(initial=0), given.max(initial=0)
+            raise ValueError(say("localisation.strokes", shape=shape, got=given.shape, least=least, most=most))
         self._paint(given.astype(np.int8))
 
     def _do(self, asked: str, content: dict[str, Any], buffers: list[memoryview]) -> None:
         if asked != "stroke":
-            return super()._do(asked, content, buffers)
+            return
         with self._changed:  # Jupyter may hand over messages in another thread than that of the cells
             painted = self._strokes.sides.copy()
             if content.get("photo") == self._strokes.photo:  # else the photo has changed under the pen
@@ -206,13 +207,13 @@ class LocalisationExplorer(ClassExplorer):
 
     def _scene_of(self, source: Source) -> _Scene:
         image = source.image
-        name, boxes = (image.name, image.boxes) if isinstance(image, Photo) else (YOURS, ())
+        boxes = image.boxes if isinstance(image, Photo) else ()
         height, width = _grid(source, self.classifier)
         opened = self.classifier.picture(image).convert("RGB") if isinstance(image, Tensor) else open_image(image)
         digest = hashlib.sha256(f"{opened.size}".encode() + opened.tobytes()).digest()
-        return _Scene(source, name, opened, opened.resize((width, height), Image.Resampling.BICUBIC), boxes, digest)
+        return _Scene(source, opened, opened.resize((width, height), Image.Resampling.BICUBIC), boxes, digest)
 
-    def _rank(self, wish: tuple[Any, ...]) -> None:
+    def _rank(self, wish: Any) -> None:
         super()._rank(wish)
         self._run = None  # its maps are of crops, which have runs of their own
 
@@ -290,7 +291,7 @@ class LocalisationExplorer(ClassExplorer):
 
     def _in_words_of(self, error: Exception) -> str:
         words = super()._in_words_of(error)
-        return words + (" Here you can also paint some foreground." if "the mask is empty" in words else "")
+        return say("localisation.paint", words=words) if "the mask is empty" in words else words
 
     # --- where there is no kernel -------------------------------------------------------------------------------------
 
@@ -300,33 +301,34 @@ class LocalisationExplorer(ClassExplorer):
         Returns:
             RGB: map, seeds, cut and box in a row, each with its name, under what was found.
         """
-        result: Localisation | None = self.result
+        result = self.result
         if result is None or self._shown is None:
-            return titled(f"Nothing could be localised yet. {self.message}")
+            return titled(say("localisation.nothing", message=self.message))
         small = result.image.copy()
         small.thumbnail((STILL_SIDE, STILL_SIDE))
         boxed = figures.cut_out(small, result.mask)
         by_hand = [_scaled(each, result.image, small) for each in self.true_boxes]
         boxed = figures.draw_boxes(boxed, by_hand, figures.BLUE)
-        true = f"; true {'box' if len(by_hand) == 1 else 'boxes'} blue" if by_hand else ""
+        about_box = ("localisation.box", "localisation.box_and_true_one", "localisation.box_and_true_ones")
         found = figures.draw_boxes(boxed, [_scaled(result.box, result.image, small)])
         row = panels(
-            (figures.heat_map(result.saliency).resize(small.size, Image.Resampling.BILINEAR), "map M: black 0"),
-            (figures.seed_picture(small, *result.seeds), "seeds: blue foreground, cyan background, red unused"),
-            (figures.cut_out(small, result.cut.mask), "cut: the foreground in colour"),
-            (found, f"largest component, its box yellow{true}"),
+            (figures.heat_map(result.saliency).resize(small.size, Image.Resampling.BILINEAR), say("localisation.map")),
+            (figures.seed_picture(small, *result.seeds), say("localisation.seeds")),
+            (figures.cut_out(small, result.cut.mask), say("localisation.cut")),
+            (found, say(about_box[min(len(by_hand), 2)])),
         )
-        iou = "" if self.iou is None else f", IoU {self.iou:.2f}"
-        return titled(f"{result.prediction.label} in {self._shown.name.replace('_', ' ')}{iou}", row)
+        photo, iou = self._shown.source.name.replace("_", " "), self.iou
+        title = "localisation.title" if iou is None else "localisation.title_with_iou"
+        return titled(say(title, label=result.prediction.label, photo=photo, iou=iou), row)
 
     def __repr__(self) -> str:
         """Say what is shown, in one line that is the same on every machine."""
-        result: Localisation | None = self.result
+        result = self.result
         if result is None or self._shown is None:
             return f"LocalisationExplorer({self.photo!r}, nothing yet)"
         # No box: its last pixel may depend on the machine, and a saved lesson is compared on others.
         quantiles = f"foreground={self.foreground:.3g}, background={self.background:.3g}"
-        return f"LocalisationExplorer({self._shown.name!r}, {result.prediction.label!r}, {quantiles})"
+        return f"LocalisationExplorer({self._shown.source.name!r}, {result.prediction.label!r}, {quantiles})"
 
 
 def _grid(source: Source, classifier: Classifier) -> tuple[int, ...]:
@@ -344,7 +346,7 @@ def _add_discs(sides: NDArray[np.int8], discs: ArrayLike, size: object, side: ob
     """Paint discs of a diameter around pixels (column, row) in place; what lies outside the picture is left out."""
     centres = np.asarray(discs, np.float64).reshape(-1, 2)
     if side not in (-1, 0, 1) or not isinstance(size, int | float) or not np.isfinite([*centres.ravel(), size]).all():
-        raise ValueError(f"expected discs [column, row] of side 1, −1 or 0 and a size, got side {side}, size {size}.")
+        raise ValueError(say("localisation.discs", side=side, size=size))
     rows, columns = np.ogrid[: sides.shape[0], : sides.shape[1]]
     for column, row in centres:
         sides[4 * ((columns - column) ** 2 + (rows - row) ** 2) <= size**2] = side
@@ -376,16 +378,16 @@ def _in_numbers(models: ColourModels) -> list[list[tuple[float, list[int]]]]:
 
 
 def _summary(result: Localisation, boxes: int, iou: float | None) -> str:
-    text = (
-        f"{result.prediction.label}: box (left, top, right, bottom) = {result.box} · "
-        f"{int(result.seeds.foreground.sum()):,} foreground and {int(result.seeds.background.sum()):,} background "
-        f"seeds · {result.cut.mask.mean():.0%} of the picture is foreground, "
-        f"{result.mask.sum() / result.cut.mask.sum():.0%} of that in the largest component"
-    )
+    text = say(
+        "localisation.summary", label=result.prediction.label, box=result.box,
+        foreground=int(result.seeds.foreground.sum()), background=int(result.seeds.background.sum()),
+        cut=result.cut.mask.mean(), largest=result.mask.sum() / result.cut.mask.sum(),
+    )  # fmt: skip
     if iou is None:
         return text
-    whose = "the true box" if boxes == 1 else f"the best of {boxes} true boxes"
-    return f"{text} · IoU {iou:.2f} with {whose} ({'at least 0.5: found' if iou >= 0.5 else 'below 0.5: missed'})"
+    whose = say("localisation.true_box" if boxes == 1 else "localisation.true_boxes", boxes=boxes)
+    verdict = say("localisation.found" if iou >= 0.5 else "localisation.missed")
+    return text + say("localisation.iou", iou=iou, whose=whose, verdict=verdict)
 
 
 def _scaled(box: Box, image: Image.Image, shown: Image.Image) -> Box:

@@ -19,25 +19,17 @@ from ..classifier import Classifier
 from ..deconvnet import Gate, Ladder, Neuron, Rung, descend
 from ..opening import ImageLike
 from ..recording import IMAGE, SCORES, Layer, Recording, record
-from .explorer import Explorer, Source
+from .explorer import Explorer
 from .joined import browser_half
+from .language import say
 from .settings import Judged, Refused, Told, Whole, shown
 from .stills import panels, titled
+from .widget import Source
 
 TILE, THUMBNAIL = 28, 64
 """The longest sides of a map in the grid of maps and of a picture in the ladder, in pixels."""
 
 AUTO, ALL = "auto", "all"
-
-WHY_NOTHING = {
-    "gradient": "The gradient is 0 in every pixel: each way from this unit to the image leads through a closed ReLU "
-                "(X_n ≤ 0), its own if f = 0, so no small change of the image moves f.",
-    "deconvnet": "DeconvNet brings nothing down: all that arrived at one of its ReLUs was 0 or negative (R_n+1 ≤ 0).",
-    "guided": "Guided back-propagation brings nothing down: one of its two masks stopped everything.",
-}  # fmt: skip
-"""What a picture without a single value means."""
-
-NAMES = {"gradient": "gradient", "deconvnet": "DeconvNet", "guided": "guided back-propagation"}
 
 
 class _Wish(NamedTuple):
@@ -52,7 +44,7 @@ class _Wish(NamedTuple):
     plane: str | int
 
 
-class MicroscopeExplorer(Explorer):
+class MicroscopeExplorer(Explorer[Ladder | None]):
     """One neuron's way down to the image; the traits are what the controls show, `result` is the ladder.
 
     Attributes:
@@ -68,12 +60,13 @@ class MicroscopeExplorer(Explorer):
 
     _esm, _css = browser_half("microscope")
     stages: ClassVar = {
-        "record": 1, "send_maps": 2, "send_map": 3, "pause": 2, "descend": 5, "look": 7, "send_ladder": 5, "compare": 5,
+        "record": "source", "send_maps": "layer", "send_map": "channel", "pause": "layer", "descend": "rules",
+        "look": "plane", "send_ladder": "rules", "compare": "rules",
     }  # fmt: skip
 
     layers = Told().tag(sync=True)
     layer = Judged("").tag(sync=True)
-    channel = Whole(0, "the channel").tag(sync=True)
+    channel = Whole(0, say("microscope.channel")).tag(sync=True)
     position = Judged("max").tag(sync=True)
     rules = Judged(list(RULES[:2])).tag(sync=True)
     rung = Judged(IMAGE).tag(sync=True)
@@ -88,7 +81,6 @@ class MicroscopeExplorer(Explorer):
         """Run the network once, so that what cannot be shown at all is an ordinary error of this call."""
         super().__init__(image, classifier)
         self._recording = record(self.classifier, self._source.image)
-        self._done["record"] = (self._source,)
         self._compared: list[list[list[str]]] = []
         self._is_sent = False
         layers = self._recording.layers[1:]
@@ -96,6 +88,7 @@ class MicroscopeExplorer(Explorer):
         self.layer = _telling(layers)
         self.channel = self._strongest()
         self._send_photo()
+        self._is_done("record", self._wish())
         if neuron is not None:
             self.neuron = neuron
         self._begin()
@@ -121,9 +114,8 @@ class MicroscopeExplorer(Explorer):
         self.wait()
         return self._recording
 
-    def _do(self, asked: str, content: dict[str, Any], buffers: list[memoryview]) -> None:
-        if asked == "find":
-            self.neuron = str(content.get("text", ""))
+    def _find(self, text: str) -> None:
+        self.neuron = text
 
     def _wish(self) -> _Wish:
         rules = tuple(self.rules)
@@ -138,7 +130,7 @@ class MicroscopeExplorer(Explorer):
         except ValueError as error:
             raise Refused(str(error)) from None
         if place == 0 and proposal["trait"].name == "layer":
-            raise Refused("the image has no neurons. Choose a layer above it.")
+            raise Refused(say("microscope.no_neurons"))
         return str(proposal["value"])
 
     @traitlets.validate("channel")
@@ -153,17 +145,15 @@ class MicroscopeExplorer(Explorer):
             return position
         fits = isinstance(position, list | tuple) and len(position) == len(sides)
         if not fits or not all(type(i) is int and 0 <= i < n for i, n in zip(position, sides, strict=True)):
-            unit = f"a unit of its {'×'.join(map(str, sides))}" if sides else "no unit, for a channel is one value"
-            raise Refused(
-                f"position {shown(position)} is out of range; of {self.layer!r} there are 'max', 'sum' and {unit}."
-            )
+            unit = say("microscope.unit" if sides else "microscope.no_unit", sides="×".join(map(str, sides)))
+            raise Refused(say("microscope.no_position", got=shown(position), layer=self.layer, unit=unit))
         return tuple(position)
 
     @traitlets.validate("rules")
     def _some_rules(self, proposal: dict[str, Any]) -> list[str]:
         given = proposal["value"]
         if not isinstance(given, list | tuple | set) or not given or not all(rule in RULES for rule in given):
-            raise Refused(f"expected a list of at least one rule out of {', '.join(RULES)}, got {shown(given)}.")
+            raise Refused(say("microscope.no_rules", rules=", ".join(RULES), got=shown(given)))
         return [rule for rule in RULES if rule in given]
 
     @traitlets.validate("plane")
@@ -172,7 +162,7 @@ class MicroscopeExplorer(Explorer):
         if isinstance(plane, str) and plane in (AUTO, ALL):
             return plane
         if isinstance(plane, bool) or not isinstance(plane, Integral):
-            raise Refused(f"expected 'auto', 'all' or a channel, a whole number from 0, got {shown(plane)}.")
+            raise Refused(say("microscope.no_plane", got=shown(plane)))
         return _within(plane, self._recording.x(self.rung).shape[1], self.rung)
 
     @traitlets.observe("layer")
@@ -217,7 +207,7 @@ class MicroscopeExplorer(Explorer):
         neuron = wish.channel if wish.layer == SCORES else Neuron(wish.layer, wish.channel, wish.position)
         self._result = ladder = descend(self._recording, neuron, wish.rules)
         self._compared, self._is_sent = [], False
-        return " ".join(WHY_NOTHING[rule] for rule in ladder.rules if not ladder[IMAGE].r[rule].any())
+        return " ".join(say(f"microscope.nothing_{rule}") for rule in ladder.rules if not ladder[IMAGE].r[rule].any())
 
     def _look(self, wish: _Wish) -> str:
         """One rung's planes as they are: X_n, and of each rule R above and below a ReLU, and why they differ."""
@@ -231,10 +221,9 @@ class MicroscopeExplorer(Explorer):
         x = _planes(rung.x if gate is None else gate.x)
         above = {rule: _planes(rung.r[rule]) for rule in rules}
         if not known:
-            said, plane = f"{wish.rung!r} is not between this neuron and the image, which is shown in its place.", AUTO
+            said, plane = say("microscope.not_between", rung=wish.rung), AUTO
         elif isinstance(plane, int) and plane >= len(x):
-            said = f"{rung.name!r} has no channel {plane}; the one with the largest |R| is shown."
-            plane = AUTO
+            said, plane = say("microscope.no_such_plane", rung=rung.name, plane=plane), AUTO
         if said:  # once: what does not fit here is not tried again with the next neuron
             self._settle(wish, rung=rung.name, plane=plane)
         channels: list[int] | None = None
@@ -295,32 +284,32 @@ class MicroscopeExplorer(Explorer):
         self._tell("distances", values=self._compared)
 
     def _in_words_of(self, error: Exception) -> str:
-        here = " Here: tick gradient alone." if "rules=('gradient',)" in str(error) else ""
-        return super()._in_words_of(error) + here
+        words = super()._in_words_of(error)
+        return say("microscope.tick", words=words) if "rules=('gradient',)" in words else words
 
     def _in_words(self, neuron: int | Neuron) -> str:
         if not isinstance(neuron, Neuron):
-            return f"the score of {self.classifier.labels[neuron]} ({neuron})"
-        where = "the sum over channel" if neuron.position == "sum" else "channel"
-        unit = f" at {neuron.position}" if isinstance(neuron.position, tuple) and neuron.position else ""
-        return f"{where} {neuron.channel} of {neuron.layer}{unit}"
+            return say("microscope.of_score", label=self.classifier.labels[neuron], class_index=neuron)
+        unit = isinstance(neuron.position, tuple) and neuron.position
+        of = "sum" if neuron.position == "sum" else "unit" if unit else "channel"
+        return say(f"microscope.of_{of}", channel=neuron.channel, layer=neuron.layer, position=neuron.position)
 
     # --- where there is no kernel -------------------------------------------------------------------------------------
 
     def still(self) -> Image.Image:
         """Draw the photo as the network saw it and, beside it, what each rule brought down to it."""
-        ladder: Ladder | None = self.result
+        ladder = self.result
         x = self._recording.x(IMAGE)
-        pictures = [(self.classifier.picture(x).convert("RGB"), "photo, as the network saw it")]
+        pictures = [(self.classifier.picture(x).convert("RGB"), say("photo.as_the_network_saw_it"))]
         if ladder is None:
-            return titled(f"Nothing came down yet. {self.message}", panels(*pictures))
-        colours = "grey 0" if x.shape[1] in (1, 3) else "the largest |R| over the channels, black 0"
-        pictures += [
-            (_picture(ladder[IMAGE].r[rule]).convert("RGB"), f"{NAMES[rule]}: R_n at the image, {colours}"
-             if ladder[IMAGE].r[rule].any() else f"{NAMES[rule]}: nothing came down")
-            for rule in ladder.rules
-        ]  # fmt: skip
-        return titled(f"f = {ladder.value:.4g}: {self._in_words(ladder.neuron)}", panels(*pictures))
+            return titled(say("microscope.nothing", message=self.message), panels(*pictures))
+        colours = "microscope.in_colour" if x.shape[1] in (1, 3) else "microscope.largest"
+        for rule in ladder.rules:
+            r = ladder[IMAGE].r[rule]
+            words = say(colours if r.any() else "microscope.nothing_came", rule=say(f"rule.{rule}"))
+            pictures.append((_picture(r).convert("RGB"), words))
+        title = say("microscope.title", value=ladder.value, neuron=self._in_words(ladder.neuron))
+        return titled(title, panels(*pictures))
 
     def __repr__(self) -> str:
         """Say what is shown, in one line that is the same on every machine."""
@@ -375,7 +364,7 @@ def _picture(r: Tensor) -> Image.Image:
 
 def _within(channel: Any, channels: int, layer: str) -> int:
     if not 0 <= channel < channels:
-        raise Refused(f"channel {channel} is out of range; {layer!r} has channels 0 to {channels - 1}.")
+        raise Refused(say("microscope.no_channel", channel=channel, layer=layer, last=channels - 1))
     return int(channel)
 
 

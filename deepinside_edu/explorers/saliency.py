@@ -15,13 +15,12 @@ from .. import figures
 from ..classifier import Classifier, Prediction
 from ..opening import ImageLike
 from ..saliency import max_abs, saliency_map
-from .explorer import ClassExplorer, Source
+from .explorer import ClassExplorer
 from .joined import browser_half
+from .language import say
 from .settings import Choice, Number
 from .stills import panels, titled
-from .widget import in_words
-
-ZEROS = "The map is all zeros: the network holds this score at 0, and no small change lifts it."
+from .widget import Source, in_words
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +50,7 @@ class _Wish(NamedTuple):
     crops: int
 
 
-class SaliencyExplorer(ClassExplorer):
+class SaliencyExplorer(ClassExplorer[SaliencyResult]):
     """Photo, map and overlay of one class; the traits are what the controls show, `result` is what was computed.
 
     Attributes:
@@ -62,18 +61,17 @@ class SaliencyExplorer(ClassExplorer):
     """
 
     _esm, _css = browser_half("saliency")
-    stages: ClassVar = {"rank": 1, "compute": 3}
+    stages: ClassVar = {"rank": "source", "compute": "crops"}
 
     crops = Choice((1, 10), 1, "crops").tag(sync=True)
-    strength = Number(0.6, "the overlay's strength", 0, 1).tag(sync=True)
+    strength = Number(0.6, say("saliency.strength"), 0, 1).tag(sync=True)
 
     def __init__(self, image: ImageLike | Tensor | None = None, classifier: Classifier | None = None) -> None:
         """Compute the first map, so that what cannot be shown at all is an ordinary error of this call."""
         super().__init__(image, classifier)
-        self._told: Source | None = None
         wish = self._wanted = self._wish()
         self._compute(wish)
-        self._done["compute"] = wish
+        self._is_done("compute", wish)
         self._begin()
 
     def _wish(self) -> _Wish:
@@ -94,26 +92,24 @@ class SaliencyExplorer(ClassExplorer):
             self._drop_if_old(wish)
             m = saliency_map(self.classifier, x, prediction.class_index, wish.crops)
         if not np.isfinite(m).all():
-            raise ValueError("the map holds NaN or infinite values. Choose another class or photo.")
-        if wish.source is not self._told:
-            self._picture = self.classifier.picture(x)
-            self._tell("photo", np.asarray(self._picture))
-            self._told = wish.source
+            raise ValueError(say("saliency.not_finite"))
+        self._tell_picture(wish.source)
         self._result = SaliencyResult(prediction, m, w, wish.crops)
         self._tell(
             "map", m, w.float(), size=[m.shape[1], m.shape[0]], prediction=prediction._asdict(), crops=wish.crops,
             brightest=figures.brightest(m),
         )  # fmt: skip
-        return "" if m.any() else ZEROS
+        return "" if m.any() else say("saliency.zeros")
 
     def still(self) -> Image.Image:
         """Draw the photo as the network saw it, the map, and the overlay, each with its name."""
-        result: SaliencyResult = self.result
-        m, photo, averaged = result.saliency, self._picture, " averaged over ten crops" * (result.crops == 10)
+        result = self.result
+        m, photo = result.saliency, self._picture
+        about_map = "saliency.averaged" if result.crops == 10 else "saliency.map"
         row = panels(
-            (photo, "photo, as the network saw it"),
-            (figures.heat_map(m), f"map M{averaged}: black 0, yellow {figures.brightest(m):.3g} and more"),
-            (figures.overlay(photo, m, self.strength), f"overlay, map over grey photo, strength {self.strength:.2g}"),
+            (photo, say("photo.as_the_network_saw_it")),
+            (figures.heat_map(m), say(about_map, brightest=figures.brightest(m))),
+            (figures.overlay(photo, m, self.strength), say("saliency.overlay", strength=self.strength)),
         )
         return titled(in_words(result.prediction), row)
 

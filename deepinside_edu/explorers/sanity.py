@@ -19,15 +19,12 @@ from ..deconvnet import NoReluError
 from ..evaluation.maps import METHODS, compute_maps
 from ..evaluation.sanity import Cascade, Similarity, compare
 from ..opening import ImageLike
-from .explorer import ClassExplorer, Source
+from .explorer import ClassExplorer, upto
 from .joined import browser_half
+from .language import say
 from .settings import Refused, Told, Whole
 from .stills import GROUND, panels, titled, under_each_other
-from .widget import in_words
-
-ZEROS = "The {} all zeros: with these random weights a ReLU holds this class's score at 0. Take another draw or class."
-
-NAMES = {"gradient": "gradient", "deconvnet": "DeconvNet", "guided": "guided back-propagation"}
+from .widget import Source, in_words
 
 Maps = dict[str, NDArray[np.float32]]
 
@@ -71,7 +68,7 @@ class _Wish(NamedTuple):
     down_to: int
 
 
-class SanityExplorer(ClassExplorer):
+class SanityExplorer(ClassExplorer[SanityResult | None]):
     """Three maps of one class while the network forgets; the traits are what the controls show.
 
     Attributes:
@@ -84,10 +81,12 @@ class SanityExplorer(ClassExplorer):
     """
 
     _esm, _css = browser_half("sanity")
-    stages: ClassVar = {"rank": 1, "train": 2, "look": 4, "pause": 4, "compare": 4}
+    stages: ClassVar = {
+        "rank": "source", "train": "class_index", "look": "down_to", "pause": "down_to", "compare": "down_to",
+    }  # fmt: skip
 
-    down_to = Whole(0, "the number of random layers").tag(sync=True)
-    random_state = Whole(0, "the random state", 0, 2**32 - 1).tag(sync=True)
+    down_to = Whole(0, say("sanity.down_to")).tag(sync=True)
+    random_state = Whole(0, say("sanity.random_state"), 0, 2**32 - 1).tag(sync=True)
     layers = Told().tag(sync=True)
     methods = Told().tag(sync=True)
 
@@ -101,7 +100,6 @@ class SanityExplorer(ClassExplorer):
         super().__init__(image, classifier)
         self._cascade = Cascade(self.classifier)
         self.set_trait("layers", list(self._cascade.layers))
-        self._told: Source | None = None
         self._left_out = ""
         self.set_trait("methods", list(METHODS if methods is None else _checked(methods)))
         wish = self._wanted = self._wish()
@@ -110,11 +108,11 @@ class SanityExplorer(ClassExplorer):
         except NoReluError as error:
             if methods is not None:
                 raise
-            self._left_out = f"Two maps are left out: {error.why}"
+            self._left_out = say("sanity.left_out", why=error.why)
             self.set_trait("methods", ["gradient"])
             self._train(wish)
         compare(*2 * [next(iter(self._trained.values()))])  # maps that are too small for it are told here
-        self._done["train"] = wish[:2]
+        self._is_done("train", wish)
         self._begin()
 
     def _wish(self) -> _Wish:
@@ -123,7 +121,7 @@ class SanityExplorer(ClassExplorer):
     @traitlets.validate("down_to")
     def _possible_depth(self, proposal: dict[str, Any]) -> int:
         if not 0 <= proposal["value"] <= len(self.layers):
-            raise Refused(f"expected 0 to {len(self.layers)} random layers, got {proposal['value']}.")
+            raise Refused(say("sanity.too_many", most=len(self.layers), got=proposal["value"]))
         return int(proposal["value"])
 
     @traitlets.observe("down_to")
@@ -146,17 +144,14 @@ class SanityExplorer(ClassExplorer):
         self._run = None  # three rules need a recording of their own
         x = self._x(wish.source)
         maps = compute_maps(self.classifier, x, prediction.class_index, self.methods)
-        if wish.source is not self._told:
-            self._picture = self.classifier.picture(x)
-            self._tell("photo", np.asarray(self._picture), size=self._picture.size)
-            self._told = wish.source
+        self._tell_picture(wish.source)
         self._tell("trained", *map(_levels, maps.values()), size=self._picture.size, prediction=prediction._asdict())
-        self._class, self._trained, self._of = prediction, maps, wish[:2]
+        self._class, self._trained, self._of = prediction, maps, upto(wish, "class_index")
         self._drawn: Cascade | None = None
 
     def _look(self, wish: _Wish) -> None:
         """The maps in this network; a place that was visited before needs no pass."""
-        if self._of != wish[:2]:  # the trained network could not be looked at
+        if self._of != upto(wish, "class_index"):  # the trained network could not be looked at
             return
         if self._drawn is not wish.cascade:
             self._drawn = wish.cascade
@@ -170,7 +165,7 @@ class SanityExplorer(ClassExplorer):
     def _compare(self, wish: _Wish) -> str:
         """How alike these maps and the trained network's are, and what this network takes the photo for."""
         k = wish.down_to
-        if self._of != wish[:2] or k not in self._maps:  # there is nothing to compare
+        if self._of != upto(wish, "class_index") or k not in self._maps:  # there is nothing to compare
             return ""
         maps = self._maps[k]
         if k not in self._results:
@@ -184,30 +179,31 @@ class SanityExplorer(ClassExplorer):
                  for at, each in sorted(self._results.items())]  # fmt: skip
         self._tell("likeness", down_to=k, now=result.now._asdict(), top=result.top._asdict(), known=known)
         flat = [method for method, m in maps.items() if not m.any()]
-        zeros = ZEROS.format(f"{' and '.join(flat)} map{'s are' if len(flat) > 1 else ' is'}") if flat else ""
+        name = "sanity.zeros" if len(flat) > 1 else "sanity.zeros_one"
+        zeros = say(name, maps=say("sanity.and").join(flat)) if flat else ""
         return " ".join(filter(None, (self._left_out, zeros)))
 
     # --- where there is no kernel -------------------------------------------------------------------------------------
 
     def still(self) -> Image.Image:
         """Draw the photo and the trained network's maps; if layers are random, below them this network's, as high."""
-        result: SanityResult | None = self.result
-        photo = self._picture, "photo, as the network saw it"
+        result = self.result
+        photo = self._picture, say("photo.as_the_network_saw_it")
         if result is None:
-            return titled(f"Nothing to compare yet: {self.message}", panels(photo))
+            return titled(say("sanity.nothing", message=self.message), panels(photo))
         title = in_words(result.prediction)
         trained = panels(photo, *(
-            (figures.heat_map(m), f"{NAMES[method]}: map in the trained network")
+            (figures.heat_map(m), say("sanity.trained", rule=say(f"rule.{method}")))
             for method, m in result.trained.items()
         ))  # fmt: skip
         if not result.down_to:
-            return titled(f"{title}; no layer is random yet", trained)
-        says = Image.new("RGB", self._picture.size, GROUND), f"this network says {in_words(result.top)}"
+            return titled(say("sanity.none_random", title=title), trained)
+        says = Image.new("RGB", self._picture.size, GROUND), say("sanity.says", class_in_words=in_words(result.top))
         random = panels(says, *(
-            (figures.heat_map(m), f"{NAMES[method]}, like the map above by {_alike(result.similarities[method])}")
+            (figures.heat_map(m), _alike(method, result.similarities[method]))
             for method, m in result.maps.items()
         ))  # fmt: skip
-        layers = f"last {result.down_to} of {len(self.layers)} layers random, down to {result.layer}"
+        layers = say("sanity.layers", down_to=result.down_to, layers=len(self.layers), layer=result.layer)
         return under_each_other(titled(title, trained), titled(layers, random))
 
     def __repr__(self) -> str:
@@ -221,9 +217,9 @@ def _levels(m: NDArray[np.float32]) -> NDArray[np.uint8]:
     return (m / figures.brightest(m) * 255).clip(max=255).astype(np.uint8)
 
 
-def _alike(similarity: Similarity) -> str:
+def _alike(method: str, similarity: Similarity) -> str:
     rank, ssim = ("–" if math.isnan(each) else f"{each:.2f}".replace("-", "−") for each in similarity)
-    return f"rank correlation {rank}, SSIM {ssim}"
+    return say("sanity.like", rule=say(f"rule.{method}"), rank=rank, ssim=ssim)
 
 
 def _for_json(similarity: Similarity) -> list[float | None]:
@@ -232,7 +228,7 @@ def _for_json(similarity: Similarity) -> list[float | None]:
 
 def _checked(methods: Sequence[str]) -> Sequence[str]:
     if isinstance(methods, str) or not methods or set(methods) - set(METHODS) or len(set(methods)) < len(methods):
-        raise ValueError(f"expected one or more of {', '.join(METHODS)}, each once, got {methods!r}. Pass a list.")
+        raise ValueError(say("sanity.methods", methods=", ".join(METHODS), got=methods))
     return methods
 
 

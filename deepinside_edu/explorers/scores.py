@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
@@ -13,14 +13,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from .. import figures, images
+from .. import figures
 from ..classifier import Classifier, Prediction
 from ..opening import ImageLike, open_image
-from .explorer import YOURS, Explorer
+from .explorer import Explorer
 from .joined import browser_half
-from .settings import Choice, Judged, Refused, Whole, found
+from .language import say
+from .settings import Choice, ClassIndex, Refused, Whole
 from .stills import DESCRIPTION, panels, titled
-from .widget import share
+from .widget import Source, share
 
 MOST_CLASSES = 20
 
@@ -53,7 +54,11 @@ class ScoresResult:
         return f"ScoresResult({self.image_name!r}, {len(self.scores)} scores, top: {self.top[0].label!r})"
 
 
-class ScoresExplorer(Explorer):
+class _Wish(NamedTuple):
+    source: Source
+
+
+class ScoresExplorer(Explorer[ScoresResult]):
     """A photo as the network sees it, its k best classes as bars, and one class that is searched for.
 
     All scores are sent with a photo: how many of them are listed, and how, is the browser's own.
@@ -66,18 +71,19 @@ class ScoresExplorer(Explorer):
     """
 
     _esm, _css = browser_half("scores")
-    stages: ClassVar = {"score": 1}
+    stages: ClassVar = {"score": "source"}
 
     k = Whole(5, "k", 1, MOST_CLASSES).tag(sync=True)
-    shown = Choice(("score", "probability"), "score", "what the bars show").tag(sync=True)
-    class_index = Judged(None, allow_none=True).tag(sync=True)
+    shown = Choice(("score", "probability"), "score", say("scores.shown")).tag(sync=True)
+    class_index = ClassIndex(None, allow_none=True).tag(sync=True)
 
     def __init__(self, image: ImageLike | Tensor | None = None, classifier: Classifier | None = None) -> None:
         """Score the first photo, so that a network that cannot is an ordinary error of this call."""
         super().__init__(image, classifier)
         self.k = min(self.k, len(self.classifier.labels))
-        self._score(self._wish())
-        self._done["score"] = self._wish()
+        wish = self._wish()
+        self._score(wish)
+        self._is_done("score", wish)
         self._begin()
 
     # --- what a learner, a test or the browser asks for ---------------------------------------------------------------
@@ -106,12 +112,11 @@ class ScoresExplorer(Explorer):
     def search(self, text: str) -> None:
         self.class_index = self.classifier.find(text) if text.strip() else None
 
-    def _do(self, asked: str, content: dict[str, Any], buffers: list[memoryview]) -> None:
-        if asked == "find":
-            self.search = str(content.get("text", ""))
+    def _find(self, text: str) -> None:
+        self.search = text
 
-    def _wish(self) -> tuple[Any, ...]:
-        return (self._source,)
+    def _wish(self) -> _Wish:
+        return _Wish(self._source)
 
     # --- traits -------------------------------------------------------------------------------------------------------
 
@@ -119,14 +124,8 @@ class ScoresExplorer(Explorer):
     def _possible_k(self, proposal: dict[str, Any]) -> int:
         k, most = proposal["value"], len(self.classifier.labels)
         if k > most:
-            raise Refused(f"expected k from 1 to {most}, which are all classes that there are, got {k}.")
+            raise Refused(say("scores.too_many", most=most, k=k))
         return int(k)
-
-    @traitlets.validate("class_index")
-    def _known_class(self, proposal: dict[str, Any]) -> int | None:
-        if proposal["value"] is None:
-            return None
-        return found(self.classifier, proposal["value"])
 
     @traitlets.observe("k", "shown", "class_index")
     def _on_setting(self, _: object) -> None:
@@ -135,15 +134,15 @@ class ScoresExplorer(Explorer):
 
     # --- the work -----------------------------------------------------------------------------------------------------
 
-    def _score(self, wish: tuple[Any, ...]) -> None:
+    def _score(self, wish: _Wish) -> None:
         """One forward pass; all that the other controls change is how its result is shown."""
-        given = wish[0].image
+        given = wish.source.image
         x = self.classifier.prepare(given)
         with torch.no_grad():
             scores = self.classifier.scores(x)[0].cpu().double()
         picture = self.classifier.picture(x)
         image = picture if isinstance(given, torch.Tensor) else open_image(given)
-        name = given.name if isinstance(given, images.Photo) else YOURS
+        name = wish.source.name
         probabilities = scores.softmax(0)
         self._result = ScoresResult(image, name, x, scores.numpy(), probabilities.numpy())
         self._tell("scores", np.asarray(picture.convert("RGB")), scores, probabilities, name=name, size=[*picture.size])
@@ -162,9 +161,9 @@ class ScoresExplorer(Explorer):
             rows.append(result.searched)
         by_score = self.shown == "score"
         chart = figures.score_bars(
-            [each.label + (" (searched)" if each == result.searched else "") for each in rows],
+            [say("scores.searched", label=each.label) if each == result.searched else each.label for each in rows],
             [each.score if by_score else round(each.probability, 4) for each in rows],
-            "score $S_c$" if by_score else "probability $P_c$",
+            say("scores.score" if by_score else "scores.probability"),
         )
         chart.set_size_inches(3.4, 0.55 + 0.25 * len(rows))
         buffer = io.BytesIO()
@@ -172,10 +171,10 @@ class ScoresExplorer(Explorer):
         bars = Image.open(buffer).convert("RGB")
         photo = self.classifier.picture(result.x).convert("RGB").resize((130, 130), Image.Resampling.BICUBIC)
         name, k = result.image_name.replace("_", " "), len(result.top)
-        title = f"The best {k if k > 1 else 'one'} of {len(result.scores):,} classes"
-        page = titled(title, panels((photo, f"{name}, as the network sees it")), bars)
-        numbers = (f"{each.label} {each.score:.3g}, {share(each.probability)}" for each in rows)
-        page.info[DESCRIPTION] += f". Scores and probabilities: {'; '.join(numbers)}"
+        title = say("scores.best" if k > 1 else "scores.best_one", k=k, classes=len(result.scores))
+        page = titled(title, panels((photo, say("scores.photo", name=name))), bars)
+        numbers = "; ".join(f"{each.label} {each.score:.3g}, {share(each.probability)}" for each in rows)
+        page.info[DESCRIPTION] += say("scores.numbers", numbers=numbers)
         return page
 
     def __repr__(self) -> str:

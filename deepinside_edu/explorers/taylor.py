@@ -16,11 +16,12 @@ from torch import Tensor
 from .. import images
 from ..classifier import Classifier
 from ..opening import ImageLike
-from .explorer import ClassExplorer, Source
+from .explorer import ClassExplorer
 from .joined import browser_half
+from .language import say
 from .settings import Choice, Number, Told
 from .stills import panels, titled
-from .widget import in_words
+from .widget import Source, in_words
 
 FAR = 2.0 ** (np.arange(-27, 19) / 3)
 PLACES = np.concatenate([-FAR[::-1], [0.0], FAR])
@@ -43,11 +44,7 @@ BLUE, ORANGE = "#0072b2", "#c85a00"
 SIDE = 224
 """Of the photo in the still picture, in pixels."""
 
-ALONG = {
-    "gradient": "along the gradient w", "noise": "along noise", "grey": "towards the mean colour",
-    "another photo": "towards the next shipped photo",
-}  # fmt: skip
-DIRECTIONS = tuple(ALONG)
+DIRECTIONS = "gradient", "noise", "grey", "another photo"
 
 
 class _Wish(NamedTuple):
@@ -88,7 +85,7 @@ class TaylorResult:
         return f"TaylorResult(class {self.class_index}, the line holds from {start:.2g} to {end:.2g} levels)"
 
 
-class TaylorExplorer(ClassExplorer):
+class TaylorExplorer(ClassExplorer[TaylorResult | None]):
     """A photo on its way along a direction, its score, and the line wᵀI + b; `result` has the numbers.
 
     Attributes:
@@ -100,10 +97,10 @@ class TaylorExplorer(ClassExplorer):
     """
 
     _esm, _css = browser_half("taylor")
-    stages: ClassVar = {"rank": 1, "look": 1, "walk": 3}
+    stages: ClassVar = {"rank": "source", "look": "source", "walk": "direction"}
 
-    direction = Choice(DIRECTIONS, DIRECTIONS[0], "the direction of the walk").tag(sync=True)
-    s = Number(0.0, "s, how far to walk", PLACES[0], PLACES[-1]).tag(sync=True)
+    direction = Choice(DIRECTIONS, DIRECTIONS[0], say("taylor.direction")).tag(sync=True)
+    s = Number(0.0, say("taylor.s"), PLACES[0], PLACES[-1]).tag(sync=True)
     places = Told(PLACES.tolist()).tag(sync=True)
     reaches = Told(list(REACHES)).tag(sync=True)
 
@@ -154,7 +151,7 @@ class TaylorExplorer(ClassExplorer):
         self._result = TaylorResult(c, x, d, PLACES.copy(), scores, score, slope, holds)
         if line.w.any():
             return ""
-        return "w is 0 in every pixel here, so the line is level. Choose another class or photo to see it rise."
+        return say("taylor.level")
 
     def _tell_walk(
         self, wish: _Wish, c: int, scores: NDArray[np.float64], score: float, slope: float
@@ -188,16 +185,15 @@ class TaylorExplorer(ClassExplorer):
 
     def still(self) -> Image.Image:
         """Draw the photo s levels along the way and, beside it, its score and the line over s, with their axes."""
-        result: TaylorResult | None = self.result
+        result = self.result
         if result is None:
-            return titled(f"Nothing yet: {self.message}")
+            return titled(say("taylor.nothing", message=self.message))
         photo = self.classifier.picture(result.x + self.s * result.direction).convert("RGB").resize((SIDE, SIDE))
         start, end = result.holds
         row = panels(
-            (photo, f"I₀ + s·d, s = {self.s:.3g} levels, {ALONG[self.direction]}"),
-            (_chart(result, self.s), f"the line is within 1 of the score from {start:.2g} to {end:.2g} levels; "
-                                     f"its slope is {result.slope:.3g} per level"),
-        )  # fmt: skip
+            (photo, say("taylor.photo", s=self.s, along=say(f"taylor.along_{self.direction}"))),
+            (_chart(result, self.s), say("taylor.holds", start=start, end=end, slope=result.slope)),
+        )
         return titled(in_words(self._prediction(self._wish())), row)
 
     def __repr__(self) -> str:
@@ -242,11 +238,11 @@ def _chart(result: TaylorResult, s: float) -> Image.Image:
     air = 0.12 * float(np.ptp(scores)) or 1.0
     figure = Figure((3.6, SIDE / 100), layout="constrained")
     axes = figure.add_subplot()
-    axes.plot(places, scores, color=BLUE, label="score S_c(I₀ + s·d)")
-    axes.plot(places, result.score + result.slope * places, "--", color=ORANGE, label="line S_c(I₀) + s·wᵀd")
+    axes.plot(places, scores, color=BLUE, label=say("taylor.score"))
+    axes.plot(places, result.score + result.slope * places, "--", color=ORANGE, label=say("taylor.line"))
     axes.axvline(s, color="black", linewidth=0.8, linestyle=":")
-    axes.set(xlim=(-reach, reach), ylim=(scores.min() - air, scores.max() + air), ylabel="score S_c")
-    axes.set_xlabel("s, root-mean-square grey levels (of 255) along d", fontsize=8)
+    axes.set(xlim=(-reach, reach), ylim=(scores.min() - air, scores.max() + air), ylabel=say("taylor.y"))
+    axes.set_xlabel(say("taylor.x"), fontsize=8)
     axes.tick_params(labelsize=8)
     axes.legend(fontsize=7)
     buffer = io.BytesIO()

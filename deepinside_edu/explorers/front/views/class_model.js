@@ -277,10 +277,10 @@ function render({ model, el, film }) {
   const start = h("select");
   const fill = () => {
     const called = { zero: "zero (the mean colour)", noise: "noise" };
-    start.replaceChildren(...options(model.get("starts").map((s) => [s, called[s] || `photo: ${s.replaceAll("_", " ")}`])));
+    start.replaceChildren(...options(["zero", "noise", ...model.get("photos")].map((s) => [s, called[s] || `photo: ${s.replaceAll("_", " ")}`])));
     start.value = model.get("start");
   };
-  on("change:starts", fill);
+  on("change:photos", fill);
   fill();
   const about = h("p"), status = h("p", { class: "status", role: "status" });
   const bar = h("progress", { "aria-label": "steps done", value: 0 }), pace = h("span");
