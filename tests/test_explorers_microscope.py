@@ -429,7 +429,7 @@ def test_a_bug_in_the_network_is_said_and_the_last_ladder_stays(scope, monkeypat
 def test_the_stages_depend_on_what_a_wish_begins_with():
     stages = ["record", "send_maps", "send_map", "pause", "descend", "look", "send_ladder", "compare"]
     assert list(MicroscopeExplorer.stages) == stages
-    depends = MicroscopeExplorer.stages["descend"]
+    depends = MODULE._Wish._fields.index(MicroscopeExplorer.stages["descend"]) + 1
     assert MODULE._Wish._fields[:depends] == ("source", "layer", "channel", "position", "rules")
 
 

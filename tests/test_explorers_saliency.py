@@ -129,7 +129,7 @@ def test_the_photo_is_sent_once_and_before_its_map(explorer):
 
 def test_a_network_of_another_shape_and_precision():
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 2)).double().eval()
-    explorer = Noted(np.zeros((6, 8), np.uint8), di.Classifier(network, ("a", "b"), (), (6, 8), (0.5,), (0.5,)))
+    explorer = Saliency(np.zeros((6, 8), np.uint8), di.Classifier(network, ("a", "b"), (), (6, 8), (0.5,), (0.5,)))
     content, (m, w) = explorer.last("map")
     assert (content["size"], len(m), len(w)) == ([8, 6], 4 * 48, 4 * 48)
     assert len(explorer.last("photo")[1][0]) == 3 * 48
@@ -203,7 +203,8 @@ def test_a_score_held_at_zero_is_explained(explorer):
         explorer.crops = crops
         explorer.ask("find", text="dead")
         assert not explorer.result.saliency.any()
-        assert explorer.message == MODULE.ZEROS
+        zeros = "The map is all zeros: the network holds this score at 0, and no small change lifts it."
+        assert explorer.message == zeros
         assert explorer.last("map")[0]["brightest"] == 1
         explorer.class_index = 0
         assert (explorer.wait(PATIENCE), explorer.message) == (True, "")

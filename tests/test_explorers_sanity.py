@@ -429,7 +429,7 @@ def test_where_two_rules_have_no_meaning_the_gradient_is_shown_and_the_reason_sa
     network = nn.Sequential(nn.Conv2d(3, 4, 3), SMOOTH[kind], nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
     smooth = di.Classifier(network, LABELS, size=(SIDE, SIDE))
     why = "runs no ReLU" if kind == "Identity" else rf"layer '1' \({kind}\) computes"
-    explorer = Noted(classifier=smooth)
+    explorer = Sanity(classifier=smooth)
     try:
         assert explorer.kinds().count("maps") == 1
         assert explorer.methods == ["gradient"]
