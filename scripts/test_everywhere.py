@@ -132,11 +132,11 @@ def main() -> int:
             if not bits:
                 print(f"{variant}: nothing runs with it here, so it is not offered", flush=True)
                 continue
-            bits += variant.settings.get("DISTURBED", "")
-            if bits in seen:
-                print(f"{variant}: the same bits as {seen[bits]}", flush=True)
+            same = bits, *(variant.settings.get(name) for name in ("OMP_NUM_THREADS", "DISTURBED"))
+            if same in seen:
+                print(f"{variant}: the same bits as {seen[same]}", flush=True)
                 continue
-            seen[bits] = variant
+            seen[same] = variant
             minutes = (time.monotonic() - start) / 60
             if arguments.list or minutes > arguments.minutes:
                 print(f"{variant}: {'would run' if arguments.list else f'LEFT OUT after {minutes:.0f} minutes'}")
@@ -170,7 +170,7 @@ def arithmetic(environment: dict[str, str]) -> str:
     """The bits that scores, maps and matrix products have in this environment; nothing where a library stops at it."""
     script = [sys.executable, "-c", ARITHMETIC]
     done = subprocess.run(script, cwd=ROOT, env=environment, check=False, capture_output=True, text=True)
-    return "" if done.returncode else done.stdout.strip() + environment.get("OMP_NUM_THREADS", "")
+    return "" if done.returncode else done.stdout.strip()
 
 
 def flags() -> str:
