@@ -120,7 +120,7 @@ def ascents() -> list[list[str]]:
     return [
         ratio_row("step of `paper`, all 150 and their trials, eight classes", "bare step", paper, 0.85),
         row("step of fixed length, no momentum", climb(c, 20, **fixed), 20, 15),
-        row("step of `readable`, two glances each", climb(c, 20, "readable"), 20, 9),
+        row("step of `readable`, two samples each", climb(c, 20, "readable"), 20, 9),
         [f"class-steps a second, eight at once to one; {os.cpu_count()} threads, wall time", "", "", "",
          f"{statistics.median(gains):.2f}", f"{min(gains):.2f} to {max(gains):.2f}", "≥ 1.20",
          verdict(statistics.median(gains), 1.2, True)],

@@ -32,7 +32,8 @@ def number(name: str, value: object, least: float, most: float = math.inf, remed
         found = math.inf
     if not (least <= found <= most and math.isfinite(found)):
         limits = f"from {least:.7g} to {most:.7g}" if math.isfinite(most) else f"of {least:.7g} or more"
-        raise ValueError(f"expected a {name} {limits}, got {found:.7g}.{_append(remedy)}")
+        article = "an" if name[0] in "aeiou" else "a"
+        raise ValueError(f"expected {article} {name} {limits}, got {found:.7g}.{_append(remedy)}")
     return found
 
 

@@ -27,7 +27,7 @@ from deepinside_edu.classifier import NotFiniteError
 FIXED: dict[str, Any] = {"step_rule": "fixed", "momentum": 0.0}
 UNIT: dict[str, Any] = {"step_rule": "unit", "momentum": 0.0}
 REGULARISED: dict[str, Any] = UNIT | {
-    "jitter": 2, "mirror": True, "glances": 2, "power": 0.7, "blur": 0.7, "last_blur": 0.4, "blur_every": 2,
+    "jitter": 2, "mirror": True, "samples": 2, "exponent": 0.7, "blur": 0.7, "last_blur": 0.4, "blur_every": 2,
 }  # fmt: skip
 
 
@@ -179,14 +179,14 @@ def test_without_a_regularisation_the_image_grows_without_end() -> None:
     assert all(s.objective == s.score for s in steps)
 
 
-def test_usual_weights_are_those_that_the_recipe_documents() -> None:
+def test_usual_penalties_are_those_that_the_recipe_documents() -> None:
     for objective, weight in (("score", 0.03), ("probability", 0.001)):
-        assert Recipe(objective=objective).weight == weight
+        assert Recipe(objective=objective).penalty == weight
         step = climb(on_paper(torch.float64), 0, objective=objective, steps=1, step_size=7.0)[0]
         value = step.score if objective == "score" else step.probability
         assert step.objective == pytest.approx(value - weight * float(step.image.square().sum()), rel=1e-12)
-    assert Recipe(regularisation=0).weight == 0
-    assert Recipe(regularisation=0.3, objective="probability").weight == 0.3
+    assert Recipe(regularisation=0).penalty == 0
+    assert Recipe(regularisation=0.3, objective="probability").penalty == 0.3
 
 
 # ∇J = ∂S_c/∂I − 2λI against finite differences of J
@@ -245,7 +245,7 @@ def slow_rise(classifier: Classifier, x: Tensor, c: int, size: float, weight: fl
         yield x, here, failed
 
 
-def slow_walk(classifier: Classifier, c: int, x: Tensor, size: float, weight: float, power: float = 1) -> Any:
+def slow_walk(classifier: Classifier, c: int, x: Tensor, size: float, weight: float, exponent: float = 1) -> Any:
     """The whole rule, with its walks, in plain steps: what the tries of each step were, and where they led."""
     best, height, slope, held = x, objective_of(classifier, x, c, weight), gradient_of(classifier, x, c, weight), 0 * x
     length = size
@@ -253,7 +253,7 @@ def slow_walk(classifier: Classifier, c: int, x: Tensor, size: float, weight: fl
         here, g, d = best, slope, held
         for trial in itertools.count(1 if number > 1 else 13):
             d = 0.9 * d + g
-            way = d.sign() * d.abs() ** power
+            way = d.sign() * d.abs() ** exponent
             here = here + length * way / float(way.square().sum()) ** 0.5
             there, g = objective_of(classifier, here, c, weight), gradient_of(classifier, here, c, weight)
             if there > height:
@@ -272,16 +272,17 @@ def slow_walk(classifier: Classifier, c: int, x: Tensor, size: float, weight: fl
 
 
 @pytest.mark.parametrize(
-    ("seed", "size", "weight", "power", "first"),
+    ("seed", "size", "weight", "exponent", "first"),
     [(1, 60.0, 0.1, 1, 35), (10, 10.0, 0.02, 1, 28), (8, 200.0, 0.5, 1, 100), (5, 4.0, 0.02, 0.5, 13)],
 )  # fmt: skip
-def test_walks_equal_a_loop_of_our_own(seed: int, size: float, weight: float, power: float, first: int) -> None:
+def test_walks_equal_a_loop_of_our_own(seed: int, size: float, weight: float, exponent: float, first: int) -> None:
     classifier, c, steps = kinked_network(seed=seed), 1, 40
-    options = {"step_size": size, "regularisation": weight, "power": power}
+    options = {"step_size": size, "regularisation": weight, "exponent": exponent}
     ours = class_model(classifier, c, start="noise", steps=steps, **options)
     start = (0.1 * torch.randn(3, 6, 8, generator=torch.Generator().manual_seed(0))).double()[None]
     tries = []
-    for step, (trial, image, height) in zip(ours, slow_walk(classifier, c, start, size, weight, power), strict=False):
+    theirs = slow_walk(classifier, c, start, size, weight, exponent)
+    for step, (trial, image, height) in zip(ours, theirs, strict=False):
         tries.append(trial)
         torch.testing.assert_close(step.image, image, rtol=1e-6, atol=1e-8)
         assert step.objective == pytest.approx(height, rel=1e-8)
@@ -386,7 +387,7 @@ def test_a_class_that_has_arrived_keeps_its_last_step_while_others_go_on() -> No
 def test_a_start_at_the_peak_is_told() -> None:
     peak = torch.tensor([[[[3.0, 4.0]]]])
     steps = class_model(on_paper(), 0, start=peak, **PAPER)
-    with pytest.raises(ValueError, match=r"start is a peak already.*Begin somewhere else"):
+    with pytest.raises(ValueError, match=r"start is a peak already.*Pass start='noise', or a photo"):
         next(steps)
     with pytest.raises(ValueError, match="peak already"):
         climb(on_paper(), [0, 0], start=peak, **PAPER)
@@ -540,14 +541,14 @@ def test_each_gradient_is_that_of_a_rolled_or_mirrored_view_brought_back(jitter:
     assert len(set(itertools.pairwise(used))) > len(ways), "the views follow a pattern"
 
 
-@pytest.mark.parametrize(("jitter", "mirror", "glances"), [(1, False, 2), (0, True, 3)])
-def test_glances_give_the_mean_gradient_of_views_drawn_one_by_one(jitter: int, mirror: bool, glances: int) -> None:
+@pytest.mark.parametrize(("jitter", "mirror", "samples"), [(1, False, 2), (0, True, 3)])
+def test_samples_give_the_mean_gradient_of_views_drawn_one_by_one(jitter: int, mirror: bool, samples: int) -> None:
     classifier, weight, used = kinked_network(size=(6, 7)), 0.05, []
     before = normal(1, 3, 6, 7)
     ways = list(views(before[0].numpy(), jitter, mirror))
-    sets = list(itertools.combinations_with_replacement(range(len(ways)), glances))
+    sets = list(itertools.combinations_with_replacement(range(len(ways)), samples))
     options = FIXED | {"steps": 20, "step_size": 0.05, "regularisation": weight, "jitter": jitter, "mirror": mirror}
-    for step in class_model(classifier, 0, start=before, glances=glances, **options):
+    for step in class_model(classifier, 0, start=before, samples=samples, **options):
         image, moved = before[0].numpy(), (step.image - before)[0].numpy() / 0.05
         slopes = np.array([gradient_through(classifier, image, index, 0) for _, _, index in ways])
         means = np.array([slopes[list(chosen)].mean(0) - 2 * weight * image for chosen in sets])
@@ -559,14 +560,14 @@ def test_glances_give_the_mean_gradient_of_views_drawn_one_by_one(jitter: int, m
     assert len(set(used)) >= 3
 
 
-def test_a_power_worked_out_on_paper() -> None:
+def test_an_exponent_worked_out_on_paper() -> None:
     """Of w = (4, −9) the root with its sign is (2, −3), of length √13."""
     classifier = linear([[4, -9], [0, 0]], dtype=torch.float64)
-    steps = climb(classifier, 0, steps=2, step_size=math.sqrt(13), power=0.5, regularisation=0.5, **UNIT)
+    steps = climb(classifier, 0, steps=2, step_size=math.sqrt(13), exponent=0.5, regularisation=0.5, **UNIT)
     np.testing.assert_allclose(steps[0].image.flatten(), [2, -3], rtol=1e-12)
     d = np.array([math.sqrt(4 - 2), -math.sqrt(9 - 3)])
     np.testing.assert_allclose(steps[1].image.flatten(), [2, -3] + d * math.sqrt(13 / 8), rtol=1e-12)
-    steps = climb(classifier, 0, steps=2, step_size=1.0, power=0.5, regularisation=0.5, step_rule="unit", momentum=0.5)
+    steps = climb(classifier, 0, steps=2, step_size=1.0, exponent=0.5, regularisation=0.5, **UNIT | {"momentum": 0.5})
     x = np.array([2, -3]) / math.sqrt(13)
     d = 1.5 * np.array([4, -9]) - x  # what is remembered is the direction itself
     d = np.sign(d) * np.sqrt(np.abs(d))
@@ -730,9 +731,9 @@ def test_nothing_runs_before_it_is_asked_for_nor_after_the_last(classes: Any, op
         if "step_rule" not in options:  # a rising step may try several times
             assert asked < runs["forward"] <= 1 + 40 * asked
         else:
-            glances = 2 * asked if "jitter" in options else 0
-            assert runs["forward"] == 1 + asked + glances
-            assert runs["backward"] == (1 + glances if glances else asked)
+            samples = 2 * asked if "jitter" in options else 0
+            assert runs["forward"] == 1 + asked + samples
+            assert runs["backward"] == (1 + samples if samples else asked)
     before = dict(runs)
     assert list(steps) == []
     assert runs == before
@@ -1114,23 +1115,24 @@ def test_what_names_no_class_is_refused(classes: Any) -> None:
     ({"regularisation": math.inf}, "expected a regularisation .*got inf"),
     ({"regularisation": 1e308}, "expected a regularisation .*got 1e"),
     ({"steps": 0}, "expected steps of 1 or more.*, got 0. 150 are a good start"), ({"steps": -3}, "got -3"),
-    ({"step_size": 0}, "expected a step_size above 0, got 0"), ({"step_size": -1}, "would be a descent"),
+    ({"step_size": 0}, "expected step_size above 0, got 0"), ({"step_size": -1}, "would be a descent"),
     ({"step_size": math.nan}, "step_size of 0 or more, got nan"), ({"step_size": math.inf}, "step_size .*, got inf"),
     ({"step_size": 10**400}, "step_size .*, got inf"),
     ({"last_step_size": math.nan} | UNIT, "last_step_size .*got nan"),
-    ({"last_step_size": 0, "step_rule": "unit"}, "expected a last_step_size above 0, got 0"),
+    ({"last_step_size": 0, "step_rule": "unit"}, "expected last_step_size above 0, got 0"),
     ({"momentum": 1}, "expected a momentum below 1, got 1.*0 leaves it out"),
     ({"momentum": 1.5}, "from 0 to 1, got 1.5"),
     ({"momentum": -0.1}, "momentum from 0 to 1"), ({"momentum": math.nan}, "momentum from 0 to 1, got nan"),
     ({"jitter": -1}, "expected jitter from 0 to 10000"), ({"blur": -1}, "expected a blur from 0 to 10000, got -1"),
-    ({"jitter": 10**30} | UNIT, "jitter from 0 to 10000"), ({"glances": 10**9, "mirror": True} | UNIT, "backward pass"),
+    ({"jitter": 10**30} | UNIT, "jitter from 0 to 10000"), ({"samples": 10**9, "mirror": True} | UNIT, "backward pass"),
     ({"blur": math.inf}, "expected a blur from 0"), ({"last_blur": -1}, "expected a last_blur from 0"),
     ({"blur": 1e9} | UNIT, "expected a blur from 0 to 10000, got 1e"),
-    ({"power": 0, "step_rule": "unit"}, "expected a power above 0, got 0"),
-    ({"power": 1.5, "step_rule": "unit"}, "power from 0 to 1, got 1.5"), ({"power": math.nan}, "power from 0 to 1"),
-    ({"contrast": 0} | UNIT, "expected a contrast above 0"), ({"contrast": math.nan} | UNIT, "contrast .*got nan"),
-    ({"power": 0.5, "step_rule": "fixed"}, "needs step_rule='unit'"),
-    ({"glances": 0}, "expected glances from 1 to 1000, .*got 0"), ({"glances": 2} | UNIT, "all glances see the same"),
+    ({"exponent": 0, "step_rule": "unit"}, "expected exponent above 0, got 0"),
+    ({"exponent": 1.5, "step_rule": "unit"}, "an exponent from 0 to 1, got 1.5"),
+    ({"exponent": math.nan}, "exponent from 0 to 1"),
+    ({"contrast": 0} | UNIT, "expected contrast above 0"), ({"contrast": math.nan} | UNIT, "contrast .*got nan"),
+    ({"exponent": 0.5, "step_rule": "fixed"}, "needs step_rule='unit'"),
+    ({"samples": 0}, "expected samples from 1 to 1000, .*got 0"), ({"samples": 2} | UNIT, "all samples are the same"),
     ({"blur_every": 0}, "expected blur_every of 1 or more, .*got 0"),
     ({"jitter": 1}, r"do not ask whether J rises.*step_rule='unit' or 'fixed'.*'readable' has them all"),
     ({"mirror": True}, "do not ask whether J rises"), ({"blur": 0.5}, "do not ask whether J rises"),
@@ -1141,7 +1143,7 @@ def test_a_recipe_out_of_range_is_refused_at_once(options: dict[str, Any], messa
         class_model(kinked_network(), 0, **options)
 
 
-@pytest.mark.parametrize("name", ["steps", "jitter", "glances", "blur_every"])
+@pytest.mark.parametrize("name", ["steps", "jitter", "samples", "blur_every"])
 @pytest.mark.parametrize("value", [2.0, True, "2", None, np.float64(2), np.bool_(True)])
 def test_a_whole_number_has_to_be_one(name: str, value: Any) -> None:
     with pytest.raises(TypeError, match=rf"expected a whole number for {name}, such as [01], got "):
@@ -1150,7 +1152,7 @@ def test_a_whole_number_has_to_be_one(name: str, value: Any) -> None:
 
 @pytest.mark.parametrize("options", [
     {"momentum": None}, {"step_size": None}, {"step_size": "1"}, {"regularisation": "0.1"}, {"step_size": True},
-    {"mirror": 1}, {"contrast": np.ones(2)}, {"power": torch.tensor(1.0)}, {"blur": [1]}, {"last_blur": "0"},
+    {"mirror": 1}, {"contrast": np.ones(2)}, {"exponent": torch.tensor(1.0)}, {"blur": [1]}, {"last_blur": "0"},
 ])  # fmt: skip
 def test_a_number_has_to_be_one(options: dict[str, Any]) -> None:
     with pytest.raises(TypeError, match=f"expected .*{next(iter(options))}.*got"):

@@ -177,7 +177,7 @@ def test_another_setting_of_a_paused_ascent_waits_for_run(studio):
     assert (studio.state, studio.regularisation) == ("ready", 0.001)
     assert studio.recipe.startswith("The paper's regulariser, with P_c in the place of S_c: J(I) = P_c(I)")
     studio.preset = "readable"
-    assert (studio.length, studio.regularisation) == (PRESETS["readable"].steps, PRESETS["readable"].weight)
+    assert (studio.length, studio.regularisation) == (PRESETS["readable"].steps, PRESETS["readable"].penalty)
     assert "not in the paper: jitter ±32 pixels" in studio.recipe
 
 

@@ -19,7 +19,8 @@ from PIL import Image
 from torch import Tensor
 
 from .. import figures
-from ..class_model import OBJECTIVES, PRESETS, Recipe, Step
+from ..ascent import OBJECTIVES, Recipe
+from ..class_model import PRESETS, Step
 from ..class_model import class_model as ascend
 from ..classifier import Classifier
 from ..images import Photo, photo
@@ -111,7 +112,7 @@ class ClassModelExplorer(Widget):
     class_index = ClassIndex(0).tag(sync=True)
     preset = Choice(tuple(PRESETS), "paper", say("class_model.preset")).tag(sync=True)
     objective = Choice(tuple(OBJECTIVES), "score", say("class_model.objective")).tag(sync=True)
-    regularisation = Number(PRESETS["paper"].weight, say("class_model.regularisation"), 0, HEAVIEST).tag(sync=True)
+    regularisation = Number(PRESETS["paper"].penalty, say("class_model.regularisation"), 0, HEAVIEST).tag(sync=True)
     length = Whole(PRESETS["paper"].steps, say("class_model.length"), 1).tag(sync=True)
     start = Judged("zero").tag(sync=True)
     contrast = Choice(("plain", "stretched"), "plain", say("class_model.contrast")).tag(sync=True)
@@ -208,7 +209,7 @@ class ClassModelExplorer(Widget):
     @traitlets.validate("regularisation")
     def _possible_weight(self, proposal: dict[str, Any]) -> float:
         try:
-            return Recipe(regularisation=proposal["value"]).weight
+            return Recipe(regularisation=proposal["value"]).penalty
         except (ValueError, TypeError) as error:
             raise Refused(str(error)) from None
 
@@ -239,7 +240,7 @@ class ClassModelExplorer(Widget):
         with self._quietly():
             preset = PRESETS[self.preset]
             if change["name"] in ("preset", "objective"):
-                self.regularisation = replace(preset, objective=self.objective).weight
+                self.regularisation = replace(preset, objective=self.objective).penalty
             if change["name"] == "preset":
                 self.length = preset.steps
         self._on_photo()
@@ -423,8 +424,8 @@ def _in_words(recipe: Recipe, way: str) -> str:
     later = [
         say("class_model.jitter", jitter=recipe.jitter) if recipe.jitter else "",
         say("class_model.mirror") if recipe.mirror else "",
-        say("class_model.glances", glances=recipe.glances) if recipe.glances > 1 else "",
-        say("class_model.power", power=recipe.power) if recipe.power != 1 else "",
+        say("class_model.samples", samples=recipe.samples) if recipe.samples > 1 else "",
+        say("class_model.exponent", exponent=recipe.exponent) if recipe.exponent != 1 else "",
         say("class_model.blur", blur=recipe.blur, last=last_blur) if recipe.blur else "",
         say("class_model.last_contrast", contrast=recipe.contrast) if recipe.contrast != 1 else "",
     ]
