@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -182,6 +183,12 @@ class Classifier:
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)  # frozen for everyone else
+
+    def _with_network(self, network: nn.Module) -> Classifier:
+        """Make the same classifier of another network, such as a twin of its own, without a trial of it."""
+        other = copy.copy(self)
+        other._set("network", network)
+        return other
 
     def _misfit(self, scores: int) -> ValueError:
         if scores == 1:
@@ -454,13 +461,16 @@ class Classifier:
     def layers(self) -> tuple[Layer, ...]:
         """List the innermost layers in the order in which they run, a layer that runs twice twice.
 
+        A picture of noise runs through a copy of the modules that shares their weights, so the network stays as it is.
+
         Returns:
             A `Layer` (name, kind, shape) for each.
 
         Raises:
-            ValueError: a network whose layers cannot be seen, of TorchScript or torch.export.
+            ValueError: a network of TorchScript or torch.export, or one with a part of TorchScript, whose layers
+                nobody can see; a network that cannot take `size`.
         """
-        check_layers_can_be_seen(self.network)
+        check_layers_can_be_seen(self.network, inside_too=True)
         ran: list[Layer] = []
 
         def watch(name: str, module: nn.Module, copy: nn.Module) -> None:

@@ -15,7 +15,7 @@ from .classifier import CUT_OFF, Classifier, NotFiniteError
 from .images import all_finite
 from .names import unwrapped, whole_number
 from .opening import ImageLike
-from .recording import IMAGE, Recording, record, strange_operation
+from .recording import IMAGE, Recording, record
 from .trial import own_mode
 
 
@@ -95,7 +95,7 @@ class Gate:
         """
         one, two = self.below(rule), self.below(beside)
         differ = _differ(one, two)
-        # Both can not be stopped where they differ. A rule that brought down 0 already was not stopped here.
+        # Where they differ, at most one of them was stopped. A rule that brought down 0 already was not stopped here.
         stopped = ((one == 0) & (_of(self.above, rule) != 0)) | ((two == 0) & (_of(self.above, beside) != 0))
         # Where the forward mask is closed, it is what stopped one of them: the other does not have it.
         by = torch.where(self.forward_mask, 2, 1)
@@ -307,7 +307,7 @@ def _descend(
 
 
 def _choose(recording: Recording, neuron: int | str | Neuron | None) -> tuple[int, Tensor, float, int | Neuron]:
-    """The layer's place, R with 1 at the neuron, its activity f, and the neuron with nothing left open."""
+    """The layer's place, R with 1 at the neuron, its activity f, and the neuron with its position."""
     layers = recording.layers
     if not isinstance(neuron, Neuron):
         if neuron is not None and whole_number(neuron) is None and not isinstance(unwrapped(neuron), str):
@@ -371,11 +371,11 @@ def _cut_off(chosen: int | Neuron) -> ValueError:
 
 def _refuse_without_relu(recording: Recording, top: int, chosen: int | Neuron) -> None:
     """A rule other than the gradient has a meaning only where ReLU is all that is not linear on the way."""
-    strange = strange_operation(recording, top)
-    if not recording.known[recording.layers[top].edge.node].reaches:
+    verdict = recording.coverage.judge(recording.layers[top].edge.node)
+    if not verdict.reaches:
         raise _cut_off(chosen)
-    if strange is not None:
-        layer, operation = strange
+    if verdict.strange is not None:
+        layer, operation = verdict.strange
         raise NoReluError.told(
             f"deconvnet and guided are rules for ReLU, and {layer} computes {operation}, for which they say nothing.",
             "Pass rules=('gradient',), or choose a neuron below that layer.",

@@ -51,7 +51,7 @@ CELL = 0.36
 NOT_FINITE = "Check the image and the network's weights for NaN."
 """The remedy where a map cannot be drawn."""
 
-CAUSES = (
+CAUSE_COLOURS = (
     ("forward mask 1(X > 0)", "#0072b2"),
     ("backward mask 1(R > 0)", "#e69f00"),
     ("different already above", "#b8b8b8"),
@@ -529,7 +529,7 @@ def layer_chart(
             stacks = [(0.0, 0.0, 0.0, share) if parts is None else (*parts, 0.0)
                       for share, parts in zip(values, causes, strict=True)]  # fmt: skip
             left = np.zeros(len(layers))
-            for parts, (name, paint) in zip(zip(*stacks, strict=True), CAUSES, strict=True):
+            for parts, (name, paint) in zip(zip(*stacks, strict=True), CAUSE_COLOURS, strict=True):
                 axes.barh(places, parts, left=left, color=paint, label=name, height=0.8)
                 left += parts
             bars = axes.barh(places, values, color="none")

@@ -11,7 +11,7 @@ TABLES = (
     "_modules", "_parameters", "_buffers", "_forward_pre_hooks", "_forward_hooks", "_forward_hooks_always_called",
     "_backward_hooks", "_backward_pre_hooks",
 )  # fmt: skip
-"""Of a module: a copy has tables of its own, and what is in them is shared."""
+"""Attributes of a module that each copy gets a dict of its own for; the entries are shared."""
 
 
 Change = Callable[[str, nn.Module, nn.Module], None]

@@ -14,7 +14,7 @@ from . import accept
 from .twin import uncompiled
 
 BLIND = (
-    "the layers of this network cannot be seen, because torch has made one program of it ({kind}). "
+    "the layers of this network cannot be seen, because torch has made one program of {part} ({kind}). "
     "Wrap the network as it was before: its torch.nn.Module with the same weights."
 )
 
@@ -81,15 +81,20 @@ def is_exported(network: nn.Module) -> bool:
     return any(kind.__module__.startswith("torch.export") for kind in type(network).__mro__)
 
 
-def check_layers_can_be_seen(network: nn.Module) -> None:
-    """Refuse to list layers that are not there.
+def check_layers_can_be_seen(network: nn.Module, inside_too: bool = False) -> None:
+    """Refuse to list layers that nobody can see.
+
+    Args:
+        network: any.
+        inside_too: whether a part of TorchScript is refused too. A list would lack its layers without a word.
 
     Raises:
         ValueError: a network of TorchScript, or an exported one.
     """
-    if isinstance(network, torch.jit.ScriptModule) or is_exported(network):
-        kind = "torch.export" if is_exported(network) else "TorchScript"
-        raise ValueError(BLIND.format(kind=kind))
+    kind = "torch.export" if is_exported(network) else "TorchScript"
+    for name, module in network.named_modules() if inside_too else [("", network)]:
+        if isinstance(module, torch.jit.ScriptModule) or is_exported(module):
+            raise ValueError(BLIND.format(part=f"its part {name!r}" if name else "it", kind=kind))
 
 
 def each_channel(name: str, values: Any) -> tuple[float, ...]:

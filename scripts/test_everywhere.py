@@ -38,10 +38,10 @@ NEEDS = {  # what a processor must say of itself before a library is told to use
 }  # fmt: skip
 
 NUMERICAL = (
-    "backward_by_hand", "class_model", "classifier", "colour_models", "deconvnet", "evaluation_ablations",
+    "ascent", "backward_by_hand", "class_model", "classifier", "colour_models", "deconvnet", "evaluation_ablations",
     "evaluation_composites", "evaluation_deletion", "evaluation_localisation_error", "evaluation_maps",
     "evaluation_measures", "evaluation_pointing", "evaluation_precision", "evaluation_sanity", "figures", "graph_cut",
-    "localise", "recording", "recording_operations", "saliency", "seeds", "squeezenet", "top_photos",
+    "localise", "recording", "rule_coverage", "saliency", "seeds", "squeezenet", "top_photos",
 )  # fmt: skip
 
 ARITHMETIC = """

@@ -669,16 +669,16 @@ def test_a_chart_of_layers_shows_each_number_and_each_cause():
     assert shown_texts(figure) == [["1.00", "0.25", "-0.50"], ["0.00", "2.50", "inf"], ["0.00", "0.50", "1.00"]]
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["scores", "conv", "image"]
     assert figure.axes[0].yaxis_inverted(), "the first on top"
-    drawn = [[bar.get_width() for bar in bars] for bars in figure.axes[2].containers][: len(figures.CAUSES)]
+    drawn = [[bar.get_width() for bar in bars] for bars in figure.axes[2].containers][: len(figures.CAUSE_COLOURS)]
     assert np.allclose(drawn, [[0, 0.2, 0], [0, 0.2, 0], [0, 0.1, 0], [0, 0, 1]])
     legend = figure.axes[2].get_legend()
-    assert [text.get_text() for text in legend.get_texts()] == [name for name, _ in figures.CAUSES]
+    assert [text.get_text() for text in legend.get_texts()] == [name for name, _ in figures.CAUSE_COLOURS]
     assert Image.open(io.BytesIO(figure._repr_png_())).width > 500
     assert not pyplot.get_fignums()
 
 
 def test_the_colours_of_the_causes_differ_in_lightness():
-    paints = [[int(paint[i : i + 2], 16) for i in (1, 3, 5)] for _, paint in figures.CAUSES]
+    paints = [[int(paint[i : i + 2], 16) for i in (1, 3, 5)] for _, paint in figures.CAUSE_COLOURS]
     lightness = sorted(np.array(paints) @ [0.2126, 0.7152, 0.0722])
     assert min(np.diff(lightness)) > 8
 

@@ -18,7 +18,7 @@ PACKAGE = Path(di.__file__).parent
 STEPS = {
     "opening", "images", "squeezenet", "torchvision_import", "classifier", "weights", "saliency", "seeds",
     "colour_models", "graph_cut", "accept", "ascent", "boxes", "localise", "class_model", "backward_by_hand",
-    "recording", "deconvnet", "top_photos", "names", "trial", "wrapping", "twin", "foreign_hooks",
+    "recording", "rule_coverage", "deconvnet", "top_photos", "names", "trial", "wrapping", "twin", "foreign_hooks",
 }  # fmt: skip
 
 

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from deepinside_edu import Classifier, descend, record
 from deepinside_edu.classifier import NotFiniteError
-from deepinside_edu.recording import Recording, strange_operation
+from deepinside_edu.recording import Recording
 
 FUNCTIONS = [
     (home, name)
@@ -44,7 +44,7 @@ def names(recording: Recording) -> list[str]:
 
 
 def strange(recording: Recording, layer: str = "scores") -> tuple[str, str] | None:
-    return strange_operation(recording, recording.find(layer))
+    return recording.coverage.judge(recording.layers[recording.find(layer)].edge.node).strange
 
 
 def conv(i: int = 3, o: int = 4, k: int = 3) -> nn.Conv2d:
@@ -178,14 +178,14 @@ def test_layers_that_do_not_give_one_tensor_are_not_listed() -> None:
     assert names(record(classifier, IMAGE)) == ["image", "a", "pair.conv", "relu", "head.0", "head.1", "scores"]
 
 
-def test_an_unknown_layer_lists_those_that_there_are() -> None:
+def test_an_unknown_layer_names_near_ones_and_says_where_all_are() -> None:
     recording = record(residual_network(), IMAGE)
     assert recording.find("image") == 0
     assert recording.find("relu:2") == 5
     for asked in (recording.find, recording.x):
-        with pytest.raises(ValueError, match=r"no layer is called 'secnd'\. Did you mean 'second'.* There are image, "):
+        with pytest.raises(ValueError, match=r"no layer is called 'secnd'\. Did you mean 'second'.* lists all 9\."):
             asked("secnd")
-        with pytest.raises(ValueError, match=r"no layer is called 'zzz'\. There are image, .*relu:2, .*scores\."):
+        with pytest.raises(ValueError, match=r"no layer is called 'zzz'\. `record\(classifier, image\)\.layers` lists"):
             asked("zzz")
         with pytest.raises(ValueError, match="no layer is called None"):
             asked(None)  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from deepinside_edu import convolution_backward, descend, record
-from deepinside_edu.recording import LINEAR, LINEAR_IN, PICKING, PICKING_ALONG, strange_operation
+from deepinside_edu.rule_coverage import LINEAR, LINEAR_IN, PICKING, PICKING_ALONG
 
 RULES = ("gradient", "deconvnet", "guided")
 STEP = 1e-6
@@ -431,7 +431,7 @@ def test_a_rule_that_says_nothing_is_refused_with_the_layer(operation: str) -> N
     call, name = REFUSED[operation]
     classifier = network(call)
     recording = record(classifier, IMAGE)
-    found = strange_operation(recording, recording.find("scores"))
+    found = recording.coverage.judge(recording.layers[-1].edge.node).strange
     assert found is not None
     assert found[0] == "layer 'inner' (MadeOf)"
     assert name in (None, found[1])

@@ -9,13 +9,14 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from .. import accept
+from ..backward_by_hand import RULES
 from ..classifier import Classifier, check_classifier
 from ..deconvnet import NoReluError, backward_ladder
 from ..names import ClassLike
 from ..opening import ImageLike
 from ..saliency import max_abs
 
-METHODS = ("gradient", "deconvnet", "guided")
+METHODS = RULES
 """Rules of `backward_ladder`: they look at the image through the network."""
 
 BASELINES = ("centre", "edges", "random")

@@ -22,6 +22,7 @@ from ..figures import brightest
 from ..images import Photo
 from ..names import ClassLike
 from ..opening import ImageLike
+from ..twin import twin
 from ..wrapping import check_layers_can_be_seen
 from .maps import METHODS, compute_maps
 from .precision import full_precision
@@ -129,7 +130,7 @@ class Cascade:
         modules = _modules_of_layers(self.classifier)
         # Weights that are made in inference mode would never again take part in a gradient.
         with torch.inference_mode(False), torch.random.fork_rng(devices=[]), torch.no_grad():
-            network = self.classifier.network
+            network = twin(self.classifier.network, lambda *_: None)  # its modules have the names of the layers
             fresh = copy.deepcopy(network, {key: left.clone() for key, left in _left_behind(network).items()}).cpu()
             torch.default_generator.manual_seed(state)
             for names in modules.values():
@@ -137,7 +138,7 @@ class Cascade:
                     _draw(fresh.get_submodule(name))
             fresh.to(self.classifier.device)
         pairs = tuple(
-            {id(old): new for name in names for old, new in _pairs(self.classifier.network, fresh, name)}
+            {id(old): new for name in names for old, new in _pairs(network, fresh, name)}
             for names in modules.values()
         )
         object.__setattr__(self, "layers", tuple(modules))  # frozen for everyone else
@@ -150,7 +151,7 @@ class Cascade:
             ValueError: more layers than there are, or fewer than 0.
         """
         down_to = accept.whole("down_to", down_to, 0, len(self.layers), "So many layers can be random.")
-        return _twin(self.classifier, {k: new for layer in self._fresh[:down_to] for k, new in layer.items()})
+        return _exchange(self.classifier, {k: new for layer in self._fresh[:down_to] for k, new in layer.items()})
 
 
 def layer_names(classifier: Classifier) -> tuple[str, ...]:
@@ -199,14 +200,17 @@ def randomise(classifier: Classifier, down_to: int, random_state: int = 0) -> Cl
 def _modules_of_layers(classifier: Classifier) -> dict[str, list[str]]:
     """Of each layer, from the last to the first, the modules whose weights are its own."""
     check_classifier(classifier)
-    check_layers_can_be_seen(classifier.network)
-    twin, ran = _twin(classifier, {}), [""]  # the hooks are put on a copy
-    for name, module in twin.network.named_modules():
-        module.register_forward_pre_hook(lambda *_, name=name: ran.append(name))
+    check_layers_can_be_seen(classifier.network, inside_too=True)
+    ran = [""]
+
+    def watch(name: str, _: nn.Module, copy: nn.Module) -> None:
+        copy.register_forward_pre_hook(lambda *_: ran.append(name))
+
+    watched = classifier._with_network(twin(classifier.network, watch))
     with torch.no_grad():
-        twin.scores(twin.noise())
+        watched.scores(watched.noise())
     layers: dict[str, list[str]] = {name: [] for name in reversed(ran)}
-    for name, module in twin.network.named_modules():
+    for name, module in watched.network.named_modules():
         if next(module.parameters(recurse=False), None) is not None:
             home = name
             while home not in layers:
@@ -218,13 +222,11 @@ def _modules_of_layers(classifier: Classifier) -> dict[str, list[str]]:
     return found
 
 
-def _twin(classifier: Classifier, instead: dict[int, Tensor]) -> Classifier:
-    """Copy the module tree; every weight is the very same, or what stands for its id in `instead`."""
+def _exchange(classifier: Classifier, instead: dict[int, Tensor]) -> Classifier:
+    """Copy the modules with all they hold; every weight is the very same, or what stands for its id in `instead`."""
     network = classifier.network
     memo = {id(weight): instead.get(id(weight), weight) for weight in (*network.parameters(), *network.buffers())}
-    twin = copy.copy(classifier)
-    object.__setattr__(twin, "network", copy.deepcopy(network, memo | _left_behind(network)))
-    return twin
+    return classifier._with_network(copy.deepcopy(network, memo | _left_behind(network)))
 
 
 def _left_behind(network: nn.Module) -> dict[int, Tensor]:

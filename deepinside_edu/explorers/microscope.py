@@ -18,7 +18,7 @@ from ..backward_by_hand import RULES
 from ..classifier import Classifier
 from ..deconvnet import Gate, Ladder, Neuron, Rung, descend
 from ..opening import ImageLike
-from ..recording import IMAGE, SCORES, Layer, Recording, record
+from ..recording import IMAGE, SCORES, RecordedLayer, Recording, record
 from .explorer import Explorer
 from .joined import browser_half
 from .language import say
@@ -316,7 +316,7 @@ class MicroscopeExplorer(Explorer[Ladder | None]):
         return f"MicroscopeExplorer({self.photo!r}, {self.neuron!r}, {' + '.join(self.rules)})"
 
 
-def _telling(layers: tuple[Layer, ...]) -> str:
+def _telling(layers: tuple[RecordedLayer, ...]) -> str:
     """A layer to begin with: three quarters of the way up there are parts of things, and still a place for them."""
     wide = [each for each in layers if each.x.ndim == 4 and min(each.x.shape[2:]) > 1]
     found = [each for each in wide if each.relu] or wide or list(layers)
