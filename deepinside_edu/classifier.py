@@ -79,8 +79,9 @@ class Classifier:
 
     Raises:
         ValueError: a network in training mode, one whose scores change from call to call, one that ends with a softmax,
-            a sigmoid or their logarithms, one with a single score, or one whose number of scores is not the number of
-            labels. (A network that cannot take `size` is not tried before it is used.)
+            a sigmoid or their logarithms, one with a single score, one whose number of scores is not the number of
+            labels, or one with a function whose backward is no derivative, such as a guided ReLU. (A network that
+            cannot take `size` is not tried before it is used.)
         TypeError: a network that is no `torch.nn.Module`.
     """
 
@@ -174,6 +175,12 @@ class Classifier:
             )
         if not all_finite(scores):
             raise self._not_finite()
+        if trial.no_gradient:
+            raise ValueError(
+                "what comes back from the network's scores is not their gradient ∂S/∂I: a torch.autograd.Function in "
+                "its forward has a backward of its own, guided back-propagation's, perhaps. Use torch's ReLU there; "
+                "backward_ladder(…, rules='guided') brings down the guided rule."
+            )
         self._set("one_at_a_time", trial.one_at_a_time)
 
     def noise(self, count: int = 1, shape: tuple[int, ...] = ()) -> Tensor:

@@ -6,10 +6,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
 
-from .trial import agree
+from .trial import agree, bring_down
 from .twin import twin
 
 KINDS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
@@ -131,18 +130,10 @@ def changed_by(scores: Tensor, batch: Tensor, bare: Callable[[Tensor], Tensor]) 
     without = bare(leaf)
     if not agree(scores.detach(), without.detach()):
         return Change(scores=True, gradient=False)
-    one, other = _back(scores, batch, keep=True), _back(without, leaf)
+    one, other = bring_down(scores, batch, keep=True), bring_down(without, leaf)
     if one is None or other is None:
         return Change(scores=False, gradient=one is not other)
     return Change(scores=False, gradient=not agree(one, other))
-
-
-def _back(scores: Tensor, x: Tensor, keep: bool = False) -> Tensor | None:
-    """What comes down from all scores at once, each with a weight of its own; none from scores without a graph."""
-    if not scores.requires_grad:
-        return None
-    weights = torch.linspace(1, 2, scores.shape[1], dtype=scores.dtype, device=scores.device).expand_as(scores)
-    return torch.autograd.grad(scores, x, weights, retain_graph=keep, allow_unused=True)[0]
 
 
 def named(hooks: Sequence[Hook]) -> str:

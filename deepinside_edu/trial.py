@@ -66,12 +66,14 @@ class Trial(NamedTuple):
         one_at_a_time: whether an image's scores depend on the other images of its batch, or a batch is refused.
         random: whether the scores change from call to call.
         probabilities: what kind of them the scores are, if they are any; else empty.
+        no_gradient: whether what comes back from the scores is the derivative of nothing, as from a guided ReLU.
     """
 
     scores: object
     one_at_a_time: bool = False
     random: bool = False
     probabilities: str = ""
+    no_gradient: bool = False
 
 
 def try_out(network: nn.Module, pictures: Tensor) -> Trial:
@@ -88,7 +90,8 @@ def try_out(network: nn.Module, pictures: Tensor) -> Trial:
         Exception: whatever the network raises for one picture.
     """
     with own_mode(pictures.device), _same_random_numbers(network, pictures.device) as drawn:
-        scores = _run_with_graph(network, pictures[:1])
+        leaf = pictures[:1].clone().requires_grad_()
+        scores = _run_with_graph(network, leaf)
         if not isinstance(scores, Tensor) or scores.ndim != 2 or not scores.is_floating_point():
             return Trial(scores)
         alone = scores.detach()
@@ -103,17 +106,68 @@ def try_out(network: nn.Module, pictures: Tensor) -> Trial:
                 torch.equal(again, alone) if drawn() else agree(again, alone) for again in _run_again(network, pictures)
             ):
                 return Trial(alone, random=True)
+        no_gradient = _is_no_gradient(scores, leaf)
     rows = alone if among is None else torch.cat([alone, among])
-    return Trial(alone, not together, False, _kind(_last_operation(scores), rows))
+    return Trial(alone, not together, False, _kind(_last_operation(scores), rows), no_gradient)
 
 
-def _run_with_graph(network: nn.Module, picture: Tensor) -> object:
+def _run_with_graph(network: nn.Module, leaf: Tensor) -> object:
     """The network's answer with its graph; without one where a gradient cannot be taken, which is told later."""
     try:
-        return network(picture.clone().requires_grad_().clone())
+        return network(leaf.clone())
     except FAILURES:
         with torch.no_grad():
-            return network(picture.clone())
+            return network(leaf.clone())
+
+
+def _is_no_gradient(scores: Tensor, leaf: Tensor) -> bool:
+    """Whether −R does not bring down the opposite of what R brings down, as it does for every derivative.
+
+    Only a way back that somebody wrote in Python is tried. Signs are exact, so rounding and kinks do not matter here.
+    """
+    if not _has_a_way_back_of_its_own(scores.grad_fn):
+        return False
+    try:
+        one, other = bring_down(scores, leaf, keep=True), bring_down(scores, leaf, sign=-1)
+    except torch.cuda.OutOfMemoryError:
+        raise
+    except Exception:  # whatever it is, it is told when a gradient is asked for
+        return False
+    if one is None or other is None or not bool((one.isfinite() & other.isfinite()).all()):
+        return False
+    return not agree(one, -other)
+
+
+def _has_a_way_back_of_its_own(top: Any) -> bool:
+    """Whether a `torch.autograd.Function` that is not torch's own is in the graph below a node."""
+    seen, ahead = {None}, [top]
+    while ahead:
+        node = ahead.pop()
+        if node not in seen:
+            seen.add(node)
+            function = getattr(node, "_forward_cls", None)  # of what is written in Python
+            if function is not None and not function.__module__.startswith("torch."):
+                return True
+            ahead += [below for below, _ in node.next_functions]
+    return False
+
+
+def bring_down(scores: Tensor, x: Tensor, sign: int = 1, keep: bool = False) -> Tensor | None:
+    """Bring all scores down to the images at once, each with a weight of its own.
+
+    Args:
+        scores: `(N, classes)`, with their graph.
+        x: the images, of which the graph is made.
+        sign: 1 or −1, of the weights, which go from 1 to 2.
+        keep: whether the graph is needed again.
+
+    Returns:
+        Like x; None from scores that have no graph, or that do not depend on x.
+    """
+    if not scores.requires_grad:
+        return None
+    weights = sign * torch.linspace(1, 2, scores.shape[1], dtype=scores.dtype, device=scores.device)
+    return torch.autograd.grad(scores, x, weights.expand_as(scores), retain_graph=keep, allow_unused=True)[0]
 
 
 def _run_among_others(network: nn.Module, pictures: Tensor) -> Tensor | None:

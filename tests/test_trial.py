@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from no_trace import no_trace
-from small_networks import MadeOf
+from small_networks import MadeOf, StepFunction
 from torch import nn
 from torch.nn import functional
 
@@ -35,6 +35,48 @@ def wrap(made, labels=LABELS, **options):
 
 def images(count, seed=1):
     return torch.randn(count, 3, 12, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+# --- ways back that are no gradients ---------------------------------------------------------------------------------
+
+
+class GuidedRelu(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x.clamp(min=0)
+
+    @staticmethod
+    def backward(ctx, r):
+        return r.clamp(min=0) * (ctx.saved_tensors[0] > 0)
+
+
+class DeconvnetRelu(GuidedRelu):
+    @staticmethod
+    def backward(ctx, r):
+        return r.clamp(min=0)
+
+
+class Failing(GuidedRelu):
+    @staticmethod
+    def backward(ctx, r):
+        raise KeyError("no way back")
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_a_relu_with_a_way_back_of_its_own_is_refused_and_one_that_is_a_gradient_is_not(dtype):
+    for function in (GuidedRelu, DeconvnetRelu):
+        made = network(lambda self, y, f=function: f.apply(y), dtype=dtype)
+        with no_trace(made), pytest.raises(ValueError, match=r"not their gradient.*Use torch's ReLU.*rules='guided'"):
+            wrap(made)
+    wrap(network(lambda self, y: StepFunction.apply(y), dtype=dtype))
+
+
+def test_a_way_back_that_fails_is_told_when_it_is_walked():
+    classifier = wrap(network(lambda self, y: Failing.apply(y)))
+    assert len(classifier.top(classifier.noise())) == 4
+    with pytest.raises(KeyError, match="no way back"):
+        saliency_map(classifier, classifier.noise(), 0)
 
 
 # --- images of one batch ---------------------------------------------------------------------------------------------
