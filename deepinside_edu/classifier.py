@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrize import type_before_parametrizations
 
 from . import accept
-from .foreign_hooks import Hook, changed_by, foreign_hooks, named, without_foreign_hooks, without_listeners
+from .foreign_hooks import Hook, changed_by, foreign_hooks, name_modules, without_foreign_hooks, without_listeners
 from .images import all_finite, normalise, to_picture
 from .names import ClassLike, find, in_order, listed
 from .opening import ImageLike, open_image
@@ -138,8 +138,8 @@ class Classifier:
         if hooks and self._runs_without_hooks():
             cause = getattr(failed, "__cause__", None) or failed
             raise ValueError(
-                f"the network does not run with the hooks that are on {named(hooks)} ({cause}). Take them off with "
-                "their handles' remove(), or load the network anew."
+                f"the network does not run with the hooks that are on {name_modules(hooks)} ({cause}). Take them off "
+                "with their handles' remove(), or load the network anew."
             ) from failed
         if given and channels not in (None, len(self.mean)):
             raise ValueError(
@@ -327,15 +327,15 @@ class Classifier:
         change = changed_by(scores, batch, lambda x: self._run(bare, x))
         if change.gradient:
             raise ValueError(
-                f"a hook on {named(hooks)} changes what comes back from the scores, so that it is not their gradient "
-                "∂S/∂I: guided back-propagation's, perhaps. Take it off with its handle's remove(), or load the "
-                "network anew."
+                f"a hook on {name_modules(hooks)} changes what comes back from the scores, so that it is not their "
+                "gradient ∂S/∂I: guided back-propagation's, perhaps. Take it off with its handle's remove(), or load "
+                "the network anew."
             )
         if change.scores:
             self._try_out(without_listeners(self.network, lambda network: self._run(network, batch)), batch)
             warnings.warn(
-                f"a hook on {named(hooks)} changes the network's scores: all that follows is of the network with the "
-                "hook. If it was left by mistake, take it off with its handle's remove().",
+                f"a hook on {name_modules(hooks)} changes the network's scores: all that follows is of the network "
+                "with the hook. If it was left by mistake, take it off with its handle's remove().",
                 stacklevel=2,
             )
         self._set("_hooks", (*self._hooks, *hooks))

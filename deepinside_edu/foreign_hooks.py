@@ -136,7 +136,7 @@ def changed_by(scores: Tensor, batch: Tensor, bare: Callable[[Tensor], Tensor]) 
     return Change(scores=False, gradient=not agree(one, other))
 
 
-def named(hooks: Sequence[Hook]) -> str:
+def name_modules(hooks: Sequence[Hook]) -> str:
     """Say on which modules they are."""
     names = list(dict.fromkeys(hook.where for hook in hooks))
     return ", ".join(names[:3] + ["…"] * (len(names) > 3))

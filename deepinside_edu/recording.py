@@ -233,10 +233,10 @@ class _Watch(TorchFunctionMode):
             _, version = self._noted.get(id(output), (None, None))
             if version == output._version and next(call.module.children(), None) is not None:
                 return  # a block that hands on what its last layer gave is no layer of its own
-            name = self._numbered(call.name)
+            name = self._number(call.name)
             self._note(name, type(call.module).__name__, output, self._keep(output, name))
 
-    def _numbered(self, name: str) -> str:
+    def _number(self, name: str) -> str:
         self._runs[name] += 1
         return name if self._runs[name] == 1 else f"{name}:{self._runs[name]}"
 
@@ -297,7 +297,7 @@ class _Watch(TorchFunctionMode):
             return result
         call = self._running[-1]
         call.noted = type(call.module) in (nn.ReLU, nn.ReLU6, nn.Hardtanh, nn.Threshold)
-        name = self._numbered(call.name if call.noted else f"{call.name}.relu".removeprefix("."))
+        name = self._number(call.name if call.noted else f"{call.name}.relu".removeprefix("."))
         x = self._keep_before_overwriting(seen.x, name) if seen.in_place else self._keep(seen.x, name)
         y: Tensor = _Relu.apply(seen.x, seen.ceiling, seen.in_place, self._copying, self.rule)  # type: ignore[no-untyped-call]
         written = y._base if seen.in_place and y._base is not None else y

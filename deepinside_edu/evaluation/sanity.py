@@ -73,7 +73,7 @@ def compare(one: ArrayLike, other: ArrayLike) -> Similarity:
     from scipy.stats import spearmanr
     from skimage.metrics import structural_similarity
 
-    first, second = _checked(one), _checked(other)
+    first, second = _check_map(one), _check_map(other)
     if first.shape != second.shape:
         raise ValueError(f"expected two maps of one shape, got {first.shape} and {second.shape}.")
     ordered = np.ptp(first) > 0 and np.ptp(second) > 0
@@ -85,7 +85,7 @@ def compare(one: ArrayLike, other: ArrayLike) -> Similarity:
     return Similarity(float(rho), float(ssim))
 
 
-def _checked(values: ArrayLike) -> NDArray[np.float64]:
+def _check_map(values: ArrayLike) -> NDArray[np.float64]:
     m = accept.real_map(values).astype(np.float64)
     if m.ndim != 2 or min(m.shape) < WINDOW:
         raise ValueError(f"expected a map (H, W) of at least {WINDOW}×{WINDOW} pixels, SSIM's window, got {m.shape}.")
