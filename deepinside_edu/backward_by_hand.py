@@ -23,7 +23,7 @@ def relu_backward(x: Tensor, r: Tensor, rule: str = "gradient", ceiling: float =
     guided: R_n = R_{n+1} · 1(X_n > 0) · 1(R_{n+1} > 0), both (Springenberg et al. 2014, after the paper).
 
     ReLU6, min(max(X, 0), 6), has a ceiling: its gradient mask is 1(0 < X_n < 6). DeconvNet never met one. Here its
-    mask stays 1(R_{n+1} > 0), since 6 is a bound on activities and R has another scale; guided is both, as before.
+    mask stays 1(R_{n+1} > 0), because 6 is a bound on activities and R has another scale; guided is both, as before.
 
     Args:
         x: X_n, the ReLU's input, any shape.
@@ -63,7 +63,7 @@ def forward_mask(x: Tensor, ceiling: float = math.inf) -> Tensor:
 
 
 def check_rule(rule: object) -> None:
-    """Refuse what is no rule, with the ones that there are."""
+    """Refuse a rule that does not exist, and list those that do."""
     if rule not in RULES:
         raise ValueError(f"expected a rule out of {', '.join(map(repr, RULES))}, got {rule!r}.")
 

@@ -74,7 +74,7 @@ class Step:
 
 
 class DivergedError(ValueError):
-    """The objective is no finite number any more.
+    """The objective is not finite any more.
 
     Attributes:
         last: the last good step, number 0 if that was the start; of several classes a tuple.
@@ -119,11 +119,11 @@ def class_model(
     The weights stay as they are, only the image moves. Nothing is computed before the first step is asked for, and
     nothing after the last one that is: a loop, a progress bar and a widget all drive the same iterator.
 
-    Where the score of a class has no gradient at the start, nothing says which way is up: SqueezeNet's last ReLU holds
-    eight of 1,000 scores at 0 at the zero image. Nor does it where a network standardises each image, (x − mean) / std:
-    at an image of one colour that is 0 / 0. Such a class, and no other, begins from the start plus faint noise:
-    normal, drawn by `random_state` anew for each standard deviation of 0.01, 0.02, 0.04 … 1.28, until there is a
-    gradient. `Step.noise` tells which it was. The paper does not say what it did with such classes.
+    Some scores have no gradient at the start, so nothing says which way is up. SqueezeNet's last ReLU holds eight of
+    1,000 scores at 0 at the zero image, and a network that standardises each image, (x − mean) / std, computes 0 / 0
+    for an image of one colour. Only such a class begins from the start plus faint noise. The noise is normal; it is
+    drawn by `random_state` with standard deviations of 0.01, 0.02, 0.04 … 1.28 until there is a gradient, and
+    `Step.noise` says which one it was. The paper does not say what it did with such classes.
 
     Args:
         classifier: the network; nothing of it is changed.

@@ -182,7 +182,7 @@ class Ladder(Sequence[Rung]):
         for rung in self.rungs:
             if rung.name == index:
                 return rung
-        raise KeyError(f"{index!r} is no rung of this ladder; it has {', '.join(rung.name for rung in self.rungs)}.")
+        raise KeyError(f"{index!r} is not a rung of this ladder; it has {', '.join(rung.name for rung in self.rungs)}.")
 
 
 def backward_ladder(
@@ -210,7 +210,7 @@ def backward_ladder(
         neuron: a class (an index, or what `classifier.find` understands) for its score S_c, or a `Neuron` of any
             layer. None: the network's own top class.
         rules: out of "gradient", "deconvnet" and "guided".
-        layers: names of the rungs to keep, such as "image"; None keeps all, each with one R a rule in memory.
+        layers: names of the rungs to keep, such as "image"; None keeps all, with one R per rule in memory.
 
     Returns:
         A `Ladder` of `Rung` (name, kind, x, r of each rule, gate at a ReLU), the neuron's layer first, the image last.
@@ -357,7 +357,7 @@ class NoReluError(ValueError):
     why: str = ""
 
     @classmethod
-    def told(cls, why: str, remedy: str) -> NoReluError:
+    def from_sentences(cls, why: str, remedy: str) -> NoReluError:
         """Make the error from its two sentences."""
         error = cls(f"{why} {remedy}")
         error.why = why
@@ -371,17 +371,17 @@ def _cut_off(chosen: int | Neuron) -> ValueError:
 
 def _refuse_without_relu(recording: Recording, top: int, chosen: int | Neuron) -> None:
     """A rule other than the gradient has a meaning only where ReLU is all that is not linear on the way."""
-    verdict = recording.coverage.judge(recording.layers[top].edge.node)
-    if not verdict.reaches:
+    found = recording.coverage.judge(recording.layers[top].edge.node)
+    if not found.reaches:
         raise _cut_off(chosen)
-    if verdict.strange is not None:
-        layer, operation = verdict.strange
-        raise NoReluError.told(
+    if found.strange is not None:
+        layer, operation = found.strange
+        raise NoReluError.from_sentences(
             f"deconvnet and guided are rules for ReLU, and {layer} computes {operation}, for which they say nothing.",
             "Pass rules=('gradient',), or choose a neuron below that layer.",
         )
     if not any(each.relu for each in recording.layers):
-        raise NoReluError.told(
+        raise NoReluError.from_sentences(
             "the network runs no ReLU, so deconvnet and guided would just be the gradient under another name.",
             "Pass rules=('gradient',).",
         )

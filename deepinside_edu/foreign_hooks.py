@@ -57,7 +57,7 @@ def without_foreign_hooks(network: nn.Module) -> nn.Module:
 def without_listeners(network: nn.Module, run: Callable[[nn.Module], Tensor]) -> nn.Module:
     """Make a twin of the network on which hooks of others that only listen do not run.
 
-    A trial's pictures are not for them: whoever keeps what a layer gave wants that of the images.
+    They do not hear a trial's pictures: a hook that keeps a layer's output is meant for the caller's images.
 
     Args:
         network: with its hooks, none of which is changed.
@@ -112,7 +112,7 @@ def _straight(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
 
 
 class Change(NamedTuple):
-    """What hooks change: the scores, or only what comes back from them, which then is no gradient."""
+    """What hooks change: the scores, or only what comes back from them, which then is not their gradient."""
 
     scores: bool
     gradient: bool

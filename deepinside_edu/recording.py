@@ -32,7 +32,7 @@ class RecordedLayer(NamedTuple):
     """A layer as it ran.
 
     Attributes:
-        name: its name in the network, ":2" behind it for its second run; a ReLU that is no module is "block.relu".
+        name: its name in the network, ":2" behind it for its second run; a ReLU that is not a module is "block.relu".
         kind: such as "Conv2d".
         x: X_n, its output `(1, ...)`, without its graph, as it was before anybody overwrote it. A tensor on the
             device "meta", a shape without values, if it was not to be kept; so is `relu`'s.
@@ -49,7 +49,7 @@ class RecordedLayer(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """One forward pass, kept: for ladders from as many neurons as one likes.
+    """One forward pass, kept: for ladders from any number of neurons.
 
     Attributes:
         classifier: whose it is.
@@ -187,7 +187,7 @@ class _Call:
 
 
 class _Watch(TorchFunctionMode):
-    """Sees each function of torch that this thread calls: exchanges every ReLU, and labels the graph with layers."""
+    """Sees each function of torch that this thread calls, replaces every ReLU, and labels the graph with layers."""
 
     def __init__(self, wanted: frozenset[str] | None, copying: bool) -> None:
         super().__init__()
@@ -232,7 +232,7 @@ class _Watch(TorchFunctionMode):
                 return
             _, version = self._noted.get(id(output), (None, None))
             if version == output._version and next(call.module.children(), None) is not None:
-                return  # a block that hands on what its last layer gave is no layer of its own
+                return  # a block that only hands on the output of its last layer does not count as a layer
             name = self._number(call.name)
             self._note(name, type(call.module).__name__, output, self._keep(output, name))
 

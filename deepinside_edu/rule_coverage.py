@@ -23,7 +23,7 @@ LINEAR = {
     "UpsampleTrilinear3D", "View", "ViewAsComplex", "ViewAsReal", "Where", "Zero",
 }  # fmt: skip
 """Operations that are linear in all of their inputs together: they hand R on as back-propagation does, under every
-rule. Indices and masks are no inputs; made of the image, they are strange (`_find_hidden`)."""
+rule. Indices and masks do not count as inputs; those that are made of the image are marked as "hidden"."""
 
 LINEAR_IN: dict[str, tuple[set[int], ...]] = {
     **dict.fromkeys(("Bmm", "Dot", "LinalgCross", "Mm", "Mul", "Mv", "Vdot"), ({0}, {1})),
@@ -34,7 +34,7 @@ LINEAR_IN: dict[str, tuple[set[int], ...]] = {
     "Addcdiv": ({0, 1},), "Div": ({0},), "GridSampler2D": ({0},), "GridSampler3D": ({0},),
     "CudnnGridSampler": ({0},), "Lerp": ({0, 1}, {2}), "Trilinear": ({0}, {1}, {2}),
 }  # fmt: skip
-"""Products and the like: linear as long as the image changes none but the inputs of one of these groups."""
+"""Products and the like: linear as long as the image changes only the inputs of one of these groups."""
 
 PICKING = {
     "AdaptiveMaxPool2D", "AdaptiveMaxPool3D", "FractionalMaxPool2D", "FractionalMaxPool3D", "MaxPool2D",
@@ -61,7 +61,7 @@ RELU = "relu"
 """Stands for the node of a ReLU of ours, in the metadata of its node and of one that wrote to a part of a tensor."""
 
 
-class Verdict(NamedTuple):
+class Finding(NamedTuple):
     """What is known of a node of the graph.
 
     Attributes:
@@ -75,7 +75,7 @@ class Verdict(NamedTuple):
 
 
 class RuleCoverage:
-    """Judges the nodes of one graph, and remembers its verdicts.
+    """Judges the nodes of one graph, and remembers what it found.
 
     Args:
         image: the node of the image. Each node's metadata say in which "layer" it ran, which operation it hides
@@ -83,9 +83,9 @@ class RuleCoverage:
     """
 
     def __init__(self, image: Any) -> None:
-        self._known = {image: Verdict(True, None)}
+        self._known = {image: Finding(True, None)}
 
-    def judge(self, top: Any) -> Verdict:
+    def judge(self, top: Any) -> Finding:
         """Walk down from a node to the image, without recursion: networks are deeper than Python's stack."""
         stack = [(top, "the network's own forward", False)]
         while stack:
@@ -95,32 +95,32 @@ class RuleCoverage:
             layer = node.metadata.get("layer", layer)
             below = [each for each, _ in node.next_functions]
             if back:
-                verdicts = [self._known[each] if each else Verdict(False, None) for each in below]
-                self._known[node] = _judge(node, layer, verdicts)
+                findings = [self._known[each] if each else Finding(False, None) for each in below]
+                self._known[node] = _judge(node, layer, findings)
             else:
                 stack.append((node, layer, True))
                 stack += [(each, layer, False) for each in below if each and each not in self._known]
         return self._known[top]
 
 
-def _judge(node: Any, layer: str, below: list[Verdict]) -> Verdict:
+def _judge(node: Any, layer: str, below: list[Finding]) -> Finding:
     ways = [each.reaches for each in below]
     strange = next((each.strange for each in below if each.strange), None)
     inside = node.metadata.get("inside") or node  # of an operation that wrote to a part of a tensor, its own node
     if strange or not any(ways) or inside is RELU:
-        return Verdict(any(ways), strange)
+        return Finding(any(ways), strange)
     operation = operation_of(inside)
     changed = {position for position, way in enumerate(ways) if way}
     linear = operation in LINEAR or any(changed <= group for group in LINEAR_IN.get(operation, ()))
     picking = operation in PICKING or (operation in PICKING_ALONG and _is_pooling(inside))
-    # A batch norm may go by the image's own statistics, and a quotient may be rounded.
+    # A batch norm may use the image's own statistics, and a quotient may be rounded.
     other = getattr(inside, "_saved_training", False) or getattr(inside, "_saved_rounding_mode", None)
     # A Function written in Python may have any name.
     if isinstance(inside, BackwardCFunction) or other or not (linear or picking):
-        return Verdict(True, (layer, operation))
+        return Finding(True, (layer, operation))
     if node.metadata.get("hidden", False):
-        return Verdict(True, (layer, f"{operation} by a mask made of the image"))
-    return Verdict(True, None)
+        return Finding(True, (layer, f"{operation} by a mask made of the image"))
+    return Finding(True, None)
 
 
 def operation_of(node: Any) -> str:

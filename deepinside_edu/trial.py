@@ -1,4 +1,4 @@
-"""A trial of a network on pictures of noise: what in it would make the paper's steps wrong without a word."""
+"""A trial of a network on pictures of noise: what in it would make the paper's steps silently wrong."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def try_out(network: nn.Module, pictures: Tensor) -> Trial:
 
 
 def _run_with_graph(network: nn.Module, leaf: Tensor) -> object:
-    """The network's answer with its graph; without one where a gradient cannot be taken, which is told later."""
+    """The network's answer with its graph; without one where a gradient cannot be taken, which is reported later."""
     try:
         return network(leaf.clone())
     except FAILURES:
@@ -123,22 +123,22 @@ def _run_with_graph(network: nn.Module, leaf: Tensor) -> object:
 def _is_no_gradient(scores: Tensor, leaf: Tensor) -> bool:
     """Whether −R does not bring down the opposite of what R brings down, as it does for every derivative.
 
-    Only a way back that somebody wrote in Python is tried. Signs are exact, so rounding and kinks do not matter here.
+    Only a backward that somebody wrote in Python is tried. Signs are exact, so rounding and kinks do not matter here.
     """
-    if not _has_a_way_back_of_its_own(scores.grad_fn):
+    if not _has_own_backward(scores.grad_fn):
         return False
     try:
-        one, other = bring_down(scores, leaf, keep=True), bring_down(scores, leaf, sign=-1)
+        one, other = bring_down(scores, leaf, keep=True), bring_down(-scores, leaf)
     except torch.cuda.OutOfMemoryError:
         raise
-    except Exception:  # whatever it is, it is told when a gradient is asked for
+    except Exception:  # whatever it is, it is raised again when a gradient is asked for
         return False
     if one is None or other is None or not bool((one.isfinite() & other.isfinite()).all()):
         return False
     return not agree(one, -other)
 
 
-def _has_a_way_back_of_its_own(top: Any) -> bool:
+def _has_own_backward(top: Any) -> bool:
     """Whether a `torch.autograd.Function` that is not torch's own is in the graph below a node."""
     seen, ahead = {None}, [top]
     while ahead:
@@ -152,21 +152,11 @@ def _has_a_way_back_of_its_own(top: Any) -> bool:
     return False
 
 
-def bring_down(scores: Tensor, x: Tensor, sign: int = 1, keep: bool = False) -> Tensor | None:
-    """Bring all scores down to the images at once, each with a weight of its own.
-
-    Args:
-        scores: `(N, classes)`, with their graph.
-        x: the images, of which the graph is made.
-        sign: 1 or −1, of the weights, which go from 1 to 2.
-        keep: whether the graph is needed again.
-
-    Returns:
-        Like x; None from scores that have no graph, or that do not depend on x.
-    """
+def bring_down(scores: Tensor, x: Tensor, keep: bool = False) -> Tensor | None:
+    """Bring all scores down to the images at once, each with a weight of its own; None from scores without a graph."""
     if not scores.requires_grad:
         return None
-    weights = sign * torch.linspace(1, 2, scores.shape[1], dtype=scores.dtype, device=scores.device)
+    weights = torch.linspace(1, 2, scores.shape[1], dtype=scores.dtype, device=scores.device)
     return torch.autograd.grad(scores, x, weights.expand_as(scores), retain_graph=keep, allow_unused=True)[0]
 
 

@@ -22,8 +22,8 @@ def twin(network: nn.Module, change: Change) -> nn.Module:
     """Copy the tree of modules, not the weights; the network itself is not touched, not even for a moment.
 
     Args:
-        network: any; what TorchScript has compiled inside of it is left as it is, since nobody can look into it. Parts
-            that torch.compile wraps are copied as they were before.
+        network: any; what TorchScript has compiled in it is left as it is, because nobody can look into it. Parts that
+            torch.compile wraps are copied as they were before.
         change: called once for each module, a child before its parent.
 
     Returns:

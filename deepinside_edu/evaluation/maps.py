@@ -93,7 +93,7 @@ def compute_maps(
         down = backward_ladder(classifier, x, c, rules, layers="image")[-1].r if rules else {}
     except NoReluError as error:
         others = tuple(method for method in methods if method not in ("deconvnet", "guided")) or ("gradient",)
-        raise NoReluError.told(error.why, f"Pass methods={others!r}.") from error
+        raise NoReluError.from_sentences(error.why, f"Pass methods={others!r}.") from error
     maps = {rule: max_abs(r)[0].float().cpu().numpy() for rule, r in down.items()}
     if "centre" in methods:
         maps["centre"] = _centre(height, width)

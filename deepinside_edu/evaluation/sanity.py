@@ -116,7 +116,7 @@ class Cascade:
 
     Raises:
         ValueError: a network that has no weights, or is in training mode.
-        TypeError: no `Classifier`, a random state that is no whole number.
+        TypeError: no `Classifier`, a random state that is not a whole number.
     """
 
     classifier: Classifier
@@ -151,7 +151,7 @@ class Cascade:
             ValueError: more layers than there are, or fewer than 0.
         """
         down_to = accept.whole("down_to", down_to, 0, len(self.layers), "So many layers can be random.")
-        return _exchange(self.classifier, {k: new for layer in self._fresh[:down_to] for k, new in layer.items()})
+        return _replace(self.classifier, {k: new for layer in self._fresh[:down_to] for k, new in layer.items()})
 
 
 def layer_names(classifier: Classifier) -> tuple[str, ...]:
@@ -222,7 +222,7 @@ def _modules_of_layers(classifier: Classifier) -> dict[str, list[str]]:
     return found
 
 
-def _exchange(classifier: Classifier, instead: dict[int, Tensor]) -> Classifier:
+def _replace(classifier: Classifier, instead: dict[int, Tensor]) -> Classifier:
     """Copy the modules with all they hold; every weight is the very same, or what stands for its id in `instead`."""
     network = classifier.network
     memo = {id(weight): instead.get(id(weight), weight) for weight in (*network.parameters(), *network.buffers())}
@@ -232,7 +232,7 @@ def _exchange(classifier: Classifier, instead: dict[int, Tensor]) -> Classifier:
 def _left_behind(network: nn.Module) -> dict[int, Tensor]:
     """What a run leaves on the modules with its graph, by its id: `deepcopy` refuses it, so it goes into the memo.
 
-    Such is the weight that weight_norm, spectral_norm and pruning make anew for each forward pass.
+    An example is the weight that weight_norm, spectral_norm and pruning compute for each forward pass.
     """
     values = (value for module in network.modules() for value in vars(module).values())
     return {id(value): value.detach() for value in values if isinstance(value, Tensor) and not value.is_leaf}
