@@ -1,88 +1,92 @@
-// Fields, buttons and sliders, and the choice of a photo and of a class.
+// Fields, buttons and sliders.
 
-import { h } from "./elements.js";
-import { number, words } from "../pure/numbers.js";
-
-const MOST_BYTES = 9e6; // more than Jupyter's websocket takes in one message would end the connection
+import { h, labelled, unique } from "./elements.js";
+import { number } from "../pure/numbers.js";
 
 export const options = (pairs) => pairs.map(([value, text]) => h("option", { value }, text));
-export const select = (pairs, onchange) => h("select", { onchange: (event) => onchange(event.target.value) }, ...options(pairs));
+
+export const select = (pairs, onchange) =>
+  h("select", { onchange: (event) => onchange(event.target.value) }, ...options(pairs));
+
 export const button = (text, onclick) => h("button", { type: "button", onclick }, text);
 
-/** A drop-down of the shipped photos and a file of one's own. */
-export function photoControls({ model, kernel, follow }) {
-  const photo = select([], (value) => kernel.set({ photo: value }));
-  follow(["photos", "photo"], () => {
-    photo.replaceChildren(...options(model.get("photos").map((name) => [name, words(name)])));
-    photo.value = model.get("photo");
+/** A drop-down that sets a trait and follows it. */
+export function traitSelect({ model, kernel, follow }, trait, pairs, read = (value) => value) {
+  const field = select(pairs, (value) => kernel.set({ [trait]: read(value) }));
+  follow([trait], () => {
+    field.value = model.get(trait);
   });
-  return [h("label", {}, "photo", photo), uploadField(kernel, "photo")];
+  return field;
 }
 
-/** A file of one's own; what cannot be sent at all is said, and the last photo or start stays. */
-export function uploadField(kernel, what) {
-  const upload = h("input", { type: "file", accept: "image/*", onchange: async () => {
-    const [file] = upload.files, stays = `The last ${what} stays.`;
-    if (file && !file.size) kernel.say(`${file.name} is empty: 0 bytes. ${stays}`);
-    else if (file?.size > MOST_BYTES) kernel.say(`${file.name} has ${(file.size / 1e6).toFixed(1)} MB, and the browser can hand ` +
-      `over ${MOST_BYTES / 1e6} MB. Save it smaller, or pass its path to the explorer in a cell. ${stays}`);
-    else if (file) kernel.ask({ do: "upload" }, [await file.arrayBuffer()]);
-    upload.value = "";
-  } });
-  return h("label", {}, "or a photo of yours", upload);
-}
-
-/** A field for part of a class's name, its WordNet id or its index; the kernel finds it. */
-export function classSearch({ model, kernel }, text) {
-  const id = `classes-${Math.random().toString(36).slice(2)}`;
-  const find = () => {
-    if (search.value.trim()) kernel.ask({ do: "find", text: search.value.replace(/.*\((\d+)\)$/, "$1") });
-    search.value = "";
-  };
-  const search = h("input", { list: id, autocomplete: "off", spellcheck: "false", placeholder: "part of its name, then Enter",
-    onchange: find,
-    oninput: (event) => { if (event.inputType !== "insertText" && /\(\d+\)$/.test(search.value)) find(); }, // chosen from the list
-    onkeydown: (event) => { if (event.key === "Enter") find(); } }); // while the list is open there is no change event
-  const classes = h("datalist", { id }, ...model.get("labels").map((label, c) => h("option", { value: `${label} (${c})` })));
-  return [h("label", {}, text, search), classes];
-}
-
-/** A number field; `apply(value)` at every change, with null for an empty field. JupyterLab's notebook keeps the browser
- * from turning Enter into a change, so Enter is listened to as well. */
+/** A number field; `apply(value)` at every change, with null for an empty field. JupyterLab's notebook keeps the
+ * browser from turning Enter into a change, so Enter is listened to as well. */
 export function numberField(limits, apply) {
-  const field = h("input", { type: "number", ...limits, onchange: () => commit(),
-    onkeydown: (event) => { if (event.key === "Enter") commit(); } });
   const commit = () => apply(field.value === "" ? null : field.valueAsNumber);
+  const onkeydown = (event) => {
+    if (event.key === "Enter") commit();
+  };
+  const field = h("input", { type: "number", ...limits, onchange: commit, onkeydown });
   return field;
 }
 
 /** A slider with its value beside it; `oninput(value)` at every move. */
 export function slider(text, { min, max, step, value, says = (v) => number(v) }, oninput) {
-  const output = h("output", { "aria-hidden": "true" }); // the label is an output's, if there is one, so the slider has its own
-  const input = h("input", { type: "range", "aria-label": text, min, max, step, oninput: () => { show(); oninput(input.valueAsNumber); } });
-  const show = () => { output.textContent = says(input.valueAsNumber); input.setAttribute("aria-valuetext", output.textContent); };
-  const put = (to) => { input.value = to; show(); };
+  const output = h("output", { "aria-hidden": "true" }); // a label belongs to its output: the slider has its own
+  const show = () => {
+    output.textContent = says(input.valueAsNumber);
+    input.setAttribute("aria-valuetext", output.textContent);
+  };
+  const move = () => {
+    show();
+    oninput(input.valueAsNumber);
+  };
+  const input = h("input", { type: "range", "aria-label": text, min, max, step, oninput: move });
+  const put = (to) => {
+    input.value = to;
+    show();
+  };
   put(value);
-  return { label: h("label", { class: "slider" }, h("span", {}, `${text} `, output), input), input, put };
+  return { label: h("label", { class: "slider" }, h("span", {}, `${text} `, output), input), input, output, put };
 }
 
-/** The photo's best classes, to be chosen by a click, and a search for any other; "classes" is told by the kernel. */
-export function classControls({ model, kernel, on }, text = "or another class") {
-  const list = h("div", { class: "classes", role: "group", "aria-label": "Classes of this photo, the network's first one first" });
-  const press = () => {
-    const chosen = model.get("class_index"), shown = [...list.children];
-    if (shown.length && !shown.some((each) => Number(each.value) === chosen)) list.append(choice(chosen, ""));
-    for (const each of list.children) each.setAttribute("aria-pressed", String(Number(each.value) === chosen));
-  };
-  const choice = (c, score) => {
-    const each = button(`${model.get("labels")[c]} ${score}`.trim(), () => kernel.set({ class_index: c }));
-    each.value = c;
-    return each;
-  };
-  on("change:class_index", press);
-  const draw = ({ listed }) => {
-    list.replaceChildren(...listed.map(([c, score]) => choice(c, number(score))));
-    press();
-  };
-  return { parts: [list, h("div", { class: "row" }, ...classSearch({ model, kernel }, text))], draw };
+/** Radio buttons in a frame; `put(value)` chooses one of them. */
+export function radios(text, pairs, oninput) {
+  const name = unique("radio");
+  const inputs = pairs.map(([value]) => h("input", { type: "radio", name, value, oninput: () => oninput(value) }));
+  const put = (to) =>
+    inputs.forEach((each) => {
+      each.checked = each.value === String(to);
+    });
+  const labels = pairs.map(([, says], i) => h("label", { class: "tick" }, inputs[i], says));
+  return { field: h("fieldset", {}, h("legend", {}, text), ...labels), put };
+}
+
+/** Radio buttons that set a trait and follow it. */
+export function traitRadios({ model, kernel, follow }, trait, text, pairs) {
+  const { field, put } = radios(text, pairs, (value) => kernel.set({ [trait]: value }));
+  follow([trait], () => put(model.get(trait)));
+  return field;
+}
+
+/** A slider that sets a trait and follows it, also to a value between two steps. */
+export function traitSlider({ model, kernel, follow }, trait, text, range) {
+  const { label, input, output, put } = slider(text, { ...range, value: model.get(trait) }, (value) =>
+    kernel.set({ [trait]: value }),
+  );
+  follow([trait], () => {
+    const now = model.get(trait);
+    if (input.valueAsNumber !== now) put(now);
+    if (input.valueAsNumber !== now) output.textContent = number(now);
+  });
+  return label;
+}
+
+/** A number field that sets a trait and follows it. */
+export function traitNumber({ model, kernel, follow }, trait, text, limits) {
+  const field = numberField(limits, (value) => kernel.set({ [trait]: value }));
+  follow([trait], () => {
+    field.value = model.get(trait);
+  });
+  return labelled(text, field);
 }

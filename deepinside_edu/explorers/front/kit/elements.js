@@ -1,5 +1,6 @@
-// Elements of the page.
+const TAKE_KEYS = ["input", "select", "button"];
 
+/** An element with attributes, listeners (a name that begins with "on") and children. */
 export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -7,7 +8,29 @@ export function h(tag, attributes = {}, ...children) {
     else element.setAttribute(name, value);
   }
   // JupyterLab takes arrow keys, Enter and letters away from whatever is not a text field.
-  if (["input", "select", "button"].includes(tag) || "tabindex" in attributes) element.dataset.lmSuppressShortcuts = "true";
+  if (TAKE_KEYS.includes(tag) || "tabindex" in attributes) element.dataset.lmSuppressShortcuts = "true";
   element.append(...children);
   return element;
+}
+
+/** An id that no other element of the page has. */
+export const unique = (prefix) => `${prefix}-${Math.random().toString(36).slice(2)}`;
+
+export const row = (...parts) => h("div", { class: "row" }, ...parts);
+
+export const labelled = (text, control) => h("label", {}, text, control);
+
+/** The heads of a table's columns. */
+export const heads = (texts) => h("tr", {}, ...texts.map((text) => h("th", { scope: "col" }, text)));
+
+/** Set a text that a screen reader speaks, once: not again if it is the same. */
+export function speak(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+/** The element that markup of our own describes; nothing that a kernel or a person says may be in it. */
+export function svg(markup) {
+  const box = h("div");
+  box.innerHTML = markup;
+  return box.firstChild;
 }

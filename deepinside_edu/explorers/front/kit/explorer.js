@@ -1,49 +1,77 @@
-// What every explorer is in the browser.
+// What every explorer is in the browser. A view gets a `model` with get, set, on, off, save_changes and send, and knows
+// nothing else of where it is shown.
 
-import { h } from "./elements.js";
+import { h, speak } from "./elements.js";
 import { Kernel } from "./kernel.js";
 import { comeAlive } from "./still.js";
+import { texts } from "../texts.js";
 
 const BUSY = 0.25; // seconds
 
-/** A widget's module from `build`, which gets the tools below and returns its elements and, for each kind of message, what
- * draws it. Only what is new is drawn, once a frame, however many messages came. */
-export function explorer(name, build) {
+/** A widget's module from `build`, which gets the tools below and returns its elements and, for each kind of message,
+ * what draws it. */
+export function explorer(name, build, Type = Kernel) {
   // A function, so that each widget has a kernel of its own to talk to.
   return () => {
     let kernel;
     return {
-      initialize({ model }) { kernel = new Kernel(model); },
-      render({ model, el }) {
-        const undo = [], drawn = {}, status = h("p", { class: "status", role: "status" });
-        const box = h("div", { class: `deepinside ${name}` });
-        const on = (event, react) => { model.on(event, react); undo.push(() => model.off(event, react)); };
-        const follow = (names, react) => { names.forEach((each) => on(`change:${each}`, react)); queueMicrotask(react); };
-        let slow, asked = 0;
-        const say = (text) => { if (status.textContent !== text) status.textContent = text; };
-        const update = () => {
-          const { busy, message } = kernel.state;
-          clearTimeout(slow);
-          if (busy && !message) slow = setTimeout(() => say("Working …"), 1000 * BUSY);
-          else say(message);
-          box.setAttribute("aria-busy", String(busy));
-          for (const [kind, draw] of Object.entries(draws)) {
-            if (!kernel[kind] || drawn[kind] === kernel[kind]) continue;
-            drawn[kind] = kernel[kind];
-            draw(kernel[kind]);
-          }
-        };
-        const later = () => { asked ||= requestAnimationFrame(() => { asked = 0; update(); }); };
-        /** Draw again what was told of these kinds: a setting of the page's own has changed. */
-        const redraw = (...kinds) => { kinds.forEach((kind) => delete drawn[kind]); update(); };
-        const { parts, draws } = build({ model, kernel, el, status, on, follow, redraw, undo });
-        box.append(...parts);
-        el.append(box);
-        kernel.listeners.add(later);
-        undo.push(() => kernel.listeners.delete(later), () => clearTimeout(slow), comeAlive(kernel, el, box));
-        update();
-        return () => undo.forEach((each) => each());
+      initialize({ model }) {
+        kernel = new Type(model);
+        kernel.ask({ do: "hello" });
       },
+      render: ({ model, el }) => view(name, build, { model, kernel, el }),
     };
   };
+}
+
+/** One view of a widget; only what is new is drawn, once a frame, however many messages came. */
+function view(name, build, { model, kernel, el }) {
+  const undo = [];
+  const drawn = {};
+  const status = h("p", { class: "status", role: "status" });
+  const box = h("div", { class: `deepinside ${name}` });
+  const on = (event, react) => {
+    model.on(event, react);
+    undo.push(() => model.off(event, react));
+  };
+  const follow = (names, react) => {
+    names.forEach((each) => on(`change:${each}`, react));
+    queueMicrotask(react);
+  };
+  let slow;
+  let asked = 0;
+  const update = () => {
+    const { busy, message } = kernel.state;
+    clearTimeout(slow);
+    if (busy && !message) slow = setTimeout(() => speak(status, texts.kernel.working), 1000 * BUSY);
+    else speak(status, message);
+    box.setAttribute("aria-busy", String(busy));
+    for (const [kind, draw] of Object.entries(draws)) {
+      if (!kernel[kind] || drawn[kind] === kernel[kind]) continue;
+      drawn[kind] = kernel[kind];
+      draw(kernel[kind]);
+    }
+  };
+  const later = () => {
+    asked ||= requestAnimationFrame(() => {
+      asked = 0;
+      update();
+    });
+  };
+  /** Draw again what was told of these kinds: a setting of the page's own has changed. */
+  const redraw = (...kinds) => {
+    kinds.forEach((kind) => delete drawn[kind]);
+    update();
+  };
+  const { parts, draws } = build({ model, kernel, el, status, on, follow, redraw, undo });
+  box.append(...parts);
+  el.append(box);
+  kernel.listeners.add(later);
+  undo.push(
+    () => kernel.listeners.delete(later),
+    () => clearTimeout(slow),
+    comeAlive(kernel, el, box),
+  );
+  update();
+  return () => undo.forEach((each) => each());
 }

@@ -1,6 +1,8 @@
 // The kernel sends messages of several kinds, each complete in itself: the last one of a kind is what holds, and a page
 // that is opened later gets it again.
 
+import { texts } from "../texts.js";
+
 const PATIENCE = 10; // seconds
 
 /** The kernel as the page knows it, shared by every view of one widget. */
@@ -16,7 +18,6 @@ export class Kernel {
       this.take(content, buffers);
     });
     model.on("comm_live_update", () => this.part()); // the kernel was restarted or shut down under this page
-    this.ask({ do: "hello" });
   }
   take(content, buffers) {
     this[content.kind] = { ...content, buffers };
@@ -34,7 +35,12 @@ export class Kernel {
       this.keep(values);
     } else if (this.message) this.ask({ do: "again" }); // what was said of another value does not hold any more
   }
-  get message() { return this.state.message; }
+  get message() {
+    return this.state.message;
+  }
+  get settled() {
+    return !this.state.busy;
+  }
   /** Set traits that are the page's own business; the kernel has nothing to answer. */
   keep(values) {
     this.attempt(() => {
@@ -46,21 +52,21 @@ export class Kernel {
     if (this.parted) return this.part();
     try {
       send();
-    } catch { // the connection of this widget is closed
+    } catch {
+      // the connection of this widget is closed
       this.part();
     }
   }
   part() {
     this.parted = true;
-    this.say("The kernel does not know this widget any more: it was restarted or has died. Run this cell again.");
+    this.say(texts.kernel.parted);
   }
   /** A kernel that died says nothing: then the page has to. */
   expect() {
     clearTimeout(this.waiting);
     this.waiting = setTimeout(() => {
       this.silent = true;
-      this.say(`No answer for ${PATIENCE} seconds. The kernel may be busy with a cell; if it was restarted or has died, ` +
-        "run this cell again.");
+      this.say(texts.kernel.silent(PATIENCE));
     }, 1000 * PATIENCE);
   }
   say(message) {
@@ -68,5 +74,7 @@ export class Kernel {
     this.state = { busy: false, message };
     this.tell();
   }
-  tell() { for (const listener of this.listeners) listener(); }
+  tell() {
+    for (const listener of this.listeners) listener();
+  }
 }

@@ -1,53 +1,40 @@
-// The browser's half of the ReLU microscope: it keeps the planes under the microscope as they are in the network, so that
-// hover, marks and colours ask the kernel for nothing. Told are "photo", "maps", "map", "ladder", "view", "distances".
+// The browser's half of the ReLU microscope: it keeps the planes under the microscope as they are in the network, so
+// that hover, marks and colours ask the kernel for nothing. Messages from the kernel: "photo", "maps", "map",
+// "ladder", "view" and "distances".
 
-import { button, classSearch, numberField, photoControls, select } from "../kit/controls.js";
-import { h } from "../kit/elements.js";
+import { classSearch } from "../kit/classes.js";
+import { button, numberField, select, traitSelect } from "../kit/controls.js";
+import { h, heads, labelled, row } from "../kit/elements.js";
 import { explorer } from "../kit/explorer.js";
-import { entry, keys, paint, plate } from "../kit/pictures.js";
+import { photoControls } from "../kit/photo.js";
+import { board, canvas, describe, entry, keys, paint, paintLevels, paintRgb, plate, within } from "../kit/pictures.js";
 import { bytes } from "../pure/bytes.js";
-import { palettesOf, put } from "../pure/colours.js";
-import { clamp, number } from "../pure/numbers.js";
+import { put, signedLevel, tables } from "../pure/colours.js";
+import { clamp, number, percent } from "../pure/numbers.js";
+import { bestFirst } from "../pure/ranks.js";
+import { reach } from "../pure/reach.js";
+import { differing, fate, isOpen } from "../pure/relu.js";
+import { texts } from "../texts.js";
 
-const NAMES = { gradient: "gradient", deconvnet: "DeconvNet", guided: "guided" };
-const CAUSES = ["the same", "forward mask", "backward mask", "from above"];
+const T = texts.microscope;
+const NAMES = texts.rules;
 const MARKS = [null, [0, 114, 178], [230, 159, 0], [204, 121, 167]]; // told apart with any colour vision
-const PEAK = 0.995, SPARSE = 0.97; // quantiles: that of figures.PEAK, and one for planes of few entries
-const TILE = 28, GAP = 2, COLUMNS = 10;
+const PEAK = 0.995; // the quantile of figures.PEAK, and one for planes of few entries
+const SPARSE = 0.97;
+const [TILE, GAP, COLUMNS] = [28, 2, 10];
 
-const reached = new WeakMap(); // the same values are drawn again with other marks
-
-/** What is drawn in full colour: a high quantile of the |values| that are not 0, so that a few do not pale all others. */
-function reach(values, quantile) {
-  if (reached.has(values)) return reached.get(values);
-  let most = 0, entries = 0;
-  for (const value of values) {
-    most = Math.max(most, Math.abs(value));
-    entries += value !== 0;
-  }
-  if (!most) return 1;
-  const counts = new Uint32Array(4097); // sorting would take ten times as long
-  for (const value of values) if (value) counts[Math.ceil((4096 * Math.abs(value)) / most)]++;
-  let rank = quantile * (entries - 1), bin = 0;
-  while ((rank -= counts[++bin]) >= 0);
-  reached.set(values, (bin * most) / 4096);
-  return reached.get(values);
-}
-
-/** By more than rounding, as in `Rung.distance`; where no ReLU is at work, what differs came down different already. */
-const differing = (one, two) =>
-  Uint8Array.from(one, (r, i) => 3 * (Math.abs(r - two[i]) > 1e-5 * Math.max(Math.abs(r), Math.abs(two[i]))));
-
-/** Values of both signs as figures.signed_picture draws them, one channel or three; what differs is marked over grey. */
-function paintSigned(canvas, size, values, tables, causes) {
-  const entries = size[0] * size[1], colours = values.length === 3 * entries ? 3 : 1;
+/** Values of both signs as figures.signed_picture draws them, one channel or three; what differs is marked over grey.
+ * */
+function paintSigned(picture, size, values, signed, causes) {
+  const entries = size[0] * size[1];
+  const colours = values.length === 3 * entries ? 3 : 1;
   const most = reach(values, colours === 3 ? PEAK : SPARSE);
-  paint(canvas, size, (i, rgba, at) => {
+  paint(picture, size, (i, rgba, at) => {
     let cause = 0;
     for (let c = 0; c < colours; c++) {
-      const part = Math.max(-1, Math.min(1, values[c * entries + i] / most));
+      const part = clamp(values[c * entries + i] / most, 1, -1);
       if (colours === 3) rgba[at + c] = Math.round(127.5 + 127.5 * part);
-      else if (!causes) put(rgba, at, tables.signed, 3 * Math.round(127 + 127 * part));
+      else if (!causes) put(rgba, at, signed, 3 * signedLevel(values[i], most));
       else rgba.fill(247 - 190 * Math.abs(part), at, at + 3);
       if (causes) cause ||= causes[c * entries + i];
     }
@@ -56,310 +43,467 @@ function paintSigned(canvas, size, values, tables, causes) {
   return most;
 }
 
-/** What a ReLU does to R at one place under one rule, in words. */
-function verdict(rule, x, r, ceiling) {
-  const open = x > 0 && (ceiling === null || x < ceiling);
-  const because = open ? `X_n = ${number(x)} > 0` : x > 0 ? `X_n = ${number(x)} ≥ ${ceiling}` : `X_n = ${number(x)} ≤ 0`;
-  if (r === 0) return "nothing arrives, R_n+1 = 0";
-  if (rule !== "deconvnet" && !open) return `stopped, ${because}`;
-  if (rule !== "gradient" && r < 0) return `stopped, R_n+1 = ${number(r)} ≤ 0`;
-  return `passes, ${rule === "deconvnet" ? `R_n+1 = ${number(r)} > 0` : because}` +
-    (rule === "guided" ? ` and R_n+1 = ${number(r)} > 0` : "");
+const maskOf = (ceiling) => (ceiling === null ? "1(X_n > 0)" : `1(0 < X_n < ${ceiling})`);
+
+function build(tools) {
+  const { model, kernel, on, status } = tools;
+  const palettes = tables(bytes(model.get("palettes"), Uint8Array));
+  const maps = mapGrid(tools, palettes);
+  const map = mapChart(tools, palettes);
+  const ladder = ladderTable(tools, palettes);
+  const stage = microscopeStage(tools, palettes);
+  const layers = model.get("layers").map(([name, kind, shape]) => [name, T.layer(name, kind, shape.join("×"))]);
+  on("change:channel", () => {
+    if (kernel.maps) maps.mark();
+  });
+  const parts = [
+    row(
+      ...photoControls(tools),
+      labelled(T.layerOfNeuron, traitSelect(tools, "layer", layers)),
+      classSearch(tools, T.orClass),
+    ),
+    status,
+    h("div", { class: "row top" }, h("div", {}, ...maps.parts), h("div", {}, ...map.parts)),
+    ladder.neuron,
+    ruleTicks(tools),
+    h("div", { class: "row top" }, h("div", { class: "rungs" }, ...ladder.parts), stage.part),
+  ];
+  const draws = {
+    maps: (told) => {
+      maps.draw(told);
+      maps.mark();
+    },
+    map: (told) => {
+      map.draw(told);
+      map.home();
+    },
+    ladder: (told) => {
+      ladder.draw(told);
+      map.home();
+      ladder.mark();
+    },
+    view: (told) => {
+      stage.draw(told);
+      ladder.mark();
+    },
+    distances: ladder.drawDistances,
+  };
+  return { parts, draws };
 }
 
-function build({ model, kernel, on, follow, redraw, status }) {
-  const tables = palettesOf(model), labels = model.get("labels");
-
-  // --- layer and rules; photo and class are in every explorer -------------------------------------------------------
-  const layer = select(model.get("layers").map(([name, kind, shape]) =>
-    [name, name === "scores" ? `the class scores · ${shape.join("×")}` : `${name} · ${kind} · ${shape.join("×")}`]),
-  (value) => kernel.set({ layer: value }));
-  follow(["layer"], () => { layer.value = model.get("layer"); });
-  const ticks = Object.entries(NAMES).map(([rule, name]) => {
-    const tick = h("input", { type: "checkbox", value: rule, onchange: () => {
-      const wanted = ticks.map((each) => each.firstChild).filter((each) => each.checked).map((each) => each.value);
+/** Which rules go down through a ReLU; at least one does. */
+function ruleTicks({ model, kernel, follow }) {
+  const tick = ([rule, name]) => {
+    const onchange = () => {
+      const wanted = ticks.filter((each) => each.checked).map((each) => each.value);
       if (wanted.length) return kernel.set({ rules: wanted });
-      tick.checked = true;
-      kernel.say("At least one rule is needed: tick another one first.");
-    } });
-    return h("label", { class: "tick" }, tick, name + (rule === "guided" ? " (later work)" : ""));
-  });
-  follow(["rules"], () => ticks.forEach(({ firstChild: t }) => { t.checked = model.get("rules").includes(t.value); }));
-
-  // --- the feature maps, and the one whose unit is chosen -----------------------------------------------------------
-  const grid = plate("grid"), chart = plate("chart");
-  const gridBox = h("div", { class: "scroll maps", tabindex: 0, role: "application",
-    "aria-label": "Feature maps of the layer: arrow keys choose one" }, grid.frame);
-  const noMap = h("p", { class: "says" }), position = (text, value) => button(text, () => kernel.set({ position: value }));
-  const wholes = [position("strongest unit", "max"), position("whole map (sum)", "sum")];
-  const chartBox = h("div", { tabindex: 0, role: "application",
-    "aria-label": "The chosen map: arrow keys move over its units, Enter chooses one" }, chart.frame);
-  const gridSays = h("p", { class: "says", "aria-live": "polite" }), chartSays = h("p", { class: "says", "aria-live": "polite" });
-  const sort = select([["strong", "strongest first"], ["order", "in their order"]], () => redraw("maps"));
-  let order = [], gridSize = [COLUMNS, 1], unit = null;
-
-  function drawMaps({ buffers, size: [width, height] }) {
-    const levels = bytes(buffers[0], Uint8Array), largest = bytes(buffers[1], Float32Array);
-    kernel.maps.largest = largest;
-    order = [...largest.keys()];
-    if (sort.value === "strong") order.sort((a, b) => largest[b] - largest[a] || a - b);
-    const cell = TILE + GAP, wide = Math.min(COLUMNS, order.length);
-    gridSize = [wide, Math.ceil(order.length / wide)];
-    // Every map fills its square, whatever its shape; between the squares is nothing.
-    paint(grid.canvas, [wide * cell, gridSize[1] * cell], (i, rgba, at) => {
-      const x = i % (wide * cell), y = Math.floor(i / (wide * cell)), inX = x % cell, inY = y % cell;
-      const c = order[Math.floor(y / cell) * wide + Math.floor(x / cell)];
-      if (c === undefined || inX >= TILE || inY >= TILE) return rgba.fill(128, at, at + 3);
-      const column = Math.floor((inX * width) / TILE), row = Math.floor((inY * height) / TILE);
-      put(rgba, at, tables.heat, 3 * levels[c * width * height + row * width + column]);
-    });
-    grid.canvas.setAttribute("aria-label", `${order.length} feature maps of ${kernel.maps.layer}, ${sort.selectedOptions[0].text}, ` +
-      `from black for 0 or less to yellow for ${width * height > 1 ? "each one's own" : "the layer's"} largest; the strongest, ${named(largest.indexOf(Math.max(...largest)))}, ` +
-      `reaches ${number(Math.max(...largest))}`);
-  }
-  const named = (c) => (kernel.maps?.layer === "scores" ? `${labels[c]} (${c})` : `channel ${c}`);
-  const sayMap = (c) => { gridSays.textContent = kernel.maps?.largest[c] === undefined ? "" : `${named(c)}: largest ${number(kernel.maps.largest[c])}`; };
-  const chooseMap = (place) => {
-    const c = order[clamp(place, order.length - 1)];
-    if (c !== model.get("channel")) kernel.set({ channel: c, position: model.get("position") === "sum" ? "sum" : "max" });
+      box.checked = true;
+      kernel.say(T.oneRule);
+    };
+    const box = h("input", { type: "checkbox", value: rule, onchange });
+    return [box, h("label", { class: "tick" }, box, rule === "guided" ? T.later(name) : name)];
   };
-  const tileAt = (event) => { const [x, y] = entry(event, grid.canvas, gridSize); return y * gridSize[0] + x; };
-  grid.canvas.addEventListener("pointermove", (event) => sayMap(order[tileAt(event)]));
-  grid.canvas.addEventListener("pointerleave", () => sayMap(model.get("channel")));
-  grid.canvas.addEventListener("click", (event) => chooseMap(tileAt(event)));
-  keys(gridBox, (x, y) => chooseMap(order.indexOf(model.get("channel")) + x + y * gridSize[0]));
+  const pairs = Object.entries(NAMES).map(tick);
+  const ticks = pairs.map(([box]) => box);
+  follow(["rules"], () => {
+    for (const box of ticks) box.checked = model.get("rules").includes(box.value);
+  });
+  return h("fieldset", {}, h("legend", {}, T.rules), ...pairs.map(([, label]) => label));
+}
 
-  function markMap() {
+const nameOfMap = (layer, labels, c) => (layer === "scores" ? `${labels[c]} (${c})` : T.channel(c));
+
+/** The feature maps of a layer, each in a square; one of them is chosen. */
+function mapGrid({ model, kernel, redraw }, { heat }) {
+  const labels = model.get("labels");
+  const grid = plate("grid");
+  const box = board("scroll maps", T.maps, grid.frame);
+  const says = h("p", { class: "says", "aria-live": "polite" });
+  const sort = select(T.sorts, () => redraw("maps"));
+  let order = [];
+  let size = [COLUMNS, 1];
+  const named = (c) => nameOfMap(kernel.maps?.layer, labels, c);
+
+  function draw({ buffers, size: [width, height] }) {
+    const levels = bytes(buffers[0], Uint8Array);
+    const largest = (kernel.maps.largest = bytes(buffers[1], Float32Array));
+    order = sort.value === "strong" ? bestFirst(largest) : [...largest.keys()];
+    const wide = Math.min(COLUMNS, order.length);
+    size = [wide, Math.ceil(order.length / wide)];
+    const place = tileEntries(wide, width, height);
+    paint(grid.canvas, [wide * (TILE + GAP), size[1] * (TILE + GAP)], (i, rgba, at) => {
+      const [tile, inside] = place(i);
+      const c = order[tile];
+      if (c === undefined || inside < 0) return rgba.fill(128, at, at + 3);
+      put(rgba, at, heat, 3 * levels[c * width * height + inside]);
+    });
+    const most = Math.max(...largest);
+    const [sorted, each] = [sort.selectedOptions[0].text, width * height > 1];
+    const words = [order.length, kernel.maps.layer, sorted, each, named(largest.indexOf(most)), number(most)];
+    describe(grid.canvas, T.mapsAre(...words));
+  }
+  const say = (c) => {
+    const largest = kernel.maps?.largest[c];
+    says.textContent = largest === undefined ? "" : T.largest(named(c), number(largest));
+  };
+  const choose = (place) => {
+    const c = order[clamp(place, order.length - 1)];
+    if (c === model.get("channel")) return;
+    kernel.set({ channel: c, position: model.get("position") === "sum" ? "sum" : "max" });
+  };
+  const tileAt = (event) => {
+    const [x, y] = entry(event, grid.canvas, size);
+    return y * size[0] + x;
+  };
+  grid.canvas.addEventListener("pointermove", (event) => say(order[tileAt(event)]));
+  grid.canvas.addEventListener("pointerleave", () => say(model.get("channel")));
+  grid.canvas.addEventListener("click", (event) => choose(tileAt(event)));
+  keys(box, (x, y) => choose(order.indexOf(model.get("channel")) + x + y * size[0]));
+
+  function mark() {
     const place = order.indexOf(model.get("channel"));
     if (place < 0 || kernel.maps.layer !== model.get("layer")) return; // the maps of a new layer are still on their way
-    grid.mark(place % gridSize[0], Math.floor(place / gridSize[0]), gridSize);
-    const top = (Math.floor(place / gridSize[0]) * grid.canvas.clientHeight) / gridSize[1], seen = gridBox.clientHeight;
-    if (seen && (top < gridBox.scrollTop || top + TILE > gridBox.scrollTop + seen)) gridBox.scrollTop = top - seen / 2;
-    sayMap(model.get("channel"));
+    const line = Math.floor(place / size[0]);
+    grid.mark(place % size[0], line, size);
+    intoSight(box, (line * grid.canvas.clientHeight) / size[1], TILE);
+    say(model.get("channel"));
   }
-  function drawMap({ buffers, size, layer: of, channel }) {
-    const values = (kernel.map.values = bytes(buffers[0], Float32Array)), single = values.length === 1;
-    for (const each of [chartBox, ...wholes]) each.hidden = single; // one value is no map
-    noMap.textContent = single ? `${named(channel)}: ${number(values[0])}, one value and no map. The squares are as bright as their values.` : "";
-    const most = paintSigned(chart.canvas, size, values, tables);
-    chart.canvas.setAttribute("aria-label", `Map of ${named(channel)} of ${of}, ${size[1]} rows by ${size[0]} columns, white for 0, ` +
-      `blue above it and red below, full at ±${number(most)}`);
+  return { parts: [h("label", { class: "line" }, T.featureMaps, sort), box, says], draw, mark };
+}
+
+/** For each pixel of the grid its tile and the entry of the map in it, −1 between the tiles. Every map fills its tile,
+ * whatever its shape. */
+function tileEntries(wide, width, height) {
+  const cell = TILE + GAP;
+  return (i) => {
+    const [x, y] = [i % (wide * cell), Math.floor(i / (wide * cell))];
+    const [inX, inY] = [x % cell, y % cell];
+    const [column, line] = [Math.floor((inX * width) / TILE), Math.floor((inY * height) / TILE)];
+    const inside = inX >= TILE || inY >= TILE ? -1 : line * width + column;
+    return [Math.floor(y / cell) * wide + Math.floor(x / cell), inside];
+  };
+}
+
+/** Scroll a part into the middle of its box, if it is not in sight below `head` pixels. */
+function intoSight(box, top, high, head = 0) {
+  const { scrollTop, clientHeight } = box;
+  if (!clientHeight) return;
+  if (top < scrollTop + head || top + high > scrollTop + clientHeight) box.scrollTop = top - clientHeight / 2;
+}
+
+/** The chosen map, over whose units a cursor moves; one of them, the strongest or their sum is the neuron. */
+function mapChart({ model, kernel }, { signed }) {
+  const labels = model.get("labels");
+  const chart = plate("chart");
+  const box = board("", T.units, chart.frame);
+  const says = h("p", { class: "says", "aria-live": "polite" });
+  const none = h("p", { class: "says" });
+  const position = ([value, text]) => button(text, () => kernel.set({ position: value }));
+  const wholes = Object.entries(T.wholes).map(position);
+  let unit = null;
+
+  function draw({ buffers, size, layer, channel }) {
+    const values = (kernel.map.values = bytes(buffers[0], Float32Array));
+    const single = values.length === 1; // one value is no map
+    const name = nameOfMap(layer, labels, channel);
+    for (const each of [box, ...wholes]) each.hidden = single;
+    none.textContent = single ? T.single(name, number(values[0])) : "";
+    const most = paintSigned(chart.canvas, size, values, signed);
+    describe(chart.canvas, T.map(name, layer, size, number(most)));
     unit = null;
   }
-  const sayUnit = () => {
+  const say = () => {
     if (!kernel.map || !unit) return;
-    const { size, values } = kernel.map, [x, y] = unit;
+    const { size, values } = kernel.map;
+    const [x, y] = unit;
     chart.mark(x, y, size);
-    chartSays.textContent = `row ${y}, column ${x}: ${number(values[y * size[0] + x])}`;
+    says.textContent = `${texts.place(y, x)}: ${number(values[y * size[0] + x])}`;
   };
-  const chooseUnit = () => {
+  const choose = () => {
     const rest = model.get("layers").find(([name]) => name === model.get("layer"))[2].length - 1;
     if (unit) kernel.set({ position: rest === 2 ? [unit[1], unit[0]] : rest === 1 ? [unit[0]] : "max" });
   };
   const home = () => {
-    const at = kernel.ladder?.position, same = kernel.map && kernel.ladder?.layer === kernel.map.layer && kernel.ladder.channel === kernel.map.channel;
+    const { map, ladder } = kernel;
+    const at = ladder?.position;
+    const same = map && ladder?.layer === map.layer && ladder.channel === map.channel;
     unit = same && Array.isArray(at) && at.length ? [at.at(-1), at.length > 1 ? at[0] : 0] : null;
-    if (unit) return sayUnit();
+    if (unit) return say();
     chart.mark();
-    chartSays.textContent = same && at === "sum" ? "the whole map, summed" : "";
+    says.textContent = same && at === "sum" ? T.summed : "";
   };
-  const moveUnit = (x, y) => {
+  const move = (x, y) => {
     if (!kernel.map) return;
-    const [width, height] = kernel.map.size, [column, row] = unit || [0, 0];
-    unit = [clamp(column + x, width - 1), clamp(row + y, height - 1)];
-    sayUnit();
+    const [column, line] = unit || [0, 0];
+    unit = within([column + x, line + y], kernel.map.size);
+    say();
   };
-  chart.canvas.addEventListener("pointermove", (event) => { if (kernel.map) { unit = entry(event, chart.canvas, kernel.map.size); sayUnit(); } });
+  chart.canvas.addEventListener("pointermove", (event) => {
+    if (!kernel.map) return;
+    unit = entry(event, chart.canvas, kernel.map.size);
+    say();
+  });
   chart.canvas.addEventListener("pointerleave", home);
-  chart.canvas.addEventListener("click", chooseUnit);
-  keys(chartBox, moveUnit, chooseUnit);
+  chart.canvas.addEventListener("click", choose);
+  keys(box, move, choose);
+  return { parts: [row(...wholes), box, none, says], draw, home };
+}
 
-  // --- the ladder ---------------------------------------------------------------------------------------------------
-  const neuron = h("p", { class: "neuron" }), head = h("tr"), body = h("tbody");
-  const ladderBox = h("div", { class: "scroll ladder" }, h("table", {}, h("thead", {}, head), body));
-  const distancesMean = h("p", { class: "says" });
+/** The ladder: a line for each layer on the way down, a picture for each rule, and how far the rules are apart. */
+function ladderTable({ kernel }, { heat }) {
+  const neuron = h("p", { class: "neuron" });
+  const head = h("thead");
+  const body = h("tbody");
+  const box = h("div", { class: "scroll ladder" }, h("table", {}, head, body));
+  const mean = h("p", { class: "says" });
   let rows = [];
-
-  function drawLadder({ rungs, rules, buffers, neuron: name, value }) {
-    neuron.textContent = `f = ${number(value, 4)}: ${name}`;
-    distancesMean.textContent = rules.length < 2 ? "" : `Each beside the ${NAMES[rules[0]]}'s R: cos, of the angle between them, from 1 (the same ` +
-      "direction) by 0 (nothing in common) to −1 (opposite), – where one is all 0; L2, the length of their difference by that of the " +
-      `${NAMES[rules[0]]}'s, without a unit, 0 for the same, ∞ where the ${NAMES[rules[0]]}'s is all 0; and how many entries differ.`;
-    head.replaceChildren(...["layer", ...rules.map((rule) => NAMES[rule])].map((text) => h("th", { scope: "col" }, text)));
-    const all = buffers.map((each) => bytes(each, Uint8Array)), kept = rows.map((row) => row.names).join() === rungs.map(([n]) => n).join() &&
-      rows[0]?.pictures.length === rules.length;
-    if (!kept) rows = rungs.map(([name, kind, shape]) => {
-      const pictures = rules.map(() => h("canvas", { role: "img" })), says = rules.map(() => h("span"));
-      const choose = h("button", { type: "button" }, ...name.split(/(?<=[._])/).flatMap((part) => [part, h("wbr")]));
-      keys(choose, (x, y) => {
-        const next = rows[clamp(rows.findIndex((row) => row.choose === choose) + x + y, rows.length - 1)];
-        next.choose.focus();
-        kernel.set({ rung: next.names });
-      }, () => choose.click());
-      const line = h("tr", { onclick: () => kernel.set({ rung: name }) },
-        h("th", { scope: "row" }, choose, h("span", {}, `${kind} ${shape.join("×")}`)),
-        ...pictures.map((picture, k) => h("td", {}, h("div", {}, picture, says[k]))));
-      return { names: name, choose, line, pictures, says };
+  const step = (line, by) => {
+    const next = rows[clamp(rows.indexOf(line) + by, rows.length - 1)];
+    next.choose.focus();
+    kernel.set({ rung: next.name });
+  };
+  function fill(rungs, rules) {
+    const same = rows.map((line) => line.name).join() === rungs.map(([name]) => name).join();
+    if (same && rows[0]?.pictures.length === rules.length) return;
+    rows = rungs.map(([name, kind, shape]) => {
+      const line = rungLine(name, `${kind} ${shape.join("×")}`, rules, () => kernel.set({ rung: name }));
+      keys(
+        line.choose,
+        (x, y) => step(line, x + y),
+        () => line.choose.click(),
+      );
+      return line;
     });
-    if (!kept) body.replaceChildren(...rows.map((row) => row.line));
-    let starts = rules.map(() => 0);
-    rungs.forEach(([name, , , size, colours, empty], i) => rules.forEach((rule, k) => {
-      const levels = all[k].subarray(starts[k], (starts[k] += size[0] * size[1] * (colours ? 3 : 1)));
-      const canvas = rows[i].pictures[k];
-      paint(canvas, size, (j, rgba, at) => (colours ? put(rgba, at, levels, 3 * j) : put(rgba, at, tables.heat, 3 * levels[j])));
-      canvas.setAttribute("aria-label", `${NAMES[rule]} at ${name}: ${colours ? "its picture in colours" : "the largest |R| over the channels"}`);
-      rows[i].says[k].textContent = empty[k] ? "all 0" : k ? "…" : "";
-    }));
+    body.replaceChildren(...rows.map((line) => line.part));
+  }
+  function draw({ rungs, rules, buffers, neuron: name, value }) {
+    neuron.textContent = `f = ${number(value, 4)}: ${name}`;
+    mean.textContent = rules.length < 2 ? "" : T.distances(NAMES[rules[0]]);
+    head.replaceChildren(heads([T.layerHead, ...rules.map((rule) => NAMES[rule])]));
+    fill(rungs, rules);
+    const all = buffers.map((each) => bytes(each, Uint8Array));
+    rules.forEach((rule, k) => drawRule(rows, k, NAMES[rule], rungs, all[k], heat));
   }
   function drawDistances({ values }) {
-    rows.forEach((row, i) => values[i]?.forEach(([cosine, relative, differing], k) => {
-      const zero = row.says[k + 1].textContent.startsWith("all 0") ? "all 0\n" : "";
-      row.says[k + 1].textContent = `${zero}cos ${cosine}\nL2 ${relative}\n${differing} differ`.replace("-", "−");
-    }));
+    rows.forEach((line, i) =>
+      values[i]?.forEach((distance, k) => {
+        const says = line.says[k + 1];
+        const zero = says.textContent.startsWith(T.zero) ? `${T.zero}\n` : "";
+        says.textContent = zero + T.distance(...distance).replace("-", "−");
+      }),
+    );
   }
-  function markRung() {
+  function mark() {
     const shown = kernel.view?.rung;
-    rows.forEach(({ names, choose, line }) => {
-      choose.tabIndex = names === shown ? 0 : -1;
-      choose.setAttribute("aria-pressed", String(names === shown));
-      line.classList.toggle("shown", names === shown);
-    });
-    const line = rows.find((row) => row.names === shown)?.line;
-    if (!line) return;
-    const { offsetTop: top, offsetHeight: high } = line, { scrollTop, clientHeight } = ladderBox;
-    if (top < scrollTop + 30 || top + high > scrollTop + clientHeight) ladderBox.scrollTop = top - clientHeight / 2;
-  }
-
-  // --- under the microscope -----------------------------------------------------------------------------------------
-  const marks = select([["relu", "at ReLUs, by cause"], ["all", "everywhere"], ["none", "nowhere"]], () => redraw("view"));
-  const planes = select([["auto", "the largest |R|; the image in colours"], ["all", "maximum of |R| over channels"], ["one", "number …"]],
-    (value) => kernel.set({ plane: value === "one" ? kernel.view?.channels?.[0] ?? 0 : value }));
-  const plane = numberField({ min: 0, step: 1 }, (value) => kernel.set({ plane: value ?? "auto" }));
-  const title = h("p", { class: "title" }), plates = h("div", { class: "plates", tabindex: 0, role: "application",
-    "aria-label": "Pictures under the microscope: arrow keys move the cursor, with Shift by ten" });
-  const legend = h("table", { class: "numbers" }), readout = h("p", { class: "readout", "aria-live": "polite" }), table = h("table", { class: "numbers" });
-  let shown = [], place = [0, 0], last = {};
-  const rightChannel = () => {
-    planes.value = typeof model.get("plane") === "number" ? "one" : model.get("plane");
-    plane.value = kernel.view?.channels?.length === 1 ? kernel.view.channels[0] : "";
-    plane.max = (kernel.view?.of ?? 1) - 1;
-  };
-  follow(["plane"], rightChannel);
-
-  /** The planes of a view from its bytes, once. */
-  function unpack(view) {
-    const { relu, rules, channels, ceiling } = view, rest = [...view.buffers], floats = () => bytes(rest.shift(), Float32Array);
-    view.x = channels?.length > 1 ? bytes(kernel.photo.buffers[0], Float32Array) : floats();
-    Object.assign(view, { above: {}, below: {}, cause: {}, shares: {} });
-    for (const rule of rules) {
-      view.above[rule] = floats();
-      view.below[rule] = relu ? floats() : view.above[rule];
-      const causes = relu ? bytes(rest.shift(), Uint8Array) : differing(view.above[rule], view.above[rules[0]]);
-      const counts = CAUSES.map(() => 0);
-      for (const cause of causes) counts[cause]++;
-      view.cause[rule] = causes;
-      view.shares[rule] = counts.map((n) => `${Math.round((100 * n) / causes.length)} %`);
+    for (const { name, choose, part } of rows) {
+      choose.tabIndex = name === shown ? 0 : -1;
+      choose.setAttribute("aria-pressed", String(name === shown));
+      part.classList.toggle("shown", name === shown);
     }
-    view.open = view.x.map((x) => x > 0 && (ceiling === null || x < ceiling)); // 1(X_n > 0)
+    const part = rows.find((line) => line.name === shown)?.part;
+    if (part) intoSight(box, part.offsetTop, part.offsetHeight, 30); // below the head, which stays
   }
-  function drawView(view) {
-    if (!view.x) unpack(view);
-    const { relu, rules, size, channels, ceiling } = view;
-    const which = channels === null ? "maximum over all channels" : channels.length > 1 ? "in colours" : `channel ${channels[0]} of ${view.of}`;
+  return { neuron, parts: [box, mean], draw, drawDistances, mark };
+}
+
+/** One rule's pictures, from top to bottom of the ladder. */
+function drawRule(rows, k, rule, rungs, levels, heat) {
+  let start = 0;
+  rungs.forEach(([rung, , , size, colours, empty], i) => {
+    const { pictures, says } = rows[i];
+    const end = start + size[0] * size[1] * (colours ? 3 : 1);
+    if (colours) paintRgb(pictures[k], size, levels.subarray(start, end));
+    else paintLevels(pictures[k], size, levels.subarray(start, end), heat);
+    start = end;
+    describe(pictures[k], T.rung(rule, rung, colours));
+    says[k].textContent = empty[k] ? T.zero : k ? "…" : "";
+  });
+}
+
+/** A line of the ladder. */
+function rungLine(name, kind, rules, onclick) {
+  const pictures = rules.map(() => canvas());
+  const says = rules.map(() => h("span"));
+  const pieces = name.split(/(?<=[._])/).flatMap((part) => [part, h("wbr")]);
+  const choose = h("button", { type: "button" }, ...pieces);
+  const title = h("th", { scope: "row" }, choose, h("span", {}, kind));
+  const cells = pictures.map((picture, k) => h("td", {}, h("div", {}, picture, says[k])));
+  return { name, choose, pictures, says, part: h("tr", { onclick }, title, ...cells) };
+}
+
+/** The planes of a view from its bytes, once. */
+function unpack(view, photo) {
+  const { relu, rules, channels, ceiling } = view;
+  const rest = [...view.buffers];
+  const floats = () => bytes(rest.shift(), Float32Array);
+  view.x = channels?.length > 1 ? bytes(photo.buffers[0], Float32Array) : floats();
+  Object.assign(view, { above: {}, below: {}, cause: {}, shares: {} });
+  for (const rule of rules) {
+    view.above[rule] = floats();
+    view.below[rule] = relu ? floats() : view.above[rule];
+    const causes = relu ? bytes(rest.shift(), Uint8Array) : differing(view.above[rule], view.above[rules[0]]);
+    const counts = T.causes.map(() => 0);
+    for (const cause of causes) counts[cause]++;
+    view.cause[rule] = causes;
+    view.shares[rule] = counts.map((n) => percent(n / causes.length));
+  }
+  view.open = view.x.map((x) => isOpen(x, ceiling)); // 1(X_n > 0)
+}
+
+/** X_n, the R_n of each rule and what lies between them, pixel by pixel under one cursor. */
+function microscopeStage(tools, { signed }) {
+  const { kernel, redraw } = tools;
+  const marks = select(T.marks, () => redraw("view"));
+  const plane = planeControls(tools);
+  const title = h("p", { class: "title" });
+  const plates = board("plates", T.plates);
+  const legend = h("table", { class: "numbers" });
+  const readout = h("p", { class: "readout", "aria-live": "polite" });
+  const table = h("table", { class: "numbers" });
+  const shown = [];
+  let place = [0, 0];
+  let last = "";
+  const read = () => {
+    shown.forEach((each) => each.mark(place[0], place[1], kernel.view.size));
+    readOut(kernel.view, place, readout, table);
+  };
+  function draw(view) {
+    if (!view.x) unpack(view, kernel.photo);
+    const marked = (rule) => rule !== view.rules[0] && (marks.value === "all" || (marks.value === "relu" && view.relu));
+    const which = T.which(view.channels, view.of);
     title.textContent = [view.rung, view.layer, which].filter((part, i, all) => part !== all[i - 1]).join(" · ");
-    const marked = (rule) => rule !== rules[0] && (marks.value === "all" || (marks.value === "relu" && relu));
-    const mask = ceiling === null ? "1(X_n > 0)" : `1(0 < X_n < ${ceiling})`;
-    const wanted = [["X_n", "X_n", view.x, null],
-      ...(relu ? rules.map((rule) => [NAMES[rule], "R_n+1, what arrives", view.above[rule], null]) : []),
-      ...(relu ? [[mask, mask, view.open, null]] : []),
-      ...rules.map((rule) => [NAMES[rule], relu ? "R_n, what it lets through" : channels ? "R_n" : "max |R_n|", view.below[rule],
-        marked(rule) ? view.cause[rule] : null, rule])];
-    while (shown.length < wanted.length) shown.push(fresh(shown.length));
+    const wanted = planesOf(view, marked);
+    while (shown.length < wanted.length) shown.push(fresh());
     shown.length = wanted.length;
     plates.replaceChildren(...shown.map((each) => each.figure));
-    plates.style.setProperty("--columns", rules.length + 1);
-    wanted.forEach(([who, what, values, causes, rule], i) => {
-      const each = shown[i];
-      if (each.values === values && each.causes === causes) return;
-      Object.assign(each, { values, causes });
-      const most = paintSigned(each.canvas, size, values, tables, causes);
-      const text = `${who === what ? "" : `${who}: `}${what}` + (who === mask ? ", 1 blue" : `, ±${number(most)}`);
-      each.caption.textContent = text;
-      each.canvas.setAttribute("aria-label", `${text}; ${view.rung}, ${which}, ${size[1]} rows by ${size[0]} columns` +
-        (causes ? "; marked by cause: " + CAUSES.map((cause, c) => `${cause} ${view.shares[rule][c]}`).join(", ") : ""));
-    });
-    const seen = rules.filter(marked);
-    legend.hidden = !seen.length;
-    legend.replaceChildren(
-      h("tr", {}, h("td", {}, `not as the ${NAMES[rules[0]]}:`), ...seen.map((rule) => h("th", { scope: "col" }, NAMES[rule]))),
-      ...CAUSES.map((cause, c) => {
-        const swatch = h("i", { "aria-hidden": "true" });
-        if (c) swatch.style.background = `rgb(${MARKS[c]})`;
-        return h("tr", {}, h("th", { scope: "row" }, swatch, cause), ...seen.map((rule) => h("td", {}, view.shares[rule][c])));
-      }));
-    const [width, height] = size, first = view.above[rules[0]];
-    const same = last.size === size.join() && last.rung === view.rung;
-    if (!same) {
-      let best = 0;
-      for (let i = 0; i < width * height; i++) if (Math.abs(first[i]) > Math.abs(first[best])) best = i;
-      place = [best % width, Math.floor(best / width)];
-    }
-    last = { size: size.join(), rung: view.rung };
-    rightChannel();
+    plates.style.setProperty("--columns", view.rules.length + 1);
+    wanted.forEach((each, i) => drawPlane(shown[i], each, view, which, signed));
+    drawLegend(legend, view, view.rules.filter(marked));
+    const here = `${view.size.join()} ${view.rung}`;
+    if (last !== here) place = strongest(view);
+    last = here;
+    plane.show();
     read();
   }
   function fresh() {
-    const each = plate(), caption = h("figcaption");
-    each.canvas.addEventListener("pointermove", (event) => { place = entry(event, each.canvas, kernel.view.size); read(); });
+    const each = plate();
+    const caption = h("figcaption");
+    each.canvas.addEventListener("pointermove", (event) => {
+      place = entry(event, each.canvas, kernel.view.size);
+      read();
+    });
     return { ...each, caption, figure: h("figure", {}, each.frame, caption) };
   }
   keys(plates, (x, y) => {
     if (!kernel.view) return;
-    place = [clamp(place[0] + x, kernel.view.size[0] - 1), clamp(place[1] + y, kernel.view.size[1] - 1)];
+    place = within([place[0] + x, place[1] + y], kernel.view.size);
     read();
   });
+  const controls = row(...plane.parts, labelled(T.mark, marks));
+  return { part: h("div", { class: "stage" }, title, controls, plates, readout, table, legend), draw };
+}
 
-  /** What is at the cursor, in numbers and in words. */
-  function read() {
-    const { size, x, open, above, below, cause, rules, relu, ceiling, channels } = kernel.view, at = place[1] * size[0] + place[0];
-    shown.forEach((each) => each.mark(place[0], place[1], size));
-    const entries = size[0] * size[1], value = (values) => (channels?.length > 1 ? channels.map((c) => number(values[c * entries + at])).join(", ") : number(values[at]));
-    const where = `row ${place[1]}, column ${place[0]}`, bit = (yes) => (yes ? "1" : "0");
-    const words = rules.map((rule) => relu ? `${NAMES[rule]}: ${verdict(rule, x[at], above[rule][at], ceiling)}`
-      : `${NAMES[rule]}: ${channels ? "R_n" : "max |R_n|"} = ${value(above[rule])}`);
-    readout.textContent = `${where}: ${relu ? "" : `${channels ? "X_n" : "max |X_n|"} = ${value(x)}; `}${words.join("; ")}.`;
-    table.hidden = !relu;
-    if (!relu) return;
-    const names = ["", "X_n", ceiling === null ? "1(X_n > 0)" : `1(0 < X_n < ${ceiling})`, "R_n+1", "1(R_n+1 > 0)", "R_n", "differs because of"];
-    table.replaceChildren(h("thead", {}, h("tr", {}, ...names.map((text) => h("th", { scope: "col" }, text)))),
-      h("tbody", {}, ...rules.map((rule, k) => h("tr", {}, h("th", { scope: "row" }, NAMES[rule]),
-        ...[number(x[at]), bit(open[at]), number(above[rule][at]), bit(above[rule][at] > 0), number(below[rule][at]),
-          k ? (cause[rule][at] ? CAUSES[cause[rule][at]] : "it is the same") : "–"].map((text) => h("td", {}, text))))));
-  }
+/** Which channel is under the microscope. */
+function planeControls({ model, kernel, follow }) {
+  const planes = select(T.planes, (value) =>
+    kernel.set({ plane: value === "one" ? (kernel.view?.channels?.[0] ?? 0) : value }),
+  );
+  const plane = numberField({ min: 0, step: 1 }, (value) => kernel.set({ plane: value ?? "auto" }));
+  const show = () => {
+    planes.value = typeof model.get("plane") === "number" ? "one" : model.get("plane");
+    plane.value = kernel.view?.channels?.length === 1 ? kernel.view.channels[0] : "";
+    plane.max = (kernel.view?.of ?? 1) - 1;
+  };
+  follow(["plane"], show);
+  return { parts: [labelled(T.channelLabel, planes), labelled(T.channelNumber, plane)], show };
+}
 
-  // --- all of it ----------------------------------------------------------------------------------------------------
-  on("change:channel", () => { if (kernel.maps) markMap(); });
-  const parts = [
-    h("div", { class: "row" }, ...photoControls({ model, kernel, follow }), h("label", {}, "layer of the neuron", layer),
-      ...classSearch({ model, kernel }, "or a class")),
-    status,
-    h("div", { class: "row top" },
-      h("div", {}, h("label", { class: "line" }, "feature maps", sort), gridBox, gridSays),
-      h("div", {}, h("div", { class: "row" }, ...wholes), chartBox, noMap, chartSays)),
-    neuron,
-    h("fieldset", {}, h("legend", {}, "rules for the way down through a ReLU"), ...ticks),
-    h("div", { class: "row top" }, h("div", { class: "rungs" }, ladderBox, distancesMean),
-      h("div", { class: "stage" }, title,
-        h("div", { class: "row" }, h("label", {}, "channel", planes), h("label", {}, "its number", plane), h("label", {}, "mark what differs", marks)),
-        plates, readout, table, legend)),
-  ];
-  return { parts, draws: {
-    maps: (told) => { drawMaps(told); markMap(); },
-    map: (told) => { drawMap(told); home(); },
-    ladder: (told) => { drawLadder(told); home(); markRung(); },
-    view: (told) => { drawView(told); markRung(); },
-    distances: drawDistances,
-  } };
+/** What is drawn of a view: who, what, the values, and by rule the causes that are marked. */
+function planesOf({ relu, rules, channels, ceiling, x, open, above, below, cause }, marked) {
+  const mask = { who: maskOf(ceiling), what: maskOf(ceiling), values: open, causes: null, bit: true };
+  const arrives = (rule) => ({ who: NAMES[rule], what: T.arrives, values: above[rule], causes: null });
+  const passed = relu ? T.passed : channels ? "R_n" : "max |R_n|";
+  const leaves = (rule) => {
+    const causes = marked(rule) ? cause[rule] : null;
+    return { who: NAMES[rule], what: passed, values: below[rule], causes, rule };
+  };
+  const activation = { who: "X_n", what: "X_n", values: x, causes: null };
+  return [activation, ...(relu ? [...rules.map(arrives), mask] : []), ...rules.map(leaves)];
+}
+
+function drawPlane(each, { who, what, values, causes, rule, bit }, view, which, signed) {
+  if (each.values === values && each.causes === causes) return;
+  Object.assign(each, { values, causes });
+  const most = paintSigned(each.canvas, view.size, values, signed, causes);
+  const text = (who === what ? "" : `${who}: `) + what + (bit ? T.oneIsBlue : `, ±${number(most)}`);
+  each.caption.textContent = text;
+  describe(each.canvas, T.plane(text, view.rung, which, view.size) + (causes ? T.marked(view.shares[rule]) : ""));
+}
+
+function drawLegend(legend, view, seen) {
+  legend.hidden = !seen.length;
+  const lines = T.causes.map((cause, c) => {
+    const swatch = h("i", { "aria-hidden": "true" });
+    if (c) swatch.style.background = `rgb(${MARKS[c]})`;
+    const cells = seen.map((rule) => h("td", {}, view.shares[rule][c]));
+    return h("tr", {}, h("th", { scope: "row" }, swatch, cause), ...cells);
+  });
+  const names = seen.map((rule) => h("th", { scope: "col" }, NAMES[rule]));
+  legend.replaceChildren(h("tr", {}, h("td", {}, T.notAs(NAMES[view.rules[0]])), ...names), ...lines);
+}
+
+/** Where the first rule's |R| is largest, column and row. */
+function strongest({ size: [width, height], above, rules }) {
+  const first = above[rules[0]];
+  let best = 0;
+  for (let i = 0; i < width * height; i++) if (Math.abs(first[i]) > Math.abs(first[best])) best = i;
+  return [best % width, Math.floor(best / width)];
+}
+
+/** What is at the cursor, in numbers and in words. */
+function readOut(view, place, readout, table) {
+  const { size, x, above, rules, relu, ceiling, channels } = view;
+  const at = place[1] * size[0] + place[0];
+  const entries = size[0] * size[1];
+  const value = (values) =>
+    channels?.length > 1 ? channels.map((c) => number(values[c * entries + at])).join(", ") : number(values[at]);
+  const [X, R] = channels ? ["X_n", "R_n"] : ["max |X_n|", "max |R_n|"];
+  const words = rules.map((rule) => {
+    const says = relu ? verdict(rule, x[at], above[rule][at], ceiling) : `${R} = ${value(above[rule])}`;
+    return `${NAMES[rule]}: ${says}`;
+  });
+  const activation = relu ? "" : `${X} = ${value(x)}; `;
+  readout.textContent = `${texts.place(place[1], place[0])}: ${activation}${words.join("; ")}.`;
+  table.hidden = !relu;
+  if (relu) table.replaceChildren(...reluTable(view, at));
+}
+
+/** What a ReLU does to R at one place under one rule, in words. */
+function verdict(rule, x, r, ceiling) {
+  const bound = x > 0 && !isOpen(x, ceiling) ? `≥ ${ceiling}` : x > 0 ? "> 0" : "≤ 0";
+  const [up, down] = [`X_n = ${number(x)} ${bound}`, `R_n+1 = ${number(r)}`];
+  const passes = { gradient: [up], deconvnet: [`${down} > 0`], guided: [up, `${down} > 0`] };
+  const says = {
+    nothing: () => T.nothing,
+    shut: () => T.stopped(up),
+    negative: () => T.stopped(`${down} ≤ 0`),
+    passes: () => T.passes(passes[rule]),
+  };
+  return says[fate(rule, x, r, ceiling)]();
+}
+
+/** One line for each rule: how the ReLU's R_n comes about at one entry. */
+function reluTable({ x, open, above, below, cause, rules, ceiling }, at) {
+  const bit = (yes) => (yes ? "1" : "0");
+  const because = (rule, k) => (k ? (cause[rule][at] ? T.causes[cause[rule][at]] : T.same) : "–");
+  const line = (rule, k) => {
+    const up = [number(x[at]), bit(open[at])];
+    const down = [number(above[rule][at]), bit(above[rule][at] > 0), number(below[rule][at]), because(rule, k)];
+    const cells = [...up, ...down].map((text) => h("td", {}, text));
+    return h("tr", {}, h("th", { scope: "row" }, NAMES[rule]), ...cells);
+  };
+  const names = ["", "X_n", maskOf(ceiling), "R_n+1", "1(R_n+1 > 0)", "R_n", T.because];
+  return [h("thead", {}, heads(names)), h("tbody", {}, ...rules.map(line))];
 }
 
 export default explorer("microscope", build);

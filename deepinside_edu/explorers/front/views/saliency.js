@@ -1,115 +1,160 @@
-// The browser's half of the saliency explorer: it keeps the photo, M and w as they are, so that the cursor and the overlay's
-// strength ask the kernel for nothing. Told are "classes", "photo" and "map", which is of the photo that was told last.
+// The browser's half of the saliency explorer: it keeps the photo, M and w as they are, so that the cursor and the
+// overlay's strength ask the kernel for nothing. Messages from the kernel: "classes", "photo" and "map", which is of
+// the last photo.
 
-import { button, classControls, photoControls, select, slider } from "../kit/controls.js";
-import { h } from "../kit/elements.js";
+import { classControls } from "../kit/classes.js";
+import { button, slider, traitSelect } from "../kit/controls.js";
+import { h, heads, labelled, row } from "../kit/elements.js";
 import { explorer } from "../kit/explorer.js";
-import { entry, keys, paint, plate } from "../kit/pictures.js";
+import { photoControls } from "../kit/photo.js";
+import { board, canvas, describe, entry, keys, paint, paintLevels, paintRgb, plate, within } from "../kit/pictures.js";
 import { bytes } from "../pure/bytes.js";
-import { palettesOf, put } from "../pure/colours.js";
-import { clamp, number, probability } from "../pure/numbers.js";
+import { blend, greyLevels, heatLevels, tables } from "../pure/colours.js";
+import { number, probability } from "../pure/numbers.js";
+import { texts } from "../texts.js";
 
-const CHANNELS = { 1: ["grey"], 3: ["red", "green", "blue"] };
+const T = texts.saliency;
 
-function build({ model, kernel, on, follow, status }) {
-  const { heat } = palettesOf(model), classes = classControls({ model, kernel, on });
-  let size = [0, 0], m, w, photo, grey, shade, channels, ten, strongest, place, alpha = model.get("strength");
+function build(tools) {
+  const { model, kernel, follow, status } = tools;
+  const classes = classControls(tools);
+  const crops = traitSelect(tools, "crops", T.cropChoices, Number);
+  const title = h("p", { class: "title" });
+  const numbers = readout();
+  let shown;
+  let place;
+  const read = (to) => {
+    place = to;
+    pictures.mark(place, shown.size);
+    numbers.read(shown, place);
+  };
+  const pictures = threePictures(tools, {
+    point: (event, element) => shown && read(entry(event, element, shown.size)),
+    move: (x, y) => shown && read(within([place[0] + x, place[1] + y], shown.size)),
+  });
+  const toStrongest = () => read([shown.strongest % shown.size[0], Math.floor(shown.strongest / shown.size[0])]);
 
-  // --- controls -----------------------------------------------------------------------------------------------------
-  const crops = select([[1, "one: the whole photo"], [10, "ten, averaged"]], (value) => kernel.set({ crops: Number(value) }));
-  follow(["crops"], () => { crops.value = model.get("crops"); });
-  const strength = slider("overlay strength", { min: 0, max: 1, step: 0.05, value: alpha }, drawOverlay);
+  function drawMap(told) {
+    const before = shown?.size.join();
+    shown = unpacked(told, kernel.photo);
+    const { class_index: c, label, score, probability: p } = told.prediction;
+    title.textContent = T.title(label, c, number(score), probability(p));
+    pictures.draw(shown);
+    numbers.fill(shown);
+    if (place && before === shown.size.join()) read(place);
+    else toStrongest();
+  }
+
+  const strength = slider(T.strength, { min: 0, max: 1, step: 0.05, value: model.get("strength") }, (part) =>
+    pictures.drawOverlay(shown, part),
+  );
   strength.input.addEventListener("change", () => kernel.keep({ strength: strength.input.valueAsNumber }));
   follow(["strength"], () => {
     strength.put(model.get("strength"));
-    drawOverlay(model.get("strength"));
+    pictures.drawOverlay(shown, model.get("strength"));
   });
+  const parts = [
+    row(...photoControls(tools), labelled(T.crops, crops), strength.label),
+    classes.list,
+    row(classes.search),
+    status,
+    title,
+    pictures.part,
+    row(button(T.toStrongest, () => shown && toStrongest())),
+    numbers.part,
+  ];
+  return { parts, draws: { classes: classes.draw, map: drawMap } };
+}
 
-  // --- three pictures -----------------------------------------------------------------------------------------------
-  const title = h("p", { class: "title" }), bar = h("canvas", { role: "img" }), full = h("span");
-  const [seen, map, over] = [["photo, as the network saw it"], ["map M: 0 ", bar, full], ["overlay, map over grey photo"]].map((caption) => {
+/** All that is drawn and read of a map. */
+function unpacked({ size, brightest, crops, prediction, buffers }, photo) {
+  const [m, w] = buffers.map((each) => bytes(each, Float32Array));
+  const rgb = bytes(photo.buffers[0], Uint8Array);
+  return {
+    size,
+    m,
+    w,
+    rgb,
+    brightest,
+    label: prediction.label,
+    ten: crops === 10,
+    grey: greyLevels(rgb),
+    levels: heatLevels(m, brightest),
+    channels: T.channels[w.length / m.length],
+    strongest: m.indexOf(m.reduce((a, b) => Math.max(a, b))),
+  };
+}
+
+const spot = (i, [width]) => texts.place(Math.floor(i / width), i % width);
+
+/** Photo, map and overlay, with one cursor in all three. */
+function threePictures({ model }, { point, move }) {
+  const { heat } = tables(bytes(model.get("palettes"), Uint8Array));
+  const bar = canvas();
+  const full = h("span");
+  let alpha = model.get("strength");
+  const [seen, map, over] = [[T.seen], [T.map, bar, full], [T.over]].map((caption) => {
     const each = plate();
-    each.canvas.addEventListener("pointermove", (event) => { if (m) read(entry(event, each.canvas, size)); });
+    each.canvas.addEventListener("pointermove", (event) => point(event, each.canvas));
     return { ...each, figure: h("figure", {}, each.frame, h("figcaption", {}, ...caption)) };
   });
-  paint(bar, [256, 1], (i, rgba, at) => put(rgba, at, heat, 3 * i));
-  const pictures = h("div", { class: "pictures", tabindex: 0, role: "application",
-    "aria-label": "Photo, map and overlay: arrow keys move one cursor in all three, with Shift by ten" },
-  seen.figure, map.figure, over.figure);
-  keys(pictures, (x, y) => { if (m) read([clamp(place[0] + x, size[0] - 1), clamp(place[1] + y, size[1] - 1)]); });
+  paintLevels(
+    bar,
+    [256, 1],
+    Uint8Array.from({ length: 256 }).map((_, i) => i),
+    heat,
+  );
+  const part = board("pictures", T.pictures, seen.figure, map.figure, over.figure);
+  keys(part, move);
 
-  function drawMap(told) {
-    const { brightest, prediction: { class_index: c, label, score } } = told, before = size;
-    ({ size } = told);
-    ten = told.crops === 10;
-    [m, w] = told.buffers.map((each) => bytes(each, Float32Array));
-    photo = bytes(kernel.photo.buffers[0], Uint8Array);
-    // In the steps and the precision of figures.heat_map and of Pillow, so that not one level differs.
-    shade = Uint8Array.from(m, (value) => Math.min(255, Math.fround(255 * Math.fround(value / Math.fround(brightest)))));
-    grey = Uint8Array.from(m, (_, i) => (19595 * photo[3 * i] + 38470 * photo[3 * i + 1] + 7471 * photo[3 * i + 2] + 32768) >> 16);
-    paint(seen.canvas, size, (i, rgba, at) => put(rgba, at, photo, 3 * i));
-    paint(map.canvas, size, (i, rgba, at) => put(rgba, at, heat, 3 * shade[i]));
-    drawOverlay(alpha);
-    channels = CHANNELS[w.length / m.length];
-    strongest = m.indexOf(m.reduce((a, b) => Math.max(a, b)));
-    const end = `${number(brightest)} and more`;
-    title.textContent = `${label} (${c}): score S_c = ${number(score)}, probability P_c ${probability(told.prediction.probability)}`;
-    full.textContent = ` ≥ ${number(brightest)}`;
-    bar.setAttribute("aria-label", `black for 0, by way of red to yellow for ${end}`);
-    seen.canvas.setAttribute("aria-label", `The photo as the network saw it, ${size[1]} rows by ${size[0]} columns`);
-    map.canvas.setAttribute("aria-label", `Saliency map of ${label}, ${ten ? "averaged over ten crops" : "of one crop"}, black for 0, ` +
-      `yellow for ${end}; the largest M, ${number(m[strongest])}, is in ${row(strongest)}`);
-    fillTable();
-    if (place && before.join() === size.join()) read(place);
-    else toStrongest();
-  }
-  function drawOverlay(value) {
-    alpha = value;
-    if (!m) return;
-    const part = Math.fround(alpha);
+  function drawOverlay(shown, strength = alpha) {
+    alpha = strength;
+    if (!shown) return;
+    const { size, grey, levels } = shown;
     paint(over.canvas, size, (i, rgba, at) => {
-      for (let c = 0; c < 3; c++) rgba[at + c] = Math.trunc(Math.fround(grey[i] + Math.fround(part * (heat[3 * shade[i] + c] - grey[i]))));
+      for (let c = 0; c < 3; c++) rgba[at + c] = blend(grey[i], heat[3 * levels[i] + c], alpha);
     });
-    over.canvas.setAttribute("aria-label", `The map over the grey photo, at strength ${number(alpha)}`);
+    describe(over.canvas, T.overlay(number(alpha)));
   }
+  function draw(shown) {
+    const { size, rgb, levels, m, strongest, ten, label } = shown;
+    const brightest = number(shown.brightest);
+    paintRgb(seen.canvas, size, rgb);
+    paintLevels(map.canvas, size, levels, heat);
+    drawOverlay(shown);
+    full.textContent = ` ≥ ${brightest}`;
+    describe(bar, T.scale(brightest));
+    describe(seen.canvas, texts.seenBy(size));
+    describe(map.canvas, T.mapOf(label, ten, brightest, number(m[strongest]), spot(strongest, size)));
+  }
+  const mark = (place, size) => [seen, map, over].forEach((each) => each.mark(...place, size));
+  return { part, draw, drawOverlay, mark };
+}
 
-  // --- the cursor, and what is there --------------------------------------------------------------------------------
-  const says = h("p"), table = h("table", { class: "numbers" });
+/** What is at the cursor: M, and channel by channel the photo, w and |w|. */
+function readout() {
+  const says = h("p");
+  const table = h("table", { class: "numbers" });
   let cells;
-  const row = (i) => `row ${Math.floor(i / size[0])}, column ${i % size[0]}`;
-  const toStrongest = () => read([strongest % size[0], Math.floor(strongest / size[0])]);
-
-  function fillTable() {
-    cells = ["photo", "w", "|w|"].map(() => channels.map(() => h("td")));
-    table.replaceChildren(
-      h("thead", {}, h("tr", {}, ...["", ...channels].map((text) => h("th", { scope: "col" }, text)))),
-      h("tbody", {}, ...["photo, 0 to 255", "w = ∂S_c/∂I", "|w|"].map((text, k) =>
-        h("tr", {}, h("th", { scope: "row" }, text), ...cells[k]))));
+  function fill({ channels }) {
+    cells = T.rows.map(() => channels.map(() => h("td")));
+    const rows = T.rows.map((text, k) => h("tr", {}, h("th", { scope: "row" }, text), ...cells[k]));
+    table.replaceChildren(h("thead", {}, heads(["", ...channels])), h("tbody", {}, ...rows));
   }
-  function read(to) {
-    place = to;
-    for (const each of [seen, map, over]) each.mark(...place, size);
-    const i = place[1] * size[0] + place[0], here = channels.map((_, c) => w[c * m.length + i]);
-    const most = Math.max(...here.map(Math.abs)), top = most ? here.findIndex((value) => Math.abs(value) === most) : -1;
-    const where = top < 0 ? "w is 0 in every channel" : `|w| is largest in ${channels[top]}`;
-    says.textContent = `${row(i)}: M = ${number(m[i])}` +
-      (ten ? `, the average over the crops that saw this pixel. For the whole photo alone, as in the table, ${where}.` : `; ${where}.`);
+  function read({ size, m, w, rgb, channels, ten }, place) {
+    const i = place[1] * size[0] + place[0];
+    const here = channels.map((_, c) => w[c * m.length + i]);
+    const most = Math.max(...here.map(Math.abs));
+    const top = most ? here.findIndex((value) => Math.abs(value) === most) : -1;
+    says.textContent = T.read(spot(i, size), number(m[i]), ten, channels[top]);
     here.forEach((value, c) => {
-      cells[0][c].textContent = photo[3 * i + c];
+      cells[0][c].textContent = rgb[3 * i + c];
       cells[1][c].textContent = number(value);
-      cells[2][c].textContent = number(Math.abs(value)) + (c === top ? (ten ? ", largest" : " = M") : "");
+      cells[2][c].textContent = number(Math.abs(value)) + (c === top ? T.largest(ten) : "");
       cells[2][c].classList.toggle("most", c === top);
     });
   }
-
-  const parts = [
-    h("div", { class: "row" }, ...photoControls({ model, kernel, follow }), h("label", {}, "crops", crops), strength.label),
-    ...classes.parts,
-    status, title, pictures,
-    h("div", { class: "row" }, button("to the strongest pixel", () => { if (m) toStrongest(); })),
-    h("div", { class: "readout", "aria-live": "polite" }, says, table),
-  ];
-  return { parts, draws: { classes: classes.draw, map: drawMap } };
+  return { part: h("div", { class: "readout", "aria-live": "polite" }, says, table), fill, read };
 }
 
 export default explorer("saliency", build);

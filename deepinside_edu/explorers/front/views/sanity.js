@@ -1,134 +1,162 @@
-// The browser's half of the sanity explorer: the slider says how many layers are random, the kernel answers with maps and
-// then with how alike they are. Told are "classes", "photo", "trained", "maps", and "likeness", of all places visited so far.
+// The browser's half of the sanity explorer: the slider says how many layers are random, the kernel answers with maps
+// and then with how alike they are. Messages from the kernel: "classes", "photo", "trained", "maps", and "likeness",
+// which has all depths visited so far.
 
-import { button, classControls, numberField, photoControls, slider } from "../kit/controls.js";
-import { h } from "../kit/elements.js";
+import { classControls } from "../kit/classes.js";
+import { button, slider, traitNumber } from "../kit/controls.js";
+import { h, row, svg } from "../kit/elements.js";
 import { explorer } from "../kit/explorer.js";
-import { paint } from "../kit/pictures.js";
+import { photoControls } from "../kit/photo.js";
+import { canvas, describe, paintLevels, paintRgb } from "../kit/pictures.js";
 import { bytes } from "../pure/bytes.js";
-import { palettesOf, put } from "../pure/colours.js";
-import { clamp, probability } from "../pure/numbers.js";
+import { tables } from "../pure/colours.js";
+import { clamp, fixed, probability } from "../pure/numbers.js";
+import { texts } from "../texts.js";
 
-const NAMES = { gradient: "gradient", deconvnet: "DeconvNet", guided: "guided" };
-const WIDE = 224, HIGH = 96, LEFT = 20, RIGHT = 218, TOP = 8, BOTTOM = 76; // of a chart and of the frame in it
-const LEAST = -0.25; // of the axis: now and then a rank correlation is less than 0; the number says what the curve cuts off below this
+const T = texts.sanity;
+const [WIDE, HIGH, LEFT, RIGHT, TOP, BOTTOM] = [224, 96, 20, 218, 8, 76]; // of a chart and of the frame in it
+const LEAST = -0.25; // of the axis: a rank correlation is seldom below 0; the number says what the curve cuts off here
 const down = (value) => BOTTOM - ((Math.max(LEAST, value) - LEAST) / (1 - LEAST)) * (BOTTOM - TOP);
+const CHART = `<svg class="chart" role="img" viewBox="0 0 ${WIDE} ${HIGH}">
+  <path class="frame" d="M${LEFT} ${TOP}H${RIGHT}V${BOTTOM}H${LEFT}ZM${LEFT} ${down(0)}H${RIGHT}" />
+  <path class="here" /><path class="ssim" /><path class="rank" /><path class="ssim dots" /><path class="rank dots" />
+  <text x="${LEFT - 5}" y="${TOP + 8}" text-anchor="end">1</text>
+  <text x="${LEFT - 5}" y="${down(0) + 3}" text-anchor="end">0</text>
+  <text x="${LEFT}" y="${HIGH - 5}">${T.trained}</text>
+  <text x="${RIGHT}" y="${HIGH - 5}" text-anchor="end">${T.allRandom}</text></svg>`;
 
-function build({ model, kernel, on, follow, status }) {
-  const { heat } = palettesOf(model), layers = model.get("layers"), most = layers.length;
-  const classes = classControls({ model, kernel, on });
-  const reached = (k) => (k === 0 ? "none: the trained network" : `${k} of ${most}, down to ${layers[k - 1]}`);
-  const share = (value) => (value === null ? "–" : value.toFixed(2).replace("-", "−"));
+const alike = (value) => (value === null ? "–" : fixed(value, 2));
+
+function build(tools) {
+  const { model, status } = tools;
+  const most = model.get("layers").length;
+  const { heat } = tables(bytes(model.get("palettes"), Uint8Array));
+  const classes = classControls(tools);
+  const depth = depthControls(tools);
+  const picture = canvas();
+  const subject = h("p", { class: "subject" });
+  const verdict = h("div", { class: "verdict", "aria-live": "polite" });
+  const columns = model.get("methods").map((method) => methodColumn(texts.rules[method], most, depth.go));
+  const each = (told, use) =>
+    columns.forEach((column, i) => use(column, (place) => paintMap(place, told.size, told.buffers[i])));
+  const paintMap = (place, size, buffer) => paintLevels(place, size, bytes(buffer, Uint8Array), heat);
+
+  function drawPhoto({ size, buffers }) {
+    paintRgb(picture, size, bytes(buffers[0], Uint8Array));
+    describe(picture, texts.seenBy(size));
+  }
+  function drawTrained(told) {
+    const { label, class_index: c, probability: p } = told.prediction;
+    subject.textContent = T.subject(label, c, probability(p));
+    each(told, ({ before, name }, draw) => {
+      draw(before);
+      describe(before, T.before(name, label));
+    });
+  }
+  function drawMaps(told) {
+    each(told, ({ now, which, name }, draw) => {
+      draw(now);
+      which.textContent = T.random(told.down_to);
+      describe(now, T.now(name, T.random(told.down_to)));
+    });
+  }
+  function drawLikeness(told) {
+    columns.forEach((column, i) => column.drawLikeness(told, i));
+    verdict.replaceChildren(...judged(told));
+    depth.arrived(told.down_to);
+  }
+  const key = ([name, text]) => h("span", { class: `key ${name}` }, text);
+  const seen = h("figcaption", {}, T.seen);
+  const photo = [h("h4", {}, T.photo), picture, seen, verdict, h("p", {}, T.like), ...Object.entries(T.keys).map(key)];
+  const parts = [
+    row(...photoControls(tools), traitNumber(tools, "random_state", T.draw, { min: 0, step: 1 })),
+    classes.list,
+    row(classes.search),
+    h("div", { class: "row depth" }, ...depth.parts),
+    status,
+    subject,
+    h("div", { class: "columns" }, h("figure", {}, ...photo), ...columns.map((column) => column.part)),
+    h("p", {}, T.note),
+  ];
+  const draws = { classes: classes.draw, photo: drawPhoto, trained: drawTrained, maps: drawMaps };
+  return { parts, draws: { ...draws, likeness: drawLikeness } };
+}
+
+/** How many layers are random: a slider, and a button that goes on by one as soon as an answer has come. */
+function depthControls({ model, kernel, follow }) {
+  const layers = model.get("layers");
+  const most = layers.length;
   let playing = false;
-
-  // --- controls -----------------------------------------------------------------------------------------------------
-  const go = (k) => kernel.set({ down_to: k });
-  const depth = slider("random layers, from the last one down", { min: 0, max: most, step: 1,
-    value: model.get("down_to"), says: reached }, (k) => { play(false); go(k); });
+  const set = (k) => kernel.set({ down_to: k });
+  const go = (k) => {
+    play(false);
+    set(k);
+  };
+  const says = (k) => (k === 0 ? T.none : T.reached(k, most, layers[k - 1]));
+  const depth = slider(T.depth, { min: 0, max: most, step: 1, value: model.get("down_to"), says }, go);
   follow(["down_to"], () => depth.put(model.get("down_to")));
   const player = button("", () => play(!playing));
   function play(yes) {
     playing = yes;
-    player.textContent = yes ? "stop" : "forget layer by layer";
-    if (yes) go(model.get("down_to") < most ? model.get("down_to") + 1 : 0);
+    player.textContent = yes ? T.stop : T.play;
+    if (yes) set(model.get("down_to") < most ? model.get("down_to") + 1 : 0);
   }
   play(false);
-  const draw = numberField({ min: 0, step: 1 }, (value) => kernel.set({ random_state: value }));
-  follow(["random_state"], () => { draw.value = model.get("random_state"); });
+  const arrived = (k) => {
+    if (!playing || k !== model.get("down_to")) return;
+    if (k < most) set(k + 1);
+    else play(false);
+  };
+  return { parts: [depth.label, player], go, arrived };
+}
 
-  // --- pictures, one column a method --------------------------------------------------------------------------------
-  const frame = () => h("canvas", { role: "img", width: 1, height: 1 });
-  const picture = frame(), subject = h("p", { class: "subject" }), verdict = h("div", { class: "verdict", "aria-live": "polite" });
-  const columns = model.get("methods").map((method) => ({ method, before: frame(), now: frame(), which: h("figcaption"),
-    says: h("p", { class: "says", "aria-live": "polite" }), curve: chart() }));
-
-  function paintMap(canvas, told, i) {
-    const levels = bytes(told.buffers[i], Uint8Array);
-    paint(canvas, told.size, (k, rgba, at) => put(rgba, at, heat, 3 * levels[k]));
-  }
-  function drawPhoto({ size, buffers }) {
-    const levels = bytes(buffers[0], Uint8Array);
-    paint(picture, size, (k, rgba, at) => put(rgba, at, levels, 3 * k));
-    picture.setAttribute("aria-label", `The photo as the network saw it, ${size[1]} rows by ${size[0]} columns`);
-  }
-  function drawTrained(told) {
-    const { label: text, class_index: c, probability: p } = told.prediction;
-    subject.textContent = `Maps of ${text} (${c}): P_c ${probability(p)} in the trained network.`;
-    columns.forEach(({ method, before }, i) => {
-      paintMap(before, told, i);
-      before.setAttribute("aria-label", `${NAMES[method]} map of ${text} in the trained network`);
-    });
-  }
-  function drawMaps(told) {
-    const k = told.down_to, random = k ? `last ${k} layer${k > 1 ? "s" : ""} random` : "no layer random";
-    columns.forEach(({ method, now, which }, i) => {
-      paintMap(now, told, i);
-      now.setAttribute("aria-label", `${NAMES[method]} map, ${random}`);
-      which.textContent = random;
-    });
-  }
-
-  // --- how alike, in numbers and as a curve -------------------------------------------------------------------------
+/** One method's maps, and how alike they are, in numbers and as a curve that a click walks along. */
+function methodColumn(name, most, go) {
+  const [before, now] = [canvas(), canvas()];
+  const which = h("figcaption");
+  const says = h("p", { class: "says", "aria-live": "polite" });
+  const curve = svg(CHART);
+  curve.addEventListener("click", (event) => {
+    const { left, width } = curve.getBoundingClientRect();
+    const x = ((event.clientX - left) / width) * WIDE;
+    go(clamp(Math.round(((x - LEFT) / (RIGHT - LEFT)) * most), most));
+  });
   const across = (k) => LEFT + (k / most) * (RIGHT - LEFT);
+  const at = ([k, y]) => `${across(k).toFixed(1)} ${down(y).toFixed(1)}`;
+  /** Neighbours are joined; a depth not yet visited leaves a gap. */
+  const line = (points) =>
+    points.map((point, i) => `${points[i - 1]?.[0] === point[0] - 1 ? "L" : "M"}${at(point)}`).join("");
+  const dots = (points) => points.map((point) => `M${at(point)}h0`).join("");
+  const set = (selector, d) => curve.querySelector(selector).setAttribute("d", d);
 
-  function chart() {
-    const box = h("div");
-    box.innerHTML = `<svg class="chart" role="img" viewBox="0 0 ${WIDE} ${HIGH}">
-      <path class="frame" d="M${LEFT} ${TOP}H${RIGHT}V${BOTTOM}H${LEFT}ZM${LEFT} ${down(0)}H${RIGHT}" /><path class="here" />
-      <path class="ssim" /><path class="rank" /><path class="ssim dots" /><path class="rank dots" />
-      <text x="${LEFT - 5}" y="${TOP + 8}" text-anchor="end">1</text><text x="${LEFT - 5}" y="${down(0) + 3}" text-anchor="end">0</text>
-      <text x="${LEFT}" y="${HIGH - 5}">trained</text><text x="${RIGHT}" y="${HIGH - 5}" text-anchor="end">all random</text></svg>`;
-    const curve = box.firstChild;
-    curve.addEventListener("click", (event) => {
-      const { left, width } = curve.getBoundingClientRect(), x = ((event.clientX - left) / width) * WIDE;
-      play(false);
-      go(clamp(Math.round(((x - LEFT) / (RIGHT - LEFT)) * most), most));
+  function drawLikeness({ down_to: k, known }, i) {
+    [".rank", ".ssim"].forEach((kind, j) => {
+      const points = known.map(([depth, all]) => [depth, all[i][j]]).filter(([, value]) => value !== null);
+      set(kind, line(points));
+      set(`${kind}.dots`, dots(points));
     });
-    return curve;
+    set(".here", `M${across(k)} ${TOP}V${BOTTOM}`);
+    const here = known.find(([depth]) => depth === k)[1][i];
+    says.textContent = T.alike(alike(here[0]), alike(here[1]));
+    const all = known.map(([depth, values]) => [depth, alike(values[i][0]), alike(values[i][1])]);
+    describe(curve, T.curve(name, all));
   }
-  /** Neighbours are joined; a place that nobody has been to leaves a gap. */
-  const line = (points) => points.map(([k, y], i) => `${points[i - 1]?.[0] === k - 1 ? "L" : "M"}${across(k).toFixed(1)} ${down(y).toFixed(1)}`).join("");
-  const dots = (points) => points.map(([k, y]) => `M${across(k).toFixed(1)} ${down(y).toFixed(1)}h0`).join("");
+  const trained = h("figcaption", {}, T.trainedNetwork);
+  const part = h("figure", {}, h("h4", {}, name), before, trained, now, which, says, curve);
+  return { name, part, before, now, which, drawLikeness };
+}
 
-  function drawLikeness({ down_to: k, known, now, top }) {
-    columns.forEach(({ method, says, curve }, i) => {
-      const [rank, ssim] = [0, 1].map((j) => known.map(([at, all]) => [at, all[i][j]]).filter(([, value]) => value !== null));
-      const set = (name, d) => curve.querySelector(name).setAttribute("d", d);
-      set(".rank", line(rank));
-      set(".ssim", line(ssim));
-      set(".rank.dots", dots(rank));
-      set(".ssim.dots", dots(ssim));
-      set(".here", `M${across(k)} ${TOP}V${BOTTOM}`);
-      const here = known.find(([at]) => at === k)[1][i];
-      says.textContent = `rank correlation ${share(here[0])}, SSIM ${share(here[1])}`;
-      curve.setAttribute("aria-label", `${NAMES[method]}, how like the trained network's map, over the number of random layers; ` +
-        `rank correlation and SSIM: ${known.map(([at, all]) => `${at}: ${share(all[i][0])} and ${share(all[i][1])}`).join("; ")}`);
-    });
-    const bar = h("i", { "aria-hidden": "true" });
-    bar.style.width = `${100 * top.probability}%`;
-    verdict.replaceChildren("This network says ", h("b", {}, top.label), `, P_c ${probability(top.probability)}`, h("div", { class: "bar" }, bar),
-      top.class_index === now.class_index ? "" : `${now.label}: P_c ${probability(now.probability)}`);
-    if (playing && k === model.get("down_to")) {
-      if (k < most) go(k + 1);
-      else play(false);
-    }
-  }
-
-  const key = (name, text) => h("span", { class: `key ${name}` }, text);
-  const column = (title, ...rest) => h("figure", {}, h("h4", {}, title), ...rest);
-  const parts = [
-    h("div", { class: "row" }, ...photoControls({ model, kernel, follow }), h("label", {}, "draw of the random weights", draw)),
-    ...classes.parts,
-    h("div", { class: "row depth" }, depth.label, player),
-    status, subject,
-    h("div", { class: "columns" },
-      column("photo", picture, h("figcaption", {}, "as the network saw it"), verdict, h("p", {}, "How like the map above?"),
-        key("rank", "rank correlation"), key("ssim", "SSIM")),
-      ...columns.map(({ method, before, now, which, says, curve }) =>
-        column(NAMES[method], before, h("figcaption", {}, "trained network"), now, which, says, curve))),
-    h("p", {}, "Each map is drawn from black for 0 to yellow for its own 99.5 % quantile: only its pattern counts, not its size."),
+/** What the network with random layers says of the photo. */
+function judged({ now, top }) {
+  const bar = h("i", { "aria-hidden": "true" });
+  bar.style.width = `${100 * top.probability}%`;
+  const same = top.class_index === now.class_index;
+  const first = [T.says, h("b", {}, top.label), `, ${T.chance(probability(top.probability))}`];
+  return [
+    ...first,
+    h("div", { class: "bar" }, bar),
+    same ? "" : `${now.label}: ${T.chance(probability(now.probability))}`,
   ];
-  return { parts, draws: { classes: classes.draw, photo: drawPhoto, trained: drawTrained, maps: drawMaps, likeness: drawLikeness } };
 }
 
 export default explorer("sanity", build);
