@@ -43,8 +43,12 @@ bench: set-up ## speed beside peers and the floor, as ratios
 lessons: set-up ## execute the lessons in notebooks/ and store their outputs
 	@$(PYTHON_HERE) scripts/write_lessons.py $(ARGS)
 
-lint: set-up ## ruff over code and lessons
+FRONT := deepinside_edu/explorers/front tests/front
+
+lint: set-up ## ruff over code and lessons, oxlint and oxfmt over the browser half (`.venv/bin/oxfmt` formats it)
 	$(PYTHON_HERE) -m ruff check .
+	.venv/bin/oxlint --deny-warnings $(FRONT)
+	.venv/bin/oxfmt --check $(FRONT)
 
 types: set-up ## mypy, strict, over the package
 	$(PYTHON_HERE) -m mypy

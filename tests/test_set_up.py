@@ -220,6 +220,8 @@ def test_make_test_runs_all_of_its_parts_and_names_those_that_failed(tmp_path, b
     shutil.copy2(ROOT / "Makefile", tmp_path)
     for name, script in {
         "scripts/set_up.sh": "",
+        ".venv/bin/oxlint": 'echo oxlint "$*" >> linted\n',
+        ".venv/bin/oxfmt": 'echo oxfmt "$*" >> linted\n',
         ".venv/bin/python": 'echo "$*" >> calls\n' + "".join(f'case "$*" in *{word}*) exit 1;; esac\n' for word in bad),
     }.items():
         path = tmp_path / name
@@ -230,6 +232,8 @@ def test_make_test_runs_all_of_its_parts_and_names_those_that_failed(tmp_path, b
     calls = (tmp_path / "calls").read_text().splitlines()
     assert len(calls) == len(parts)
     assert all(word in call for word, call in zip(parts, calls, strict=True))
+    linted = (tmp_path / "linted").read_text().splitlines() if "ruff" not in bad else ["oxlint", "oxfmt"]
+    assert [line.split()[0] for line in linted] == ["oxlint", "oxfmt"]
     assert (run.returncode != 0) == bool(bad)
     if bad:
         assert f"these parts failed: {' '.join(parts[word] for word in bad)}\n" in run.stderr

@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -48,6 +49,8 @@ PATIENCE = 30
 """Seconds for whatever is awaited; a busy machine takes a tenth of it."""
 NAME = "explorers.ipynb"
 SHOWN = ".jp-OutputArea-output .deepinside"
+TOLD = {"saliency": ".title", "sanity": ".says", "localisation": ".summary", "scores": ".told", "taylor": ".readout"}
+"""Where the last words of what an explorer is told stand."""
 SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False, "doNotDisturbMode": True},
     "notebook-extension/tracker": {"windowingMode": "none"},
@@ -267,6 +270,39 @@ def levels(canvas):
     """A canvas's pixels, (rows, columns, 3)."""
     url = canvas.evaluate("(c) => c.toDataURL()")
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.split(",")[1]))).convert("RGB")).astype(int)
+
+
+def check_levels(canvases, pictures):
+    """Not one level differs from pictures that Python drew: RGB in base64, each as large as its canvas."""
+    for canvas, wanted in zip(canvases, pictures, strict=True):
+        shown = levels(canvas)
+        np.testing.assert_array_equal(shown, np.frombuffer(base64.b64decode(wanted), np.uint8).reshape(shown.shape))
+
+
+def settle(widget):
+    """Wait until the kernel has done and the page has drawn what it told."""
+    told = TOLD[widget.get_attribute("class").split()[-1]]
+    expect(widget.locator(told).last).not_to_be_empty()
+    expect(widget).to_have_attribute("aria-busy", "false")
+
+
+def status(widget):
+    """What an explorer says of the last action."""
+    return widget.get_by_role("status")
+
+
+def chosen_photo(widget):
+    return widget.get_by_role("combobox", name="photo", exact=True)
+
+
+def read_number(text):
+    return float(text.replace("−", "-"))
+
+
+def cursor(widget):
+    """Row and column of the cursor, as they are read."""
+    words = re.match(r"row (\d+), column (\d+)", widget.locator(".readout").inner_text())
+    return tuple(int(word) for word in words.groups())
 
 
 def at(canvas, row, column, rows, columns):

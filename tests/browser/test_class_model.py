@@ -8,7 +8,7 @@ from PIL import Image
 
 from deepinside_edu.class_model import PRESETS
 
-from .driver import TEXT, expect, levels, picture
+from .driver import TEXT, expect, levels, picture, status
 
 OPEN = "studio = di.explore.class_model()\nstudio"
 DONE = "len(studio.steps)"
@@ -24,10 +24,6 @@ def studio(notebook):
 
 def press(widget, name):
     widget.get_by_role("button", name=name, exact=True).click()
-
-
-def status(widget):
-    return widget.get_by_role("status")
 
 
 def shown(widget):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from .driver import TEXT, at, expect, levels, picture
+from .driver import TEXT, at, expect, levels, picture, read_number, settle, status
 
 OPEN = "lab = di.explore.localisation(di.photo('panda'))\nlab"
 SIDE = 224
@@ -60,12 +60,6 @@ def lab(notebook):
     widget = notebook.page.locator(".localisation")
     settle(widget)
     return widget
-
-
-def settle(widget):
-    """Wait until the kernel has done and the page has drawn all that is wanted."""
-    expect(widget.locator(".summary")).not_to_be_empty()
-    expect(widget).to_have_attribute("aria-busy", "false")
 
 
 def canvas(widget, name):
@@ -249,10 +243,6 @@ def test_the_brush(notebook, lab, tmp_path):
     notebook.becomes("same_as()", True)
 
 
-def value(text):
-    return float(text.replace("−", "-"))
-
-
 def test_hover_reads_what_python_computed(notebook, lab):
     notebook.python("s = lab.strokes.copy(); s[:9, :9] = 1; lab.strokes = s; r = lab.result", print_it=False)
     expect(lab.locator(".bound")).to_contain_text("81 pixels")
@@ -274,8 +264,8 @@ def test_hover_reads_what_python_computed(notebook, lab):
             f"[float(r.saliency{i}), *[float(c{i}) for c in r.costs], *[bool(s{i}) for s in r.seeds], "
             f"int(r.cut.mask{i}) + int(r.mask{i})]"
         )
-        assert value(said["M"]) == pytest.approx(m, rel=6e-3)
-        assert [value(each) for each in costs] == pytest.approx([foreground, background], rel=6e-3)
+        assert read_number(said["M"]) == pytest.approx(m, rel=6e-3)
+        assert [read_number(each) for each in costs] == pytest.approx([foreground, background], rel=6e-3)
         assert said["seed"] == ("foreground" if is_seed else "background" if not_seed else "unused")
         assert said["cut"] == [
             "background", "foreground, but not in the largest component", "foreground, in the largest component"
@@ -296,7 +286,7 @@ def test_the_keyboard_alone(notebook, lab):
     seeds, cut = lab.get_by_role("application").all()
     notebook.tab_to(seeds)
     keyboard.press("Space")
-    expect(lab.get_by_role("status")).to_contain_text("Choose a brush first")
+    expect(status(lab)).to_contain_text("Choose a brush first")
     lab.get_by_role("combobox", name="photo", exact=True).focus()
     notebook.tab_to(lab.get_by_role("group", name="brush").get_by_role("radio", name="none"))
     keyboard.press("ArrowRight")
@@ -313,7 +303,7 @@ def test_the_keyboard_alone(notebook, lab):
     np.testing.assert_array_equal(strokes(notebook, lab), -(np.hypot(rows - 103, columns - 111) <= 4.5).astype(int))
     expect(lab.locator(".readout")).to_contain_text("stroke: background")
     notebook.becomes("bool(lab.result.cut.mask[103, 111])", False)
-    expect(lab.get_by_role("status")).to_be_empty()
+    expect(status(lab)).to_be_empty()
     slider(lab, "brush size").focus()
     notebook.tab_to(lab.get_by_role("button", name="clear strokes"))
     with notebook.drawn_anew(canvas(lab, "cut")):
@@ -322,7 +312,6 @@ def test_the_keyboard_alone(notebook, lab):
 
 
 def test_photos_classes_and_errors(notebook, lab):
-    status = lab.get_by_role("status")
     lab.get_by_role("radio", name="one", exact=True).check()
     with notebook.drawn_anew(canvas(lab, "map"), canvas(lab, "cut")):
         lab.locator(".classes button").nth(1).click()
@@ -349,18 +338,18 @@ def test_photos_classes_and_errors(notebook, lab):
         (TEXT | {"buffer": bytes(9_500_000)}, "Save it smaller"),
     ):
         upload.set_input_files(file)
-        expect(status).to_contain_text(words)
-        expect(status).to_contain_text("The last photo stays.")
+        expect(status(lab)).to_contain_text(words)
+        expect(status(lab)).to_contain_text("The last photo stays.")
     with notebook.drawn_anew(*[canvas(lab, name) for name in PICTURES]):
         lab.get_by_role("combobox", name="photo", exact=True).select_option("hens")
     expect(lab.locator(".true")).to_have_count(4)
-    expect(status).to_be_empty()
+    expect(status(lab)).to_be_empty()
     before = [levels(canvas(lab, name)) for name in PICTURES]
     for name in ("foreground quantile", "background quantile"):
         slider(lab, name).focus()
         notebook.page.keyboard.press("Home" if name.startswith("fore") else "End")
-    expect(status).to_contain_text("expected background ≤ foreground")
-    expect(status).to_contain_text("The last result stays.")
+    expect(status(lab)).to_contain_text("expected background ≤ foreground")
+    expect(status(lab)).to_contain_text("The last result stays.")
     settle(lab)
     notebook.becomes("[lab.foreground, lab.background]", [0.5, 0.9])
     after = [levels(canvas(lab, name)) for name in PICTURES]
@@ -368,7 +357,7 @@ def test_photos_classes_and_errors(notebook, lab):
     with notebook.drawn_anew(canvas(lab, "seeds")):
         slider(lab, "background quantile").focus()
         notebook.page.keyboard.press("Home")
-    expect(status).to_be_empty()
+    expect(status(lab)).to_be_empty()
 
 
 def test_two_side_by_side(notebook):
@@ -401,7 +390,7 @@ def test_accessible_and_no_wider_than_its_place(notebook, lab, theme):
     drag(notebook, canvas(lab, "cut"), (20, 20), (20, 250))
     lab.locator("summary").click()
     lab.get_by_label("or a photo of yours").set_input_files(TEXT)
-    expect(lab.get_by_role("status")).to_contain_text("stays")
+    expect(status(lab)).to_contain_text("stays")
     notebook.check_accessibility(lab)
     for width in (1024, 640):
         notebook.check_width(lab, width)

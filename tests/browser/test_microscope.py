@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from .driver import TEXT, at, expect, levels, picture
+from .driver import TEXT, at, chosen_photo, cursor, expect, levels, picture, read_number, status
 
 OPEN = "scope = di.explore.microscope()\nscope"
 UNIT = "scope.neuron.layer, scope.neuron.channel, scope.neuron.position"
@@ -15,11 +15,11 @@ def scope(notebook):
     notebook.run(OPEN)
     notebook.python(NUMBERS, print_it=False)
     widget = notebook.page.locator(".microscope")
-    settle(notebook, widget)
+    settle(widget)
     return widget
 
 
-def settle(notebook, widget):
+def settle(widget):
     """Wait until the kernel has done and the page has drawn all that is wanted."""
     widget.locator("tr.shown").wait_for()
     expect(widget).to_have_attribute("aria-busy", "false")
@@ -32,14 +32,6 @@ def plates(widget):
 
 def tick(widget, rule):
     return widget.get_by_role("checkbox", name=rule)
-
-
-def chosen_photo(widget):
-    return widget.get_by_role("combobox", name="photo", exact=True)
-
-
-def value(text):
-    return float(text.replace("−", "-"))
 
 
 def strongest(notebook):
@@ -80,7 +72,7 @@ def test_click_on_a_map_then_a_unit_then_the_whole_map(notebook, scope):
     notebook.becomes(f"({UNIT})[1:]", [chosen, [4, 9]])
     x = notebook.python(f"scope.recording.x(scope.layer)[0, {chosen}, 4, 9].item(), scope.result.value")
     assert x[0] == pytest.approx(x[1])
-    assert value(neuron.inner_text().split(":")[0][4:]) == pytest.approx(x[0], rel=6e-3)
+    assert read_number(neuron.inner_text().split(":")[0][4:]) == pytest.approx(x[0], rel=6e-3)
     with notebook.drawn_anew(plates(scope).nth(1)):
         scope.get_by_role("button", name="whole map (sum)").click()
     expect(neuron).to_contain_text("the sum over channel")
@@ -94,7 +86,7 @@ def test_another_layer_and_part_of_a_class_name(notebook, scope):
     with notebook.drawn_anew(scope.locator(".grid canvas"), scope.locator(".chart canvas")):
         scope.get_by_label("layer of the neuron").select_option("features.7")
     expect(scope.locator(".neuron")).to_contain_text(f"channel {strongest(notebook)[0]} of features.7")
-    settle(notebook, scope)
+    settle(scope)
     notebook.becomes("[rung.name for rung in scope.result][::len(scope.result) - 1]", ["features.7", "image"])
     search = scope.get_by_label("or a class")
     with notebook.drawn_anew(plates(scope).nth(1)):
@@ -105,12 +97,12 @@ def test_another_layer_and_part_of_a_class_name(notebook, scope):
     assert notebook.python("scope.result.value") == pytest.approx(
         notebook.python("scope.recording.x('scores')[0, scope.neuron].item()")
     )
-    settle(notebook, scope)
+    settle(scope)
     before = levels(plates(scope).nth(1))
     search.press_sequentially("no such animal")
     search.press("Enter")
-    expect(scope.get_by_role("status")).to_contain_text("The last setting stays.")
-    expect(scope.get_by_role("status")).to_contain_text("no such animal")
+    expect(status(scope)).to_contain_text("The last setting stays.")
+    expect(status(scope)).to_contain_text("no such animal")
     assert (levels(plates(scope).nth(1)) == before).all()
 
 
@@ -118,14 +110,14 @@ def test_rules_rungs_and_marks(notebook, scope):
     assert plates(scope).count() == 3
     tick(scope, "guided").check()
     expect(plates(scope)).to_have_count(4)
-    settle(notebook, scope)
+    settle(scope)
     notebook.becomes("scope.result.rules", ["gradient", "deconvnet", "guided"])
     expect(scope.locator(".ladder thead th")).to_have_text(["layer", "gradient", "DeconvNet", "guided"])
     with notebook.drawn_anew(plates(scope).nth(1)):
         scope.get_by_role("button", name="features.9.squeeze_activation").click()
     # X_n, three times R_n+1, the mask, three times R_n
     expect(plates(scope)).to_have_count(8)
-    settle(notebook, scope)
+    settle(scope)
     notebook.becomes("scope.rung", "features.9.squeeze_activation")
     gate = "scope.result[scope.rung].gate"
     channel = notebook.python(f"{gate}.above['gradient'][0].abs().amax((1, 2)).argmax().item()")
@@ -153,7 +145,7 @@ def test_rules_rungs_and_marks(notebook, scope):
     tick(scope, "DeconvNet").uncheck()
     expect(plates(scope)).to_have_count(4)
     tick(scope, "gradient").click()
-    expect(scope.get_by_role("status")).to_contain_text("At least one rule is needed")
+    expect(status(scope)).to_contain_text("At least one rule is needed")
     expect(tick(scope, "gradient")).to_be_checked()
     notebook.becomes("scope.rules", ["gradient"])
 
@@ -162,7 +154,7 @@ def test_hover_reads_what_python_computed(notebook, scope):
     tick(scope, "guided").check()
     scope.get_by_role("button", name="features.9.squeeze_activation").click()
     expect(plates(scope)).to_have_count(8)
-    settle(notebook, scope)
+    settle(scope)
     rules = ("gradient", "deconvnet", "guided")
     notebook.python(
         "gate = scope.result[scope.rung].gate\n"
@@ -188,10 +180,10 @@ def test_hover_reads_what_python_computed(notebook, scope):
         for rule, line in zip(rules, lines.all(), strict=True):
             x, forward, above, backward, below, cause = line.locator("td").all_inner_texts()
             of = {name: values[row][column] for name, values in wanted["r"][rule].items()}
-            assert value(x) == pytest.approx(wanted["x"][row][column], rel=6e-3, abs=1e-30)
+            assert read_number(x) == pytest.approx(wanted["x"][row][column], rel=6e-3, abs=1e-30)
             assert (forward, backward) == (str(int(wanted["open"][row][column])), str(int(of["back"])))
-            assert value(above) == pytest.approx(of["above"], rel=6e-3, abs=1e-30)
-            assert value(below) == pytest.approx(of["below"], rel=6e-3, abs=1e-30)
+            assert read_number(above) == pytest.approx(of["above"], rel=6e-3, abs=1e-30)
+            assert read_number(below) == pytest.approx(of["below"], rel=6e-3, abs=1e-30)
             assert cause == ("–" if rule == "gradient" else causes[of["cause"]])
             said = "nothing arrives" if of["above"] == 0 else "passes" if of["below"] else "stopped"
             words = readout.inner_text().lower().split("; ")
@@ -213,7 +205,7 @@ def test_the_keyboard_alone(notebook, scope):
     keyboard.press("ArrowDown")
     expect(scope.locator(".neuron")).to_contain_text(f"channel {order[11]} of")
     notebook.becomes(f"({UNIT})[1]", order[11])
-    settle(notebook, scope)
+    settle(scope)
     notebook.tab_to(scope.get_by_role("application", name="The chosen map"))
     row, column = notebook.python("scope.result.neuron.position")
     keyboard.press("ArrowDown" if row < 12 else "ArrowUp")
@@ -228,15 +220,10 @@ def test_the_keyboard_alone(notebook, scope):
     expect(scope.locator(".ladder button[aria-pressed=true]")).to_have_text("features.0")
     notebook.becomes("scope.rung", "features.0")
     notebook.tab_to(scope.locator(".plates"))
-    row, column = place(scope)
+    row, column = cursor(scope)
     keyboard.press("Shift+ArrowDown" if row < 100 else "Shift+ArrowUp")
     keyboard.press("ArrowLeft" if column else "ArrowRight")
-    assert place(scope) == (row + 10 if row < 100 else row - 10, column - 1 if column else 1)
-
-
-def place(scope):
-    words = scope.locator(".readout").inner_text().split(":")[0].replace(",", "").split()
-    return int(words[1]), int(words[3])
+    assert cursor(scope) == (row + 10 if row < 100 else row - 10, column - 1 if column else 1)
 
 
 def test_a_photo_of_ones_own_and_a_file_that_is_none(notebook, scope):
@@ -244,25 +231,25 @@ def test_a_photo_of_ones_own_and_a_file_that_is_none(notebook, scope):
     with notebook.drawn_anew(*[plates(scope).nth(k) for k in range(3)], scope.locator(".grid canvas")):
         upload.set_input_files(picture())
     expect(chosen_photo(scope)).to_have_value("your photo")
-    settle(notebook, scope)
+    settle(scope)
     notebook.python("mine = scope.recording.x('image').clone()", print_it=False)
     notebook.becomes("mine[0, :, 112, 112].argmax().item()", 2)  # the blue square in its middle
     before = levels(plates(scope).nth(1))
     upload.set_input_files(TEXT)
-    expect(scope.get_by_role("status")).to_contain_text("The last photo stays.")
+    expect(status(scope)).to_contain_text("The last photo stays.")
     notebook.becomes("scope.photo, torch.equal(mine, scope.recording.x('image'))", ["your photo", True])
     assert (levels(plates(scope).nth(1)) == before).all()
     with notebook.drawn_anew(plates(scope).first):
         chosen_photo(scope).select_option("koala")
-    expect(scope.get_by_role("status")).not_to_contain_text("stays")
+    expect(status(scope)).not_to_contain_text("stays")
     notebook.becomes("scope.photo", "koala")
 
 
 def test_two_side_by_side(notebook):
     notebook.run("one = di.explore.microscope()\none", "two = di.explore.microscope()\ntwo")
     one, two = (notebook.page.locator(".microscope").nth(k) for k in range(2))
-    settle(notebook, one)
-    settle(notebook, two)
+    settle(one)
+    settle(two)
     before = [levels(canvas) for canvas in plates(two).all()]
     said = two.locator(".neuron").inner_text()
     with notebook.drawn_anew(plates(one).nth(1)):
@@ -282,13 +269,13 @@ def test_accessible_and_no_wider_than_its_place(notebook, scope, theme):
     tick(scope, "guided").check()
     expect(plates(scope)).to_have_count(4)
     scope.get_by_label("mark what differs").select_option("all")
-    settle(notebook, scope)
+    settle(scope)
     notebook.check_accessibility(scope)
     notebook.check_width(scope, 1024)
     scope.get_by_role("button", name="features.9.squeeze_activation").click()
     expect(plates(scope)).to_have_count(8)
     scope.get_by_label("or a photo of yours").set_input_files(TEXT)
-    expect(scope.get_by_role("status")).to_contain_text("stays")
-    settle(notebook, scope)
+    expect(status(scope)).to_contain_text("stays")
+    settle(scope)
     notebook.check_accessibility(scope)
     notebook.check_width(scope, 1024)

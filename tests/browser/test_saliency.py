@@ -1,12 +1,11 @@
 """The saliency explorer as a person uses it, in JupyterLab and Chromium."""
 
-import base64
 import re
 
 import numpy as np
 import pytest
 
-from .driver import TEXT, at, expect, levels, picture
+from .driver import TEXT, at, check_levels, cursor, expect, levels, picture, read_number, settle, status
 
 OPEN = "explorer = di.explore.saliency(di.photo('hens'))\nexplorer"
 NUMBERS = """
@@ -32,38 +31,21 @@ def widget(notebook):
     return widget
 
 
-def settle(widget):
-    """Wait until the kernel has done and the page has drawn what it told."""
-    expect(widget.locator(".title")).not_to_be_empty()
-    expect(widget).to_have_attribute("aria-busy", "false")
-
-
 def canvases(widget):
     return widget.locator(".pictures .plate canvas")
 
 
 def check_pictures(notebook, widget):
     """Not one level differs from what Python draws: photo, map and overlay."""
-    for canvas, wanted in zip(canvases(widget).all(), notebook.python("drawn()"), strict=True):
-        shown = levels(canvas)
-        np.testing.assert_array_equal(shown, np.frombuffer(base64.b64decode(wanted), np.uint8).reshape(shown.shape))
-
-
-def status(widget):
-    return widget.locator(".status")
+    check_levels(canvases(widget).all(), notebook.python("drawn()"))
 
 
 def strength(widget):
     return widget.get_by_role("slider", name="overlay strength")
 
 
-def place(widget):
-    words = re.match(r"row (\d+), column (\d+)", widget.locator(".readout p").inner_text())
-    return [int(word) for word in words.groups()]
-
-
 def number(text):
-    return float(re.match(r"−?[\d.e-]+", text)[0].replace("−", "-"))
+    return read_number(re.match(r"−?[\d.e-]+", text)[0])
 
 
 def check_readout(notebook, widget, row, column, size=(SIDE, SIDE)):
@@ -211,7 +193,7 @@ def test_the_keyboard_alone(notebook, widget):
     result = "explorer.result.prediction.label, explorer.result.crops, explorer.strength"
     notebook.becomes(result, ["Norwich terrier", 10, 0.65])
     notebook.tab_to(widget.get_by_role("application"))
-    row, column = place(widget)
+    row, column = cursor(widget)
     keyboard.press("ArrowDown" if row < 112 else "ArrowUp")
     keyboard.press("Shift+ArrowRight" if column < 112 else "Shift+ArrowLeft")
     check_readout(notebook, widget, row + (1 if row < 112 else -1), column + (10 if column < 112 else -10))
@@ -221,7 +203,7 @@ def test_the_keyboard_alone(notebook, widget):
     check_readout(notebook, widget, 0, 0)
     notebook.tab_to(widget.get_by_role("button", name="strongest pixel"))
     keyboard.press("Space")
-    assert place(widget) != [0, 0]
+    assert cursor(widget) != (0, 0)
 
 
 def test_a_photo_of_ones_own_and_files_that_are_none(notebook, widget):
@@ -252,7 +234,7 @@ def test_two_side_by_side(notebook):
         one.locator(".classes button").nth(3).click()
     strength(one).press("Home")
     canvases(one).first.hover(position=at(canvases(one).first, 3, 4, SIDE, SIDE))
-    assert place(one) == [3, 4]
+    assert cursor(one) == (3, 4)
     settle(one)
     notebook.becomes("[one.strength, two.strength, one.class_index == two.class_index]", [0, 0.6, False])
     assert two.locator(".readout").inner_text() == said

@@ -1,12 +1,10 @@
 """The sanity explorer as a person uses it, in JupyterLab and Chromium."""
 
-import base64
 import re
 
-import numpy as np
 import pytest
 
-from .driver import TEXT, expect, levels, picture
+from .driver import TEXT, check_levels, expect, levels, picture, settle, status
 
 OPEN = "explorer = di.explore.sanity(di.photo('hens'))\nexplorer"
 DRAWN = """
@@ -28,12 +26,6 @@ def widget(notebook):
     widget = notebook.page.locator(".sanity")
     settle(widget)
     return widget
-
-
-def settle(widget):
-    """Wait until the kernel has done and the page has drawn what it told."""
-    expect(widget.locator(".says").last).not_to_be_empty()
-    expect(widget).to_have_attribute("aria-busy", "false")
 
 
 def slider(widget):
@@ -60,9 +52,7 @@ def reached(widget, k):
 
 def check(notebook, widget):
     """Not one level differs from what Python draws, and the numbers are the kernel's."""
-    for canvas, wanted in zip(canvases(widget), notebook.python("drawn()"), strict=True):
-        shown = levels(canvas)
-        np.testing.assert_array_equal(shown, np.frombuffer(base64.b64decode(wanted), np.uint8).reshape(shown.shape))
+    check_levels(canvases(widget), notebook.python("drawn()"))
     for method, says in zip(METHODS, widget.locator(".says").all(), strict=True):
         rank, ssim = notebook.python(f"explorer.result.similarities[{method!r}]")
         wanted = f"rank correlation {rank:.2f}, SSIM {ssim:.2f}".replace("-", "−").replace("nan", "–")
@@ -194,7 +184,7 @@ def test_a_class_another_draw_and_another_photo(notebook, widget):
     draw = widget.get_by_label("draw of the random weights")
     draw.fill("-4")
     draw.press("Enter")
-    expect(widget.locator(".status")).to_contain_text("The last setting stays.")
+    expect(status(widget)).to_contain_text("The last setting stays.")
     expect(draw).to_have_value("3")
 
 
@@ -226,12 +216,12 @@ def test_a_photo_of_ones_own_and_files_that_are_none(notebook, widget):
     assert levels(canvases(widget)[0])[112, 112].argmax() == 2  # the blue square in its middle
     for file, words in ((TEXT, "not a picture"), (TEXT | {"buffer": b""}, "is empty: 0 bytes.")):
         upload.set_input_files(file)
-        expect(widget.locator(".status")).to_contain_text(words)
-        expect(widget.locator(".status")).to_contain_text("The last photo stays.")
+        expect(status(widget)).to_contain_text(words)
+        expect(status(widget)).to_contain_text("The last photo stays.")
     # Held at 0 by a ReLU: no order, no rank correlation.
     notebook.python("explorer.show(__import__('numpy').full((30, 30, 3), 255, 'uint8'))", print_it=False)
     notebook.python("explorer.class_index = explorer.classifier.find('lesser panda')", print_it=False)
-    expect(widget.locator(".status")).to_contain_text("The gradient and guided maps are all zeros")
+    expect(status(widget)).to_contain_text("The gradient and guided maps are all zeros")
     expect(widget.locator(".says").first).to_contain_text("rank correlation –, SSIM 1.00")
 
 
@@ -258,7 +248,7 @@ def test_accessible_and_no_wider_than_its_place(notebook, widget, theme):
         notebook.theme(theme)
     go(notebook, widget, 4)
     widget.get_by_label("or a photo of yours").set_input_files(TEXT)
-    expect(widget.locator(".status")).to_contain_text("stays")
+    expect(status(widget)).to_contain_text("stays")
     settle(widget)
     notebook.check_accessibility(widget)
     for width in (1024, 640):

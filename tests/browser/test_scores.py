@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from .driver import TEXT, expect, levels, picture
+from .driver import TEXT, chosen_photo, expect, levels, picture, settle, status
 
 OPEN = "scores = di.explore.scores(di.photo('pig'))\nscores"
 TOP = "[[1 + rank, p.label, p.class_index, p.score, p.probability] for rank, p in enumerate(scores.result.top)]"
@@ -15,7 +15,7 @@ def scores(notebook):
     notebook.run(OPEN)
     widget = notebook.page.locator(".scores")
     expect(lines(widget)).to_have_count(5)
-    expect(widget).to_have_attribute("aria-busy", "false")
+    settle(widget)
     return widget
 
 
@@ -47,10 +47,6 @@ def find(widget, text):
     field = widget.get_by_label("find a class")
     field.press_sequentially(text)
     field.press("Enter")
-
-
-def chosen_photo(widget):
-    return widget.get_by_role("combobox", name="photo", exact=True)
 
 
 def how_many(widget):
@@ -126,10 +122,10 @@ def test_searching_by_a_line_and_for_none(notebook, scores):
     check_lines(scores, notebook.python(TOP), searched=c)
     assert second.evaluate("(e) => e === document.activeElement")
     find(scores, "no such animal")
-    expect(scores.locator(".status")).to_contain_text("The last setting stays.")
+    expect(status(scores)).to_contain_text("The last setting stays.")
     notebook.becomes("scores.class_index", c)
     find(scores, str(c))  # the same once more: nothing changes, and the old complaint goes
-    expect(scores.locator(".status")).to_have_text("")
+    expect(status(scores)).to_have_text("")
     find(scores, "zebra")
     line = lines(scores).nth(5).get_by_role("button")
     expect(line).to_contain_text("zebra (340)")
@@ -154,14 +150,14 @@ def test_another_photo_one_of_ones_own_and_files_that_are_none(notebook, scores)
     with notebook.drawn_anew(canvas):
         upload.set_input_files(picture())
     expect(chosen_photo(scores)).to_have_value("your photo")
-    expect(scores).to_have_attribute("aria-busy", "false")
+    settle(scores)
     check_lines(scores, notebook.python(TOP))
     np.testing.assert_array_equal(levels(canvas), notebook.python(SEEN))
     before = levels(canvas)
     for content, words in ((TEXT["buffer"], "not a picture"), (b"", "is empty"), (bytes(9_000_001), "9.0 MB")):
         upload.set_input_files(TEXT | {"buffer": content})
-        expect(scores.locator(".status")).to_contain_text(words)
-        expect(scores.locator(".status")).to_contain_text("The last photo stays.")
+        expect(status(scores)).to_contain_text(words)
+        expect(status(scores)).to_contain_text("The last photo stays.")
     assert (levels(canvas) == before).all()
     notebook.becomes("scores.result.image_name", "your photo")
 
@@ -191,7 +187,7 @@ def test_accessible_and_no_wider_than_its_place(notebook, scores, theme):
     find(scores, "hog")
     expect(lines(scores)).to_have_count(6)
     scores.get_by_label("or a photo of yours").set_input_files(TEXT)
-    expect(scores.locator(".status")).to_contain_text("stays")
+    expect(status(scores)).to_contain_text("stays")
     notebook.check_accessibility(scores)
     notebook.check_width(scores, 1024)
     notebook.check_width(scores, 640)

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from .driver import TEXT, expect, levels, picture
+from .driver import TEXT, chosen_photo, expect, levels, picture, read_number, settle, status
 
 OPEN = "taylor = di.explore.taylor()\ntaylor"
 PICTURE = (
@@ -20,15 +20,15 @@ HERE += "slope=taylor.result.slope, holds=taylor.result.holds, label=taylor.clas
 def taylor(notebook):
     notebook.run(OPEN)
     widget = notebook.page.locator(".taylor")
-    settle(widget)
+    finished(widget)
     return widget
 
 
-def settle(widget):
+def finished(widget):
     """Wait until all scores of the walk are drawn."""
     expect(widget.locator(".readout")).to_contain_text("(shaded)")
     expect(widget.locator(".readout")).not_to_contain_text("so far")
-    expect(widget).to_have_attribute("aria-busy", "false")
+    settle(widget)
 
 
 def way(widget):
@@ -43,14 +43,6 @@ def photograph(widget):
     return widget.locator("canvas")
 
 
-def chosen_photo(widget):
-    return widget.get_by_role("combobox", name="photo", exact=True)
-
-
-def value(text):
-    return float(text.replace("−", "-"))
-
-
 def centre(widget, name):
     """Of a mark in the chart."""
     mark = widget.locator(name)
@@ -60,7 +52,7 @@ def centre(widget, name):
 def scale(widget, anchor, axis):
     """From places in the chart to what its axis says, read from the numbers at two ticks."""
     texts = widget.locator(f".texts text[text-anchor={anchor}]")
-    ends = [(float(t.get_attribute(axis)), value(t.text_content())) for t in (texts.first, texts.last)]
+    ends = [(float(t.get_attribute(axis)), read_number(t.text_content())) for t in (texts.first, texts.last)]
     (a, va), (b, vb) = ends
     return lambda at: va + (at - a) / (b - a) * (vb - va)
 
@@ -73,15 +65,16 @@ def check_readout(notebook, widget):
     said = widget.locator(".readout").inner_text()
     found = re.search(r"s = (\S+) levels?: score (\S+), line (\S+) ([+−]) (\S+) = (\S+), difference (\S+)\. ", said)
     s, score, first, sign, way, sum_, difference = found.groups()
-    assert value(s) == pytest.approx(wanted["s"], rel=6e-3)
-    assert value(score) == pytest.approx(wanted["score"], rel=6e-4)
-    assert value(first) == pytest.approx(wanted["first"], rel=6e-4)
-    assert (value(way) if sign == "+" else -value(way)) == pytest.approx(wanted["slope"] * wanted["s"], rel=6e-3)
-    assert value(sum_) == pytest.approx(line, rel=6e-4)
-    assert value(difference) == pytest.approx(wanted["score"] - line, rel=6e-3, abs=1e-3)
+    assert read_number(s) == pytest.approx(wanted["s"], rel=6e-3)
+    assert read_number(score) == pytest.approx(wanted["score"], rel=6e-4)
+    assert read_number(first) == pytest.approx(wanted["first"], rel=6e-4)
+    along = read_number(way) if sign == "+" else -read_number(way)
+    assert along == pytest.approx(wanted["slope"] * wanted["s"], rel=6e-3)
+    assert read_number(sum_) == pytest.approx(line, rel=6e-4)
+    assert read_number(difference) == pytest.approx(wanted["score"] - line, rel=6e-3, abs=1e-3)
     start, end = re.search(r"of the score from (\S+) to (\S+) levels \(shaded\)", said).groups()
-    assert [value(start), value(end)] == pytest.approx(wanted["holds"], rel=0.06)
-    assert value(re.search(r"its slope is (\S+) per level", said)[1]) == pytest.approx(wanted["slope"], rel=6e-3)
+    assert [read_number(start), read_number(end)] == pytest.approx(wanted["holds"], rel=0.06)
+    assert read_number(re.search(r"its slope is (\S+) per level", said)[1]) == pytest.approx(wanted["slope"], rel=6e-3)
     assert said.startswith(wanted["label"])
     across, down = scale(widget, "middle", "x"), scale(widget, "end", "y")
     reach = across(448)
@@ -198,7 +191,7 @@ def test_dragging_in_the_chart_and_zooming_to_where_the_line_is_true(notebook, t
 def test_other_directions_classes_and_photos(notebook, taylor):
     direction(taylor).select_option("grey")
     expect(taylor.locator(".readout")).to_contain_text("towards the mean colour")
-    settle(taylor)
+    finished(taylor)
     notebook.becomes("taylor.direction, taylor.result.holds", ["grey", [-64, 64]])
     check_readout(notebook, taylor)
     with notebook.drawn_anew(photograph(taylor)):
@@ -207,29 +200,29 @@ def test_other_directions_classes_and_photos(notebook, taylor):
     same_picture(notebook, taylor)
     taylor.get_by_role("button", name="red fox").click()
     expect(taylor.locator(".readout")).to_contain_text("red fox, s = 64 levels")
-    settle(taylor)
+    finished(taylor)
     check_readout(notebook, taylor)
     search = taylor.get_by_label("or another class")
     search.press_sequentially("tabb")
     search.press("Enter")
     expect(taylor.locator(".readout")).to_contain_text("tabby")
-    settle(taylor)
+    finished(taylor)
     check_readout(notebook, taylor)
     upload = taylor.get_by_label("or a photo of yours")
     with notebook.drawn_anew(photograph(taylor)):
         upload.set_input_files(picture())
     expect(chosen_photo(taylor)).to_have_value("your photo")
-    settle(taylor)
+    finished(taylor)
     notebook.becomes("taylor.wait(30)", True)
     same_picture(notebook, taylor)
     before = levels(photograph(taylor))
     for content, words in ((TEXT["buffer"], "not a picture"), (b"", "is empty"), (bytes(9_000_001), "9.0 MB")):
         upload.set_input_files(TEXT | {"buffer": content})
-        expect(taylor.locator(".status")).to_contain_text(words)
+        expect(status(taylor)).to_contain_text(words)
     assert (levels(photograph(taylor)) == before).all()
     chosen_photo(taylor).select_option("koala")
     expect(taylor.locator(".readout")).to_contain_text("koala, s = 64")
-    settle(taylor)
+    finished(taylor)
     notebook.becomes("taylor.photo, taylor.result.class_index == taylor.class_index", ["koala", True])
     check_readout(notebook, taylor)
 
@@ -275,22 +268,22 @@ def test_a_new_photo_is_never_drawn_with_the_direction_of_the_last(notebook, tay
     assert (levels(photograph(taylor)) == before).all()
     notebook.python("taylor._line = fast", print_it=False)
     expect(taylor.locator(".readout")).to_contain_text("koala, s = 64")
-    settle(taylor)
+    finished(taylor)
     same_picture(notebook, taylor)
 
 
 def test_two_side_by_side(notebook):
     notebook.run("one = di.explore.taylor()\none", "taylor = di.explore.taylor()\ntaylor")
     one, two = (notebook.page.locator(".taylor").nth(k) for k in range(2))
-    settle(one)
-    settle(two)
+    finished(one)
+    finished(two)
     chart = "(box) => box.querySelector('svg').innerHTML"
     before = levels(photograph(two)), two.evaluate(chart), two.locator(".readout").inner_text()
     with notebook.drawn_anew(photograph(one)):
         way(one).press("End")
     direction(one).select_option("noise")
     expect(one.locator(".readout")).to_contain_text("along noise")
-    settle(one)
+    finished(one)
     notebook.becomes("[one.s, one.direction, taylor.s, taylor.direction]", [64, "noise", 0, "gradient"])
     assert (levels(photograph(two)) == before[0]).all()
     assert two.evaluate(chart) == before[1]
@@ -304,7 +297,7 @@ def test_accessible_and_no_wider_than_its_place(notebook, taylor, theme):
         notebook.theme(theme)
     way(taylor).press("End")
     taylor.get_by_label("or a photo of yours").set_input_files(TEXT)
-    expect(taylor.locator(".status")).to_contain_text("stays")
+    expect(status(taylor)).to_contain_text("stays")
     notebook.check_accessibility(taylor)
     # axe does not look into the chart: its words have the theme's ink, its curves stand out from the ground by 3 to 1.
     ink, ground = colours(taylor, "color")[0], colours(taylor, "backgroundColor")[0]

@@ -7,8 +7,7 @@ import { matching } from "../pure/search.js";
 import { texts } from "../texts.js";
 
 /** A field for part of a class's name, its WordNet id or its index, with a list of the names that fit. What is chosen
- * from the list or typed before Enter is asked of the kernel; then the field is empty, or names the class that holds.
- * */
+ * from the list or typed is asked of the kernel. Then the field is empty, or it names the class that holds. */
 export function classSearch({ model, kernel, on, undo }, text, { named = false } = {}) {
   const labels = model.get("labels");
   const name = (c) => `${labels[c]} (${c})`;
@@ -48,7 +47,7 @@ export function classSearch({ model, kernel, on, undo }, text, { named = false }
     placeholder: named ? "" : texts.classes.placeholder,
     onkeydown,
     onfocus: all,
-    onblur: restore,
+    onblur: () => (named || !input.value.trim() ? restore() : find(input.value)),
     oninput: () => list.offer(matching(labels, input.value)),
     onclick: () => setTimeout(all), // the click itself would undo the selection
   });
@@ -108,8 +107,7 @@ function listOf(name, choose) {
   };
 }
 
-/** The photo's best classes, to be chosen by a click, and a search for any other. Message from the kernel: "classes".
- * */
+/** The photo's best classes, to be chosen by a click, and a search for any other class; the kernel sends "classes". */
 export function classControls(tools) {
   const { model, kernel, on } = tools;
   const list = h("div", { class: "classes", role: "group", "aria-label": texts.classes.best });

@@ -1,7 +1,6 @@
 const LISTED = 12;
 
-/** The classes that a text may mean: whole names before beginnings before parts of names, or the one with this index.
- * */
+/** The classes that a text may mean: names before beginnings before parts of names, or the one with this index. */
 export function matching(labels, text) {
   const wanted = text.trim().toLowerCase();
   if (!wanted) return [];
