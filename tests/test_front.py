@@ -109,6 +109,16 @@ def test_a_module_stands_behind_what_it_imports_and_once(tmp_path):
     )
 
 
+def test_the_words_are_those_of_the_language(tmp_path, monkeypatch):
+    (tmp_path / "texts").mkdir()
+    for language, word in (("en", "photo"), ("fr", "image")):
+        (tmp_path / "texts" / f"{language}.js").write_text(f'export const texts = "{word}";\n')
+    (tmp_path / "view.js").write_text('import { texts } from "./texts/en.js";\n\nexport default texts;\n')
+    assert '"photo"' in joined(tmp_path / "view.js")
+    monkeypatch.setattr("deepinside_edu.explorers.joined.LANGUAGE", "fr")
+    assert joined(tmp_path / "view.js") == 'const texts = "image";\n\n\nexport default texts;\n'
+
+
 def test_no_line_is_longer_than_120_columns():
     files = [file for kind in ("*.js", "*.css") for file in FRONT.rglob(kind)] + list(PURE.parent.glob("*.mjs"))
     lines = [(file.name, line) for file in files for line in file.read_text("utf-8").splitlines()]

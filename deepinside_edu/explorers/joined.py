@@ -6,10 +6,12 @@ may have the same name at the top; tests/test_front.py reads what comes out as a
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
 FRONT = Path(__file__).parent / "front"
+LANGUAGE = os.environ.get("DEEPINSIDE_LANGUAGE", "en")
 
 IMPORT = re.compile(r'^import \{[^}]*\} from "(\.{1,2}/[^"]+)";\n', re.MULTILINE)
 EXPORT = re.compile(r"^export (?=const|function|class|async)", re.MULTILINE)
@@ -22,13 +24,16 @@ def browser_half(name: str) -> tuple[str, str]:
 
 
 def joined(module: Path) -> str:
-    """A module behind all that it imports, each once and behind its own imports, as one scope."""
+    """A module behind all that it imports, each once and behind its own imports, with the words of the language."""
     texts: dict[Path, str] = {}
 
     def add(path: Path) -> None:
         text = path.read_text(encoding="utf-8")
         for other in IMPORT.findall(text):
-            if (found := (path.parent / other).resolve()) not in texts:
+            found = (path.parent / other).resolve()
+            if found.parent.name == "texts":
+                found = found.with_stem(LANGUAGE)
+            if found not in texts:
                 add(found)
         texts[path] = EXPORT.sub("", IMPORT.sub("", text))
 

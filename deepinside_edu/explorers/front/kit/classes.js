@@ -4,7 +4,7 @@ import { button } from "./controls.js";
 import { h, unique } from "./elements.js";
 import { number } from "../pure/numbers.js";
 import { matching } from "../pure/search.js";
-import { texts } from "../texts.js";
+import { texts } from "../texts/en.js";
 
 /** A field for part of a class's name, its WordNet id or its index, with a list of the names that fit. What is chosen
  * from the list or typed is asked of the kernel. Then the field is empty, or it names the class that holds. */

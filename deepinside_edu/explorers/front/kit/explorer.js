@@ -4,7 +4,7 @@
 import { h, speak } from "./elements.js";
 import { Kernel } from "./kernel.js";
 import { comeAlive } from "./still.js";
-import { texts } from "../texts.js";
+import { texts } from "../texts/en.js";
 
 const BUSY = 0.25; // seconds
 

@@ -1,7 +1,7 @@
 // The kernel sends messages of several kinds, each complete in itself: the last one of a kind is what holds, and a page
 // that is opened later gets it again.
 
-import { texts } from "../texts.js";
+import { texts } from "../texts/en.js";
 
 const PATIENCE = 10; // seconds
 

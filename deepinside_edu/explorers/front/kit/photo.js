@@ -3,7 +3,7 @@
 import { options, select } from "./controls.js";
 import { h, labelled } from "./elements.js";
 import { spaced } from "../pure/numbers.js";
-import { texts } from "../texts.js";
+import { texts } from "../texts/en.js";
 
 const MOST_BYTES = 9e6; // more than Jupyter's websocket takes in one message would end the connection
 

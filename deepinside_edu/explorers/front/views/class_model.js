@@ -12,7 +12,7 @@ import { bytes } from "../pure/bytes.js";
 import { number, significant, spaced } from "../pure/numbers.js";
 import { withRivals } from "../pure/ranks.js";
 import { stretch } from "../pure/stretch.js";
-import { texts } from "../texts.js";
+import { texts } from "../texts/en.js";
 
 const T = texts.classModel;
 const RIVALS = 3;

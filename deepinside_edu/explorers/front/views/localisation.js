@@ -12,7 +12,7 @@ import { bytes } from "../pure/bytes.js";
 import { greyLevels, heatLevels, put, signedLevel, tables, tinted } from "../pure/colours.js";
 import { clamp, number, percent } from "../pure/numbers.js";
 import { discsBetween, rasterise } from "../pure/strokes.js";
-import { texts } from "../texts.js";
+import { texts } from "../texts/en.js";
 
 const T = texts.localisation;
 // As figures.seed_picture and figures.cut_out.

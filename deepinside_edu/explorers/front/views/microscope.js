@@ -14,7 +14,7 @@ import { clamp, number, percent } from "../pure/numbers.js";
 import { bestFirst } from "../pure/ranks.js";
 import { reach } from "../pure/reach.js";
 import { differing, fate, isOpen } from "../pure/relu.js";
-import { texts } from "../texts.js";
+import { texts } from "../texts/en.js";
 
 const T = texts.microscope;
 const NAMES = texts.rules;
@@ -23,7 +23,7 @@ const PEAK = 0.995; // the quantile of figures.PEAK, and one for planes of few e
 const SPARSE = 0.97;
 const [TILE, GAP, COLUMNS] = [28, 2, 10];
 
-/** Values of both signs as figures.signed_picture draws them, one channel or three. What differs is marked over grey. */
+/** Values of both signs as figures.signed_picture draws them, one channel or three; what differs is marked on grey. */
 function paintSigned(picture, size, values, signed, causes) {
   const entries = size[0] * size[1];
   const colours = values.length === 3 * entries ? 3 : 1;

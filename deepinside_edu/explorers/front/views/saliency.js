@@ -11,7 +11,7 @@ import { board, canvas, describe, entry, keys, paint, paintLevels, paintRgb, pla
 import { bytes } from "../pure/bytes.js";
 import { blend, greyLevels, heatLevels, tables } from "../pure/colours.js";
 import { number, probability } from "../pure/numbers.js";
-import { texts } from "../texts.js";
+import { texts } from "../texts/en.js";
 
 const T = texts.saliency;
 

@@ -11,7 +11,7 @@ import { canvas, describe, paintLevels, paintRgb } from "../kit/pictures.js";
 import { bytes } from "../pure/bytes.js";
 import { tables } from "../pure/colours.js";
 import { clamp, fixed, probability } from "../pure/numbers.js";
-import { texts } from "../texts.js";
+import { texts } from "../texts/en.js";
 
 const T = texts.sanity;
 const [WIDE, HIGH, LEFT, RIGHT, TOP, BOTTOM] = [224, 96, 20, 218, 8, 76]; // of a chart and of the frame in it

@@ -10,7 +10,7 @@ import { canvas, describe, paintRgb } from "../kit/pictures.js";
 import { bytes } from "../pure/bytes.js";
 import { decimals, fixed, number, share, spaced } from "../pure/numbers.js";
 import { bestFirst, rankOf } from "../pure/ranks.js";
-import { texts } from "../texts.js";
+import { texts } from "../texts/en.js";
 
 const T = texts.scores;
 const MOST = 20;

@@ -10,7 +10,7 @@ import { canvas, describe, paint } from "../kit/pictures.js";
 import { bytes } from "../pure/bytes.js";
 import { clamp, number, spaced } from "../pure/numbers.js";
 import { ticks } from "../pure/ticks.js";
-import { texts } from "../texts.js";
+import { texts } from "../texts/en.js";
 
 const T = texts.taylor;
 const SLOW = 200; // milliseconds: the kernel hears where a walk stopped

@@ -326,7 +326,8 @@ const classModel = {
   ],
 };
 
-export const english = {
+/** The words of this language: another one is a file beside this one, with the same names. */
+export const texts = {
   kernel,
   photo,
   classes,
