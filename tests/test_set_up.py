@@ -225,7 +225,7 @@ def test_make_test_runs_all_of_its_parts_and_names_those_that_failed(tmp_path, b
         ".venv/bin/python": 'echo "$*" >> calls\n' + "".join(f'case "$*" in *{word}*) exit 1;; esac\n' for word in bad),
     }.items():
         path = tmp_path / name
-        path.parent.mkdir(parents=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("#!/bin/sh\n" + script)
         path.chmod(0o755)
     run = subprocess.run(["make", "test"], cwd=tmp_path, capture_output=True, text=True, check=False)
