@@ -129,6 +129,8 @@ test("a disc is cut off at the picture's edge, and clearing leaves nothing", () 
   const strokes = new Int8Array(12);
   rasterise(strokes, [4, 3], { discs: [[0, 0]], size: 3, side: 1 });
   assert.deepEqual([...strokes], [1, 1, 0, 0, 1, 1, 0, 0, 0, 0, 0, 0]);
+  rasterise(strokes, [4, 3], { discs: [[2, 1]], size: 2, side: -1 });
+  assert.deepEqual([...strokes], [1, 1, -1, 0, 1, -1, -1, -1, 0, 0, -1, 0]);
   rasterise(strokes, [4, 3], { clear: true });
   assert.deepEqual([...strokes], Array(12).fill(0));
 });
