@@ -6,12 +6,12 @@ may have the same name at the top; tests/test_front.py reads what comes out as a
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
 
+from .language import LANGUAGE
+
 FRONT = Path(__file__).parent / "front"
-LANGUAGE = os.environ.get("DEEPINSIDE_LANGUAGE", "en")
 
 IMPORT = re.compile(r'^import \{[^}]*\} from "(\.{1,2}/[^"]+)";\n', re.MULTILINE)
 EXPORT = re.compile(r"^export (?=const|function|class|async)", re.MULTILINE)

@@ -1,7 +1,7 @@
 """What explorers say: each text by its name, from the table of one language, `texts/en.json`.
 
-A second language is a second file with the same names and the same fields in braces. The environment variable
-DEEPINSIDE_LANGUAGE chooses it by the file's name before Python starts.
+A second language is a second file with the same names and the same fields in braces, and `front/texts` has a table for
+the browser half. The environment variable DEEPINSIDE_LANGUAGE chooses it by the file's name before Python starts.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ def read_texts(language: str) -> dict[str, str]:
     return {f"{room}.{name}": text for room, texts in rooms.items() for name, text in texts.items()}
 
 
-TEXTS = read_texts(os.environ.get("DEEPINSIDE_LANGUAGE", "en"))
+LANGUAGE = os.environ.get("DEEPINSIDE_LANGUAGE", "en")
+TEXTS = read_texts(LANGUAGE)
 
 
 def say(name: str, /, **values: object) -> str:
