@@ -38,6 +38,11 @@ def relu_backward(x: Tensor, r: Tensor, rule: str = "gradient", ceiling: float =
         ValueError: an unknown rule, shapes that differ, a ceiling that is not above 0.
 
     Source: paper, Section 4.
+
+    Example:
+        >>> x, r = torch.tensor([-1.0, 2.0, 3.0]), torch.tensor([4.0, 5.0, -6.0])
+        >>> di.relu_backward(x, r), di.relu_backward(x, r, "deconvnet")
+        (tensor([ 0.,  5., -6.]), tensor([4., 5., 0.]))
     """
     check_rule(rule)
     _check_tensors(x, r)
@@ -99,6 +104,12 @@ def convolution_backward(
         ValueError: r does not fit the kernels, or has another size than that layer gives for an input of this size.
 
     Source: paper, Section 4.
+
+    Example:
+        >>> kernels = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
+        >>> di.convolution_backward(torch.ones(1, 1, 1, 1), kernels, size=2)
+        tensor([[[[1., 2.],
+                  [3., 4.]]]])
     """
     _check_tensors(r, kernels)
     if kernels.ndim != 4 or kernels.shape[0] % groups:
@@ -156,6 +167,10 @@ def pool_with_switches(
         ValueError: x with another number of dimensions, a window larger than the padded input.
 
     Source: Zeiler & Fergus 2014, Section 2.1; paper, Section 4.
+
+    Example:
+        >>> di.pool_with_switches(torch.tensor([[[[1.0, 5.0], [2.0, 3.0]]]]), kernel=2)
+        Pooled(x=tensor([[[[5.]]]]), switches=tensor([[[[1]]]]))
     """
     _check_tensors(x)
     if x.ndim != 4:
@@ -203,6 +218,11 @@ def unpool(r: Tensor, switches: Tensor, size: Pair) -> Tensor:
         ValueError: shapes that differ, a switch outside the input.
 
     Source: paper, Section 4.
+
+    Example:
+        >>> di.unpool(torch.ones(1, 1, 1, 1), switches=torch.tensor([[[[1]]]]), size=2)
+        tensor([[[[0., 1.],
+                  [0., 0.]]]])
     """
     _check_tensors(r, switches)
     if r.shape != switches.shape or r.ndim != 4:

@@ -31,6 +31,11 @@ def largest_component(mask: ArrayLike) -> Mask:
         ValueError: no boolean array of two dimensions, or one with nothing in it.
 
     Source: paper, Section 3.2.
+
+    Example:
+        >>> mask = np.array([[1, 0, 0, 1], [1, 0, 0, 0]], bool)
+        >>> di.largest_component(mask).astype(int).tolist()
+        [[1, 0, 0, 0], [1, 0, 0, 0]]
     """
     from scipy import ndimage
 
@@ -51,6 +56,12 @@ def bounding_box(mask: ArrayLike) -> Box:
 
     Raises:
         ValueError: as in `largest_component`.
+
+    Example:
+        >>> mask = np.zeros((10, 20), bool)
+        >>> mask[2:5, 8:15] = True
+        >>> di.bounding_box(mask)
+        (8, 2, 15, 5)
     """
     m = _check_mask(mask)
     rows, columns = np.flatnonzero(m.any(axis=1)), np.flatnonzero(m.any(axis=0))
@@ -82,6 +93,10 @@ def box_iou(one: Box, other: Box) -> float:
 
     Raises:
         ValueError: no four numbers, or a box that is empty or inside out.
+
+    Example:
+        >>> di.box_iou((0, 0, 4, 4), (0, 0, 4, 2))
+        0.5
     """
     one, other = check_box(one), check_box(other)
     width = min(one[2], other[2]) - max(one[0], other[0])

@@ -78,6 +78,13 @@ class DivergedError(ValueError):
 
     Attributes:
         last: the last good step, number 0 if that was the start; of several classes a tuple.
+
+    Example:
+        >>> try:
+        ...     list(di.class_model(classifier, "goldfish", step_rule="fixed", step_size=1e30))
+        ... except di.DivergedError as error:
+        ...     print(error.last.number)
+        0
     """
 
     def __init__(self, message: str, last: Any) -> None:
@@ -147,6 +154,11 @@ def class_model(
         DivergedError: (a ValueError, while iterating) the objective is not finite any more. It has the last good step.
 
     Source: paper, Section 2.
+
+    Example:
+        >>> steps = list(di.class_model(classifier, "goldfish", steps=3))
+        >>> steps[2].number, steps[2].picture.size, steps[0].score < steps[2].score
+        (3, (224, 224), True)
     """
     check_classifier(classifier)
     recipe = _recipe(preset, options)

@@ -83,6 +83,12 @@ class Classifier:
             labels, or one with a function whose backward is no derivative, such as a guided ReLU. (A network that
             cannot take `size` is not tried before it is used.)
         TypeError: a network that is no `torch.nn.Module`.
+
+    Example:
+        >>> nn = torch.nn
+        >>> network = nn.Sequential(nn.Conv2d(3, 2, 5), nn.AdaptiveAvgPool2d(1), nn.Flatten()).eval()
+        >>> di.Classifier(network, ["cat", "dog"], size=(32, 32))
+        Classifier(Sequential, 2 classes, 32×32 RGB, cpu)
     """
 
     network: nn.Module
@@ -242,6 +248,10 @@ class Classifier:
 
         Raises:
             ValueError: no picture, a size without pixels, or a tensor of another shape, of integers or with NaN in it.
+
+        Example:
+            >>> classifier.prepare(di.photo("panda")).shape
+            torch.Size([1, 3, 224, 224])
         """
         if isinstance(image, Tensor):
             _check_prepared(image)
@@ -259,7 +269,13 @@ class Classifier:
         return normalise(open_image(image), (height, width), self.mean, self.std).to(self.device, self.dtype)
 
     def picture(self, x: Tensor) -> Image.Image:
-        """Turn a prepared image back into a picture, adding the mean colour once."""
+        """Turn a prepared image back into a picture, adding the mean colour once.
+
+        Example:
+            >>> x = classifier.prepare(di.photo("panda"))
+            >>> classifier.picture(x).size
+            (224, 224)
+        """
         channels = len(self.mean)
         if channels not in (1, 3):
             raise ValueError(f"a picture has 1 or 3 channels, and the network takes {channels}. Show one: x[0, 0].")
@@ -278,6 +294,11 @@ class Classifier:
             ValueError: a network in training mode, a batch of the wrong shape, size, precision or device or
                 with NaN in it, scores that are not finite, or another number of them than there are labels.
             TypeError: no tensor.
+
+        Example:
+            >>> x = classifier.prepare(di.photo("panda"))
+            >>> classifier.scores(x).shape
+            torch.Size([1, 1000])
         """
         self._check(batch)
         if self.one_at_a_time is None:
@@ -425,6 +446,10 @@ class Classifier:
         Raises:
             ValueError: k below 1, or a bad image.
             TypeError: k that is no whole number.
+
+        Example:
+            >>> [best.label for best in classifier.top(di.photo("panda"), k=2)]
+            ['giant panda', 'lesser panda']
         """
         k = accept.whole("k", k, 1)
         with torch.no_grad():
@@ -447,6 +472,10 @@ class Classifier:
         Raises:
             ValueError: no such class, or several; the error lists them, or near ones.
             TypeError: neither text nor an integer: a list, a truth value, 8.0.
+
+        Example:
+            >>> classifier.find("giant panda"), classifier.find("n02510455"), classifier.find("washing machine")
+            (388, 388, 897)
         """
         return find(text, self.labels, self.wordnet_ids)  # type: ignore[arg-type]  # both are tuples by now
 
@@ -476,6 +505,12 @@ class Classifier:
         Raises:
             ValueError: a network of TorchScript or torch.export, or one with a part of TorchScript, whose layers
                 nobody can see; a network that cannot take `size`.
+
+        Example:
+            >>> classifier.layers()[0]
+            Layer(name='features.0', kind='Conv2d', shape=(64, 111, 111))
+            >>> len(classifier.layers())
+            57
         """
         check_layers_can_be_seen(self.network, inside_too=True)
         ran: list[Layer] = []

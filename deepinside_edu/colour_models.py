@@ -144,6 +144,12 @@ def colour_models(image: ImageLike, seeds: Seeds, components: int = 5, random_st
         TypeError: an option of another kind, such as text.
 
     Source: paper, Section 3.2, which gives neither K nor the kind of covariance.
+
+    Example:
+        >>> chosen = di.seeds(di.saliency_map(classifier, di.photo("panda")))
+        >>> models = di.colour_models(di.photo("panda"), chosen)
+        >>> models.costs(di.photo("panda")).foreground.shape
+        (224, 224)
     """
     components = accept.whole("components", components, 1, MOST_COMPONENTS, "A colour model has five as a rule.")
     random_state = accept.random_state(random_state)

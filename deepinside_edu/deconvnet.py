@@ -27,6 +27,10 @@ class Neuron:
         layer: its name in the network, as in `record(classifier, image).layers`; ":2" behind it means its second run.
         channel: of the layer's output `(1, channels, ...)`, from 0.
         position: (row, column) is one unit of that channel; "max" its largest activity, "sum" that of its whole map.
+
+    Example:
+        >>> di.Neuron("features.3.squeeze", channel=4)
+        Neuron(layer='features.3.squeeze', channel=4, position='max')
     """
 
     layer: str
@@ -222,6 +226,13 @@ def backward_ladder(
         TypeError: a neuron that is neither a class nor a `Neuron`.
 
     Source: paper, Section 4.
+
+    Example:
+        >>> ladder = di.backward_ladder(classifier, di.photo("panda"), "giant panda", layers="image")
+        >>> ladder["image"]
+        Rung(image, image, X (3, 224, 224), R of gradient, deconvnet)
+        >>> ladder["image"].distance("deconvnet").cosine < 0.5
+        True
     """
     names = None if layers is None else [layers] if isinstance(layers, str) else list(layers)
     kept = names if names is None or not isinstance(neuron, Neuron) else [*names, neuron.layer]
@@ -250,6 +261,12 @@ def descend(
         TypeError: as in `backward_ladder`.
 
     Source: paper, Section 4.
+
+    Example:
+        >>> recording = di.record(classifier, di.photo("panda"))
+        >>> ladder = di.descend(recording, di.Neuron("features.3.squeeze", channel=4))
+        >>> [rung.name for rung in ladder]
+        ['features.3.squeeze', 'features.2', 'features.1', 'features.0', 'image']
     """
     return _descend(recording, neuron, rules, layers, again=True)
 

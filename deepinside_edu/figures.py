@@ -2,6 +2,11 @@
 
 Knows no torch, no widgets and of the steps `boxes` alone. Every colour here can be told apart with any kind of colour
 vision: the heat map's lightness rises all the way, and the three seed colours differ in lightness as well as in hue.
+
+Example:
+    >>> M = di.saliency_map(classifier, di.photo("panda"))
+    >>> di.figures.heat_map(M).size
+    (224, 224)
 """
 
 from __future__ import annotations

@@ -72,6 +72,12 @@ def graph_cut(
         TypeError: an option of another kind, such as text.
 
     Source: paper, Section 3.2; Boykov & Jolly 2001. The paper gives neither λ nor the neighbourhood.
+
+    Example:
+        >>> foreground, background = np.array([[1, 1, 9, 9]]), np.array([[9, 9, 1, 1]])
+        >>> cut = di.graph_cut(np.zeros((1, 4, 3), np.uint8), (foreground, background), smoothness=2)
+        >>> cut.mask.tolist(), cut.energy  # four pixels cost 1 each, one border costs 2
+        ([[True, True, False, False]], 6.0)
     """
     return RepeatedCut(image, costs, smoothness, seeds, neighbours).result
 

@@ -240,6 +240,10 @@ def photos() -> tuple[Photo, ...]:
 
     Returns:
         Sixteen `Photo`s.
+
+    Example:
+        >>> [photo.name for photo in di.photos()][:4]
+        ['bison', 'duck', 'espresso', 'german_shepherd']
     """
     data = Path(str(files("deepinside_edu"))) / "data"
     paths = sorted((data / "photos").glob("*.jpg"))
@@ -257,6 +261,10 @@ def photo(name: str) -> Photo:
 
     Raises:
         ValueError: an unknown name; the error lists the names there are.
+
+    Example:
+        >>> di.photo("panda")
+        Photo(name='panda', wordnet_id='n02510455', boxes=((128, 34, 531, 373),))
     """
     by_name = {each.name: each for each in photos()}
     if name not in by_name:

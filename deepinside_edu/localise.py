@@ -162,6 +162,11 @@ def localise(
         TypeError: an option of another kind, such as text for a number.
 
     Source: paper, Section 3.2.
+
+    Example:
+        >>> found = di.localise(classifier, di.photo("panda"))
+        >>> found.prediction.label, di.box_iou(found.box, di.photo("panda").boxes[0]) > 0.5
+        ('giant panda', True)
     """
     chosen = None if class_index is None else [class_index]
     return _localise_each(classifier, image, chosen, 1, crops, options)[0]
@@ -199,6 +204,11 @@ def localise_classes(
         TypeError: as in `localise`, or a single class in place of a list.
 
     Source: paper, Section 3.2, which repeats the procedure for each of the top-5 predicted classes.
+
+    Example:
+        >>> found = di.localise_classes(classifier, di.photo("panda"), ["giant panda", "badger"], crops=1)
+        >>> [each.prediction.label for each in found]
+        ['giant panda', 'badger']
     """
     return _localise_each(classifier, image, class_indices, 5, crops, options)
 

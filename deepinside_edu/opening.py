@@ -70,6 +70,12 @@ def open_image(source: ImageLike, upright: bool = True) -> Image.Image:
             pixels, or with levels whose range cannot be known.
         TypeError: a kind of object that holds no picture, or a file opened as text.
         OSError: a file that cannot be opened, such as `FileNotFoundError`, which lists near names.
+
+    Example:
+        >>> di.open_image(di.photo("panda")).size
+        (640, 426)
+        >>> di.open_image(np.zeros((20, 30), np.uint8)).mode
+        'RGB'
     """
     held, name = _unpack(source)
     if isinstance(held, np.ndarray):

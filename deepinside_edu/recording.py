@@ -108,6 +108,13 @@ def record(classifier: Classifier, image: ImageLike | Tensor, layers: Iterable[s
     Raises:
         ValueError: a bad image, more than one image, values that are not finite.
         TypeError: no `Classifier`.
+
+    Example:
+        >>> recording = di.record(classifier, di.photo("panda"))
+        >>> recording
+        Recording(67 layers from image to scores)
+        >>> recording.x("features.0").shape
+        torch.Size([1, 64, 111, 111])
     """
     check_classifier(classifier)
     check_layers_can_be_seen(classifier.network)

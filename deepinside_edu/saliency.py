@@ -71,6 +71,12 @@ def linearise(classifier: Classifier, x: Tensor, class_index: ClassLike) -> Line
         TypeError: no tensor.
 
     Source: paper, Section 3, equations 3 and 4.
+
+    Example:
+        >>> x = classifier.prepare(di.photo("panda"))
+        >>> line = di.linearise(classifier, x, "giant panda")
+        >>> torch.allclose(line(x), line.score, rtol=0.01)  # the line touches the score at x
+        True
     """
     return linearise_classes(classifier, x, [class_index])[0]
 
@@ -165,6 +171,11 @@ def max_abs(w: Tensor) -> Tensor:
         TypeError: no tensor.
 
     Source: paper, Section 3.1.
+
+    Example:
+        >>> w = torch.tensor([1.0, -3.0, 2.0]).reshape(1, 3, 1, 1)  # one pixel, three channels
+        >>> di.max_abs(w)
+        tensor([[[3.]]])
     """
     if not isinstance(w, Tensor):
         raise TypeError(f"expected a tensor (N, C, H, W), got {type(w).__name__}. Use torch.from_numpy(w).")
@@ -197,6 +208,11 @@ def saliency_map(
         ValueError: an unknown class, another number of crops, or a bad image.
 
     Source: paper, Section 3.1 and Figure 2.
+
+    Example:
+        >>> M = di.saliency_map(classifier, di.photo("panda"), "giant panda")
+        >>> M.shape
+        (224, 224)
     """
     check_classifier(classifier)
     if class_index is None:

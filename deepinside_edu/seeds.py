@@ -71,6 +71,11 @@ def seeds(saliency: ArrayLike, foreground: float = 0.95, background: float = 0.3
         TypeError: an option that is no number, such as text.
 
     Source: paper, Section 3.2 (95 % and 30 %).
+
+    Example:
+        >>> chosen = di.seeds(np.arange(100).reshape(10, 10))
+        >>> int(chosen.foreground.sum()), int(chosen.background.sum()), int(chosen.unused.sum())
+        (5, 30, 65)
     """
     background, foreground = (
         accept.number(f"{side} quantile", share, 0, 1, "Quantiles are shares of the pixels: 95 % is 0.95.")

@@ -53,6 +53,10 @@ def load_classifier(name: str = OFFLINE_NETWORK, device: str | torch.device | No
             values. Or weights that are damaged or are not what they are called; the error names their file.
         ConnectionError: the weights cannot be fetched; the error names the offline default.
         OSError: they cannot be stored.
+
+    Example:
+        >>> di.load_classifier(device="cpu")
+        Classifier(SqueezeNet, 1000 classes, 224×224 RGB, cpu)
     """
     if not isinstance(name, str):
         raise _no_name(name)

@@ -1,4 +1,10 @@
-"""How well the method finds objects in a data set with true boxes, and what else can be measured of a map."""
+"""How well the method finds objects in a data set with true boxes, and what else can be measured of a map.
+
+Example:
+    >>> M = di.saliency_map(classifier, di.photo("macaw"))
+    >>> di.evaluation.pointing_game(M, [(49, 28, 208, 217)])  # is the maximum in the macaw's box?
+    True
+"""
 
 from .ablations import ABLATIONS, AblationTable, ablate
 from .bootstrap import Interval, bootstrap_mean

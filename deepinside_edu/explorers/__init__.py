@@ -20,6 +20,10 @@ How do I add one? Copy `saliency.py`, the shortest:
 4. Its texts in `texts/en.json`, as `say("<room>.<name>", …)` puts them together.
 5. `still`, the picture without a kernel, and its view in `front/views`, which draws what `_tell` sends.
 6. Its function in `__all__` here, and a line in `docs/explorers.md`.
+
+Example:
+    >>> di.explore.scores(di.photo("panda"), classifier).result
+    ScoresResult('panda', 1000 scores, top: 'giant panda')
 """
 
 from .class_model import class_model
