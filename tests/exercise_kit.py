@@ -1,4 +1,4 @@
-"""What tests ask of a check of an exercise."""
+"""What tests ask of an exercise's check."""
 
 import re
 

@@ -24,14 +24,14 @@ def with_mistakes(**mistakes):
 
 
 def of_the_whole_objective(network, x, c, lam):
-    """J built as it is written, and differentiated by backward()."""
+    """Build J as it is written, and differentiate it by backward()."""
     x = x.clone().requires_grad_(True)
     (network(x)[0, c] - lam * x.norm() ** 2).backward()
     return x.grad.numpy()
 
 
 def in_place_of_a_flag(network, x, c, lam):
-    """The tensor that was given may be asked for its gradient itself."""
+    """Ask the given tensor itself for its gradient."""
     x.requires_grad_()
     (g,) = torch.autograd.grad(network(x)[:, c].sum(), x)
     return g - 2 * lam * x
@@ -48,7 +48,7 @@ def test_a_right_gradient_is_accepted(answer):
 
 
 GRADIENT_MISTAKES = {
-    "penalty's sign is turned round: it is taken": {"slope_of_penalty": lambda x, lam: -2 * lam * x},
+    "penalty's sign is reversed: subtract": {"slope_of_penalty": lambda x, lam: -2 * lam * x},
     "factor 2 is forgotten: the": {"slope_of_penalty": lambda x, lam: lam * x},
     "factor 2 is forgotten, and": {"slope_of_penalty": lambda x, lam: -lam * x},
     "norm is not squared: x/‖x‖ is the slope of λ‖x‖. The": {"slope_of_penalty": lambda x, lam: lam * x / x.norm()},
@@ -63,7 +63,7 @@ GRADIENT_MISTAKES = {
     "of log P_c": {"value": lambda scores, c: scores.log_softmax(1)[0, c]},
     "that the network predicts": {"value": lambda scores, c: scores.max()},
     "sum of all scores": {"value": lambda scores, c: scores.sum()},
-    "slope nothing is left": {"value": lambda scores, c: 0 * scores.sum()},
+    "Nothing is left": {"value": lambda scores, c: 0 * scores.sum()},
 }
 
 
@@ -97,7 +97,7 @@ def test_two_mistakes_at_once_are_both_named():
 def picture(x, mean, std, level=lambda plane, mean, std: 255 * (plane * std + mean), clip=(0, 255)):
     """A learner's answer, with holes for mistakes."""
     levels = level(x[0].permute(1, 2, 0).double().numpy(), np.array(mean), np.array(std))
-    # What a processor does with a level outside is not the same on all: here it always wraps around.
+    # Processors treat levels outside 0..255 differently: here they always wrap around.
     return (levels.round().clip(*clip) if clip else levels.round().astype(np.int64) % 256).astype(np.uint8)
 
 
@@ -133,7 +133,7 @@ PICTURE_MISTAKES = {
     "mean is added twice: zero": {"level": lambda p, mean, std: 255 * (p * std + mean + mean)},
     "mean is added twice, once": {"level": lambda p, mean, std: 255 * ((p + mean) * std + mean)},
     "mean is not added": {"level": lambda p, mean, std: 255 * p * std},
-    "mean is taken away": {"level": lambda p, mean, std: 255 * (p * std - mean)},
+    "mean is subtracted": {"level": lambda p, mean, std: 255 * (p * std - mean)},
     "mean is added before": {"level": lambda p, mean, std: 255 * (p + mean) * std},
     "one number for all": {"level": lambda p, mean, std: 255 * (p * std + mean.mean())},
     "std is forgotten": {"level": lambda p, mean, std: 255 * (p + mean)},

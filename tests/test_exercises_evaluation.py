@@ -55,7 +55,7 @@ def shared_of_both_areas(one, other):
 
 
 def overwritten(guesses, name, boxes):
-    """The flag is set anew for each instance."""
+    """Each instance sets the flag anew."""
     right = False
     for each, box in guesses[:5]:
         if each == name:
@@ -81,12 +81,12 @@ RULE_MISTAKES = [
     (lambda *a: rule(*a, instances=all), "with every instance"),
     (lambda *a: rule(*a, right=lambda guess, true: di.box_iou(guess, true) > 0.5), "exactly 0.5 is a hit"),
     (lambda *a: rule(*a, right=lambda guess, true: inclusive_iou(guess, true) >= 0.5), "You added 1"),
-    (lambda *a: rule(*a, right=lambda guess, true: shorter_iou(guess, true) >= 0.5), "You took 1"),
+    (lambda *a: rule(*a, right=lambda guess, true: shorter_iou(guess, true) >= 0.5), "You subtracted 1"),
     (lambda *a: rule(*a, right=shared_of_both_areas), "the sum of both areas"),
     (lambda *a: rule(*a, right=lambda guess, true: shared(guess, true) / area(true) >= 0.5), "the true box's area"),
     (lambda *a: rule(*a, right=lambda guess, true: shared(guess, true) / area(guess) >= 0.5), "the guessed box's area"),
     (lambda *a: rule(*a, right=lambda guess, true: shared(guess, true) > 0), "Any overlap is enough"),
-    (lambda *a: not rule(*a), "turned round"),
+    (lambda *a: not rule(*a), "This is reversed"),
     (lambda g, *_: [True for _ in g], "for the image as a whole"),
     (lambda *a: "yes", "returned the text 'yes'; expected True or False"),
     (lambda *a: 0.7, "returned 0.7; expected True or False"),
@@ -101,7 +101,7 @@ def test_wrong_rules_are_named(function, words):
 
 
 def test_a_flag_that_is_overwritten_forgets_earlier_guesses_and_instances():
-    words = "Two mistakes at once", "one guess for each class, the last", "last instance alone"
+    words = "Two mistakes at once", "one guess per class, the last", "last instance alone"
     refused(check_rule, overwritten, *words)
 
 
@@ -167,7 +167,7 @@ def normal(ours, theirs, draws):
 
 
 INTERVAL_MISTAKES = [
-    (lambda o, t, n: interval(t, o, n), "sign is turned round"),
+    (lambda o, t, n: interval(t, o, n), "sign is reversed"),
     (unpaired, "other images for theirs"),
     (shuffled, "draw with replacement"),
     (lambda *a: interval(*a, of=lambda drawn: drawn.mean(0)), "along the other axis"),
@@ -200,10 +200,10 @@ def test_wrong_intervals_are_named(function, words):
 
 def test_two_mistakes_of_an_interval_are_both_named():
     answer = lambda o, t, n: interval(t, o, n, ends=(0.05, 0.95))  # noqa: E731
-    refused(check_paired_interval, answer, "sign is turned round", "90 % interval")
+    refused(check_paired_interval, answer, "sign is reversed", "90 % interval")
 
 
-def test_what_a_rule_was_given_is_told_where_it_stops():
+def test_an_error_in_a_rule_is_shown_with_its_input():
     refused(check_rule, lambda *_: [][1], re.escape("It was given the guesses [('hen', (0, 0, 10, 9))"))
 
 

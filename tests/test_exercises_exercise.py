@@ -1,4 +1,4 @@
-"""What all checks share: an answer is right in any form, and a mistake is named by what it gives everywhere."""
+"""What all checks share: a right answer is right in any form, and a mistake is named by its answers to all inputs."""
 
 import re
 from itertools import combinations
@@ -69,7 +69,7 @@ FORMS_OF_AN_ANSWER = {
 
 
 def forms(name):
-    """A picture has whole levels, of dtype uint8, and one number is no list."""
+    """A picture has whole levels of dtype uint8, and one number is not a list."""
     if name == "my_picture":
         return ["array", "tensor", "not contiguous", "read only"]
     return [each for each in FORMS_OF_AN_ANSWER if name not in ("iou", "is_right") or "list of" not in each]
@@ -120,17 +120,17 @@ NO_ANSWERS = [
     (lambda *_: [None], "expected "),
     (lambda *_: {}, "returned a dict; expected "),
     (lambda *_: float("nan"), "always nan|expected "),
-    (lambda *_: [[1, 2], [3]], "not alike"),
+    (lambda *_: [[1, 2], [3]], "differ in shape"),
     (lambda *_: "grey", "the text 'grey'; expected "),
     (lambda *_: 1.0, "always (1|True), whatever"),
-    (lambda *_: torch.ones(2, 2), "always 1|one for each guess"),
-    (lambda *_: [torch.ones(2, requires_grad=True)] * 2, "always 1|one for each guess"),
+    (lambda *_: torch.ones(2, 2), "always 1|one per guess"),
+    (lambda *_: [torch.ones(2, requires_grad=True)] * 2, "always 1|one per guess"),
 ]
 
 
 @checks
 @pytest.mark.parametrize(("answer", "words"), NO_ANSWERS)
-def test_what_is_no_answer_gets_a_word_and_no_traceback(name, answer, words):
+def test_anything_that_is_not_an_answer_gets_a_sentence_and_no_traceback(name, answer, words):
     refused(CHECKS[name][0], answer, words)
 
 
@@ -179,7 +179,7 @@ def test_an_error_comes_with_its_input_and_ends_in_a_full_stop(name):
     [
         ("a text", "the text 'a text'; expected"),
         ({1: 2}, "returned a dict; expected"),
-        ([None], "not alike or no numbers; expected"),
+        ([None], "differ in shape or are not numbers; expected"),
         (1 + 2j, "returned a complex; expected"),
         (object(), "returned an object; expected"),
         (np.sum, r"is a pair of brackets, \(\), missing"),
@@ -187,12 +187,12 @@ def test_an_error_comes_with_its_input_and_ends_in_a_full_stop(name):
         ((torch.ones(3),), r"gives a tuple: write \(g,\)"),
     ],
 )
-def test_what_is_no_number_is_named(name, answer, words):
+def test_anything_that_is_not_a_number_is_named(name, answer, words):
     message = CHECKS[name][0](lambda *_: answer).message
     assert re.search(words, message), message
 
 
-CONSTANTS = {"is_right": [0, 1], "my_picture": [0, 1], "object_box": [0, 1, -3]}  # of yes and no, levels, pixels
+CONSTANTS = {"is_right": [0, 1], "my_picture": [0, 1], "object_box": [0, 1, -3]}  # for yes or no, levels, pixels
 ANY_CONSTANT = [0, 1, -3, 0.25, float("nan"), float("inf")]
 
 
@@ -200,7 +200,7 @@ ANY_CONSTANT = [0, 1, -3, 0.25, float("nan"), float("inf")]
     ("name", "value"), [(name, value) for name in CHECKS for value in CONSTANTS.get(name, ANY_CONSTANT)]
 )
 def test_an_answer_that_is_always_the_same_is_called_so(name, value):
-    """And never a mistake that it happens to agree with."""
+    """It is never called a mistake with which it happens to agree."""
     dtype = np.uint8 if name == "my_picture" else np.float64
     answer = right(name)
     message = CHECKS[name][0](lambda *given: np.full(np.shape(answer(*given)), value, dtype)).message
@@ -222,7 +222,7 @@ def single_mistakes(exercise):
 
 @exercises
 def test_no_two_mistakes_give_the_same(name):
-    """A mistake is named by what it gives: two that give the same for every input could not be told apart."""
+    """A mistake is named by its answers, so two with the same answers to every input could not be distinguished."""
     exercise = EXERCISES[name]()
     given = {
         said: [exercise._mistaken(probe, values) for probe in exercise.probes]
@@ -239,7 +239,7 @@ def test_no_two_mistakes_give_the_same(name):
         rights = [p.right.ravel() for p, each in zip(exercise.probes, given[said], strict=True) if each is not None]
         right = np.concatenate(rights or [np.empty(0)])
         if right.shape == flat[said].shape and np.allclose(flat[said], right, 1e-3, 1e-3):
-            continue  # these stop the function on every input for which they would be wrong
+            continue  # these raise an error on every input for which they would be wrong
         assert not np.allclose(flat[said], flat[other], 1e-6, 1e-9, equal_nan=True), (said, other)
 
 
@@ -256,8 +256,8 @@ def test_each_mistake_is_named_and_no_other(name):
         verdict = exercise.check(lambda *_, answers=answers, dtype=dtype: next(answers).round().astype(dtype)
                                  if dtype == "uint8" else next(answers))  # fmt: skip
         if verdict:
-            assert "nan by a number" in said, f"{said} is accepted"
-        elif "is always" not in verdict.message and "above 1, which is all but black" not in verdict.message:
+            assert "nan with a number" in said, f"{said} is accepted"
+        elif "is always" not in verdict.message and "above 1, so the picture is almost black" not in verdict.message:
             assert verdict.message.startswith(said.strip()), (said, verdict.message)
 
 
@@ -276,9 +276,9 @@ def test_sentences_begin_with_a_word_and_end_with_a_stop(name):
 @pytest.mark.parametrize("name", [name for name in CHECKS if name not in ("iou", "is_right", "paired_interval")])
 @pytest.mark.parametrize("seed", range(4))
 def test_one_wrong_number_is_shown_with_its_input_and_taken_for_no_mistake(name, seed):
-    """The first place that differs: what came there, and what was expected, and the two are not alike.
+    """The message shows the first number that differs and the expected one, and the two differ.
 
-    (Two numbers, or one, are too few to change one alone: the other three have tests of their own.)
+    (One or two numbers are too few to change one alone, so the other three checks have tests of their own.)
     """
     check, answer = CHECKS[name][0], right(name)
     random = np.random.default_rng(seed)
@@ -316,9 +316,9 @@ def test_the_first_number_that_differs_is_shown_not_the_first_of_all():
         (lambda a: 2.5 * a, "Each number is 2.5 times the right one"),
         (lambda a: a - 4, "Each number is 4 too small"),
         (np.abs, "signs are lost"),
-        (lambda a: a.clip(min=0), "below 0 has become 0"),
+        (lambda a: a.clip(min=0), "below 0 have become 0"),
         (np.trunc, "digits after the point are cut off"),
-        (lambda a: a.round(1), "right but for rounding"),
+        (lambda a: a.round(1), "right except for rounding"),
         (lambda a: a[::-1], "upside down"),
         (lambda a: a[:, ::-1], "mirrored"),
         (lambda a: a.T, "transposed"),
@@ -327,7 +327,7 @@ def test_the_first_number_that_differs_is_shown_not_the_first_of_all():
         (lambda a: a.ravel(), "you returned an array of shape"),
     ],
 )
-def test_what_befell_a_right_answer_is_named(change, words):
+def test_a_change_to_a_right_answer_is_named(change, words):
     inputs = [np.random.default_rng(seed).normal(0, 9, (4, 3 + seed)) for seed in range(3)]
     exercise = Exercise(
         probes=[Probe((a,), np.sin(a) * a, f"input {n}") for n, a in enumerate(inputs)], praise="Right.",

@@ -32,16 +32,16 @@ def test_a_right_map_is_accepted(answer):
 @pytest.mark.parametrize(
     ("answer", "words"),
     [
-        (lambda w: w.amax(-1), "Signed maximum"),
+        (lambda w: w.amax(-1), "signed maximum"),
         (lambda w: w.amax(-1).abs(), "abs comes too late"),
-        (lambda w: w.sum(-1), "Channel sum: entries"),
-        (lambda w: w.sum(-1).abs(), "Channel sum, then abs"),
-        (lambda w: w.abs().sum(-1), r"Sum of \|w\|"),
-        (lambda w: w.abs().mean(-1), r"Mean of \|w\|"),
-        (lambda w: w.mean(-1), "Mean over the channels: entries"),
-        (lambda w: w.mean(-1).abs(), "Mean over the channels, then abs"),
+        (lambda w: w.sum(-1), "channel sum: entries"),
+        (lambda w: w.sum(-1).abs(), "channel sum, then abs"),
+        (lambda w: w.abs().sum(-1), r"sum of \|w\|"),
+        (lambda w: w.abs().mean(-1), r"mean of \|w\|"),
+        (lambda w: w.mean(-1), "mean over the channels: entries"),
+        (lambda w: w.mean(-1).abs(), "mean over the channels, then abs"),
         (lambda w: w.norm(dim=-1), "Euclidean length"),
-        (lambda w: w.abs().amin(-1), r"Minimum of \|w\|"),
+        (lambda w: w.abs().amin(-1), r"minimum of \|w\|"),
         (lambda w: w.abs().amax(-1) / w.abs().max(), "scaled the map"),
         (lambda w: w.abs().amax(0), "Wrong axis: you reduced over the height"),
         (lambda w: w.abs().amax(1), "Wrong axis: you reduced over the width"),
@@ -84,8 +84,8 @@ def with_mistakes(**mistakes):
     return lambda *arguments: average(*arguments, **mistakes)
 
 
-def in_one_canvas_a_crop(network, x, c, crops):
-    """The average by NaN canvases, and gradients by backward(): right as well."""
+def in_one_canvas_per_crop(network, x, c, crops):
+    """NaN canvases and gradients by backward() give the right average too."""
     canvases = []
     for crop in crops:
         part = x[:, :, crop.top : crop.top + crop.height, crop.left : crop.left + crop.width].clone()
@@ -99,7 +99,7 @@ def in_one_canvas_a_crop(network, x, c, crops):
     return np.nanmean(canvases, axis=0)
 
 
-@pytest.mark.parametrize("answer", [average, in_one_canvas_a_crop])
+@pytest.mark.parametrize("answer", [average, in_one_canvas_per_crop])
 def test_a_right_average_is_accepted(answer):
     accepted(check_average, answer)
 
@@ -114,9 +114,9 @@ AVERAGE_MISTAKES = {
     "network sees the crop as it is": {"before": lambda crop: crop},
     "upside down": {"before": lambda crop: crop.flip(2), "after": lambda m: m.flip(0)},
     "divide by the number of crops": {"divide": lambda total, count, crops: total / crops},
-    "It is a sum": {"divide": lambda total, count, crops: total},
-    "Signed maximum": {"size": lambda w: w.amax(1)[0]},
-    r"Sum of \|w\|": {"size": lambda w: w.abs().sum(1)[0]},
+    "This is a sum": {"divide": lambda total, count, crops: total},
+    "signed maximum": {"size": lambda w: w.amax(1)[0]},
+    r"sum of \|w\|": {"size": lambda w: w.abs().sum(1)[0]},
     r"must be \(7, 8\); yours is \(1, 7, 8\): take": {"divide": lambda total, count, crops: (total / count)[None]},
     "transposed": {"divide": lambda total, count, crops: (total / count).T},
     "Start from zeros": {"divide": lambda total, count, crops: (total / count)[1:]},
@@ -135,7 +135,7 @@ def test_two_mistakes_at_once_are_both_named():
     refused(check_average, answer, "the wrong way round", "number of crops")
 
 
-def test_an_average_that_writes_into_x_is_told_so():
+def test_an_average_that_writes_into_x_is_named():
     def answer(network, x, c, crops):
         x *= 1.5
         return average(network, x, c, crops)
@@ -143,5 +143,5 @@ def test_an_average_that_writes_into_x_is_told_so():
     refused(check_average, answer, "changes x itself")
 
 
-def test_an_average_that_is_a_text_is_told_what_is_expected():
+def test_an_average_that_is_a_text_is_named_with_what_is_expected():
     refused(check_average, lambda *_: "a map", "the text 'a map'; expected a map")

@@ -1,4 +1,4 @@
-"""What a learner's function gives for one input: numbers in whatever form they come, or why there are none."""
+"""What a learner's function returns for one input: numbers in any form, or the reason why there are none."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Answer:
 
     Attributes:
         values: the numbers, of any shape, float64.
-        dtype: the name of the type that they came in, such as "float32", "uint8" or "bool".
-        grain: how far two neighbouring numbers of that type lie apart, as a share of their size; 0 for whole numbers.
+        dtype: the name of their type, such as "float32", "uint8" or "bool".
+        grain: the gap between neighbouring numbers of that type, as a share of their size; 0 for whole numbers.
     """
 
     values: Array
@@ -33,8 +33,8 @@ class Stop:
     """Why a function gave no numbers.
 
     Attributes:
-        kind: "stub" (not written yet), "none" (it returned nothing), "error" (it raised), "odd" (no numbers).
-        reason: a sentence to go on with "Your function …", or a whole one where the kind is "odd".
+        kind: "stub" (not written yet), "none" (it returned nothing), "error" (it raised), "odd" (not numbers).
+        reason: the rest of a sentence that begins "Your function …"; a whole sentence if the kind is "odd".
     """
 
     kind: str
@@ -48,7 +48,7 @@ def _empty() -> None: ...
 
 
 def _is_empty(function: Any) -> bool:
-    """Whether a function's body is ..., with or without a sentence on what it is to do."""
+    """Whether a function's body is ... alone, with or without a docstring."""
     code = getattr(function, "__code__", None)
     if code is None:
         return False
@@ -56,18 +56,18 @@ def _is_empty(function: Any) -> bool:
 
 
 def ask(function: Any, arguments: tuple[Any, ...], read: Read) -> Answer | Stop:
-    """Call a learner's function; what it returns becomes an `Answer`, and what stops it a `Stop`, never a traceback.
+    """Call a learner's function. Its result becomes an `Answer`, and an exception becomes a `Stop`, not a traceback.
 
     Args:
-        function: the learner's.
-        arguments: for it.
-        read: turns what it returns into numbers.
+        function: the learner's function.
+        arguments: its arguments.
+        read: turns its result into numbers.
 
     Returns:
         The numbers, or why there are none.
     """
     if not callable(function):
-        return Stop("odd", f"Give the check the function itself, by its name and without (…); {_kind(function)} came.")
+        return Stop("odd", f"Give the check the function itself: its name, without (…). You gave {_kind(function)}.")
     try:
         with np.errstate(all="ignore"):  # a warning on stderr says less than the verdict
             answer = function(*arguments)
@@ -88,10 +88,10 @@ def numbers(answer: Any) -> Answer | Stop:
         answer: what a learner's function returned.
 
     Returns:
-        The numbers, or a sentence on what came instead.
+        The numbers, or a sentence that says what was returned instead.
     """
     if isinstance(answer, tuple) and hasattr(answer, "indices") and hasattr(answer, "values"):
-        return Stop("odd", "With an axis, .max of torch gives values and places: take .values, or use .amax(axis).")
+        return Stop("odd", "With an axis, torch's .max returns values and places: take .values, or use .amax(axis).")
     if isinstance(answer, tuple) and len(answer) == 1 and hasattr(answer[0], "detach"):
         return Stop("odd", "The call torch.autograd.grad gives a tuple: write (g,) = torch.autograd.grad(…).")
     if callable(answer):
@@ -112,7 +112,7 @@ _GRAIN = {"float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 
 
 def _plain(answer: Any, dtypes: set[str]) -> Any:
-    """The same without tensors: NumPy takes none that has a gradient, lies on a device or is bfloat16."""
+    """The answer without tensors, because NumPy cannot read one that has a gradient, lies on a GPU or is bfloat16."""
     import torch
 
     if isinstance(answer, torch.Tensor):
@@ -128,10 +128,10 @@ def _plain(answer: Any, dtypes: set[str]) -> Any:
 
 
 def _kind(answer: Any) -> str:
-    """The answer in few words."""
+    """The answer in a few words."""
     name = type(answer).__name__
     if isinstance(answer, str):
         return f"the text {answer!r:.60}"
     if isinstance(answer, list | tuple):
-        return f"a {name} of {len(answer)}, whose parts are not alike or no numbers"
+        return f"a {name} of {len(answer)}, whose parts differ in shape or are not numbers"
     return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"

@@ -17,7 +17,7 @@ from .small_network import slope_by_differences, small_network
 from .verdict import Verdict
 
 LEVEL = 1.0
-"""Levels of 255 that an answer may be off: rounding and cutting off are both right."""
+"""How many levels of 255 an answer may be off, because rounding and truncating are both right."""
 
 
 def check_gradient(function: Callable[..., Any]) -> Verdict:
@@ -28,7 +28,7 @@ def check_gradient(function: Callable[..., Any]) -> Verdict:
             `(1, classes)`, `x` is `(1, 3, H, W)`, `c` the class index, `lam` λ.
 
     Returns:
-        A `Verdict` that names the mistake, or several, where they are known ones.
+        A `Verdict` that names the mistakes if they are known ones.
     """
     return _gradient_exercise().check(function)
 
@@ -38,10 +38,10 @@ def check_picture(function: Callable[..., Any]) -> Verdict:
 
     Args:
         function: from (x, mean, std) to uint8 levels `(H, W, 3)`: `x` is `(1, 3, H, W)` in normalised space, `mean`
-            and `std` are tuples, one number for each channel on the scale 0..1.
+            and `std` are tuples with one number per channel on the scale 0..1.
 
     Returns:
-        A `Verdict` that names the mistake, or several, where they are known ones.
+        A `Verdict` that names the mistakes if they are known ones.
     """
     return _picture_exercise().check(function)
 
@@ -61,7 +61,7 @@ def _gradient_exercise() -> Exercise:
     ]
     return Exercise(
         probes=probes,
-        praise="Up the slope of the score, down the slope of the penalty, and nothing of the softmax.",
+        praise="You climb the slope of the score, descend the slope of the penalty, and leave out the softmax.",
         expected="a gradient, shaped like x",
         knobs=(_CLASS, _VALUE, _PENALTY, _STEP),
         mistaken=_mistaken_gradient,
@@ -99,7 +99,7 @@ _CLASS: dict[str, Callable[[Tensor, int], int]] = {
 }  # fmt: skip
 _VALUE: dict[str, Callable[[Tensor, int], Tensor]] = {
     "": lambda scores, c: scores[0, c],
-    "The score's sign is turned round: this walks down S_c.": lambda scores, c: -scores[0, c],
+    "The score's sign is reversed: this descends S_c.": lambda scores, c: -scores[0, c],
     "This is the gradient of the probability P_c: the paper climbs the score, before the softmax.": (
         lambda scores, c: scores.softmax(1)[0, c]
     ),
@@ -112,42 +112,42 @@ _VALUE: dict[str, Callable[[Tensor, int], Tensor]] = {
     "This climbs the sum of all scores: take scores[0, c].": lambda scores, c: scores.sum(),
     "This climbs the mean of all scores: take scores[0, c].": lambda scores, c: scores.mean(),
     "This climbs the squared score: take scores[0, c] as it is.": lambda scores, c: scores[0, c] ** 2,
-    "Of the score's slope nothing is left, the penalty's is alone there. (A softmax over axis 0, the batch, is 1 for "
+    "Nothing is left of the score's slope, only the penalty's remains. (A softmax over axis 0, the batch, is 1 for "
     "one image, and 1 has no slope.)": lambda scores, c: 0 * scores.sum(),
 }
 _UNSQUARED = "The norm is not squared: x/‖x‖ is the slope of λ‖x‖"
 _PENALTY: dict[str, Callable[[Array, float], Any]] = {
     "": lambda x, lam: -2 * lam * x,
-    "The penalty's sign is turned round: it is taken away, − 2λx.": lambda x, lam: 2 * lam * x,
+    "The penalty's sign is reversed: subtract its slope, 2λx.": lambda x, lam: 2 * lam * x,
     "The factor 2 is forgotten: the derivative of x² is 2x.": lambda x, lam: -lam * x,
-    "The factor 2 is forgotten, and the penalty's sign is turned round: − 2λx.": lambda x, lam: lam * x,
+    "The factor 2 is forgotten, and the penalty's sign is reversed: the term is − 2λx.": lambda x, lam: lam * x,
     "The factor 2 is there twice: the derivative of x² is 2x.": lambda x, lam: -4 * lam * x,
     f"{_UNSQUARED}. The paper has λ‖x‖², with slope 2λx.": lambda x, lam: -lam * x / np.linalg.norm(x),
     f"{_UNSQUARED} (without a 2). The paper has λ‖x‖², with slope 2λx.": (
         lambda x, lam: -2 * lam * x / np.linalg.norm(x)
     ),
-    "The norm is not squared, and the penalty's sign is turned round: − 2λx.": (
+    "The norm is not squared, and the penalty's sign is reversed: the term is − 2λx.": (
         lambda x, lam: lam * x / np.linalg.norm(x)
     ),
-    "The penalty is the mean of x², and the paper's is the sum, with slope 2λx.": lambda x, lam: -2 * lam * x / x.size,
-    "The penalty itself is taken away, λ‖x‖²: take away its slope, 2λx.": lambda x, lam: -lam * np.square(x).sum(),
-    "The penalty itself is taken away, λx²: take away its slope, 2λx.": lambda x, lam: -lam * np.square(x),
-    "The penalty is the sum of |x|: the paper squares it, with slope 2λx.": lambda x, lam: -lam * np.sign(x),
-    "The factor λ is forgotten in the penalty: − 2λx.": lambda x, lam: -2 * x,
-    "The factor λ is squared in the penalty: − 2λx.": lambda x, lam: -2 * lam**2 * x,
-    "The factor x is forgotten in the penalty: − 2λx.": lambda x, lam: -2 * lam,
-    "The penalty is missing: take 2λx away.": lambda x, lam: 0.0,
+    "You use the mean of x²: the paper's penalty is the sum, with slope 2λx.": lambda x, lam: -2 * lam * x / x.size,
+    "You subtract the penalty itself, λ‖x‖²: subtract its slope, 2λx.": lambda x, lam: -lam * np.square(x).sum(),
+    "You subtract the penalty itself, λx²: subtract its slope, 2λx.": lambda x, lam: -lam * np.square(x),
+    "You use the sum of |x|: the paper squares x, with slope 2λx.": lambda x, lam: -lam * np.sign(x),
+    "The factor λ is forgotten in the penalty: the term is − 2λx.": lambda x, lam: -2 * x,
+    "The factor λ is squared in the penalty: the term is − 2λx.": lambda x, lam: -2 * lam**2 * x,
+    "The factor x is forgotten in the penalty: the term is − 2λx.": lambda x, lam: -2 * lam,
+    "The penalty is missing: subtract 2λx.": lambda x, lam: 0.0,
 }
 _STEP: dict[str, Callable[[Array, Array], Array]] = {
     "": lambda slope, x: slope,
-    "All signs are turned round: this is a descent. To climb, J's own gradient is added.": lambda slope, x: -slope,
+    "All signs are reversed: this is a descent. To climb, return J's own gradient.": lambda slope, x: -slope,
     "You divided by the length: leave the gradient as long as it is.": (
         lambda slope, x: slope / (np.linalg.norm(slope) or 1)
     ),
     "You divided by the largest entry: leave the gradient as long as it is.": (
         lambda slope, x: slope / np.abs(slope).max()
     ),
-    "You kept the signs alone: leave the gradient's numbers as they are.": lambda slope, x: np.sign(slope),
+    "You kept only the signs: leave the gradient's numbers as they are.": lambda slope, x: np.sign(slope),
     "This is x after a step: return the gradient alone.": lambda slope, x: x + slope,
     "This is x after a step of 0.1: return the gradient alone.": lambda slope, x: x + 0.1 * slope,
     "The gradient is multiplied by x: leave it as it is.": lambda slope, x: x * slope,
@@ -182,7 +182,7 @@ def _mistaken_gradient(
 def _picture_exercise() -> Exercise:
     probes = []
     generator = torch.Generator().manual_seed(1)
-    # Means that differ, so that channels in a wrong order show; values beyond 0..255 on both sides; the sizes differ.
+    # Means differ, so that channels in a wrong order show; values go beyond 0..255 on both sides; sizes differ.
     for height, width, mean, std in (
         (4, 6, (0.55, 0.4, 0.25), (0.3, 0.2, 0.25)),
         (5, 3, (0.3, 0.5, 0.6), (0.2, 0.25, 0.15)),
@@ -196,7 +196,7 @@ def _picture_exercise() -> Exercise:
         probes.append(Probe((x, mean, std), right, words, slack=LEVEL))
     return Exercise(
         probes=probes,
-        praise="The mean colour once, whole levels, and what is too dark or too bright is clipped.",
+        praise="You added the mean colour once, made whole levels, and clipped what is too dark or too bright.",
         expected="a picture, height first and colours last",
         knobs=(_LAYOUT, _INSTEAD, _INPUT, _MEAN, _SPREAD, _ORDER, _FACTOR, _LIMITS),
         mistaken=_mistaken_picture,
@@ -204,11 +204,11 @@ def _picture_exercise() -> Exercise:
         remark=_remark_on_picture,
         about_shape=_about_shape_of_picture,
         symptom=_nearly_black,
-        dtype=("uint8", "a picture has whole levels, dtype uint8, and yours has another: end with .astype(np.uint8)."),
-        untouched="Your function changes x itself, which the next step still needs. Do not write into it.",
+        dtype=("uint8", "a picture has whole levels, dtype uint8, and yours has others: end with .astype(np.uint8)."),
+        untouched="Your function changes x itself, but the next step still needs it. Do not write into it.",
         hints={
-            "must match the size": "Colours come last: x[0].permute(1, 2, 0) is (H, W, 3), as mean and std want it.",
-            "broadcast": "Colours come last: x[0].permute(1, 2, 0) is (H, W, 3), as mean and std want it.",
+            "must match the size": "Colours come last: x[0].permute(1, 2, 0) is (H, W, 3), so that mean and std fit.",
+            "broadcast": "Colours come last: x[0].permute(1, 2, 0) is (H, W, 3), so that mean and std fit.",
         },
     )
 
@@ -216,18 +216,18 @@ def _picture_exercise() -> Exercise:
 def _nearly_black(answered: Answered) -> str:
     if any(answer.values.size == 0 or answer.values.max() > 1 for _, answer in answered):
         return ""
-    return "No level is above 1, which is all but black: levels go from 0 to 255. Is the factor 255 missing?"
+    return "No level is above 1, so the picture is almost black: levels go from 0 to 255. Is the factor 255 missing?"
 
 
 _LAYOUT: dict[str, Callable[[Array], Array]] = {
     "": lambda x: x.transpose(1, 2, 0),
-    "A reshape does not move the channels, it mixes pixels: x[0].permute(1, 2, 0).": (
+    "A reshape does not move the channels, it mixes pixels: use x[0].permute(1, 2, 0).": (
         lambda x: x.reshape(*x.shape[1:], 3)
     ),
     "The picture stands upside down: keep the order of the rows.": lambda x: x.transpose(1, 2, 0)[::-1],
     "The picture is mirrored: keep the order of the columns.": lambda x: x.transpose(1, 2, 0)[:, ::-1],
-    "Rows and columns are swapped, the height comes first: x[0].permute(1, 2, 0).": lambda x: x.transpose(2, 1, 0),
-    "Colours must be last: x[0].permute(1, 2, 0).": lambda x: x,
+    "Rows and columns are swapped, but height comes first: use x[0].permute(1, 2, 0).": lambda x: x.transpose(2, 1, 0),
+    "Colours must be last: use x[0].permute(1, 2, 0).": lambda x: x,
 }
 _EARLY = "You clip x before the normalising is undone: clip the levels, at the end."
 _INPUT: dict[str, Callable[[Array, Array, Array], Array]] = {
@@ -247,7 +247,7 @@ _INSTEAD: dict[str, Callable[[Array, Array, Array], Array] | None] = {
     "You stretched each channel to 0..255: that is another picture. Undo the normalising: std · x + mean.": (
         lambda plane, mean, std: (plane - plane.min((0, 1))) / np.ptp(plane, (0, 1))
     ),
-    "You took −1..1 for 0..255: that is another picture. Undo the normalising: std · x + mean.": (
+    "You mapped −1..1 to 0..255: that is another picture. Undo the normalising: std · x + mean.": (
         lambda plane, mean, std: (plane + 1) / 2
     ),
     "You sent x through a sigmoid: that is another picture. Undo the normalising: std · x + mean.": (
@@ -256,7 +256,7 @@ _INSTEAD: dict[str, Callable[[Array, Array, Array], Array] | None] = {
 }
 """What is done instead of undoing the normalising."""
 
-_ONE_MEAN = "The mean is one number for all channels: each has its own."
+_ONE_MEAN = "The mean is one number for all channels: each channel has its own."
 _MEAN: dict[str, Callable[[Array, Array], Any]] = {
     "": lambda mean, std: mean,
     "The mean is added twice: zero in normalised space is the mean colour already, so add it once.": (
@@ -266,12 +266,12 @@ _MEAN: dict[str, Callable[[Array, Array], Any]] = {
         lambda mean, std: mean + std * mean
     ),
     "The mean is not added: a zero image would be black instead of the mean colour.": lambda mean, std: 0.0,
-    "The mean is taken away instead of added.": lambda mean, std: -mean,
-    "The mean is added before std is multiplied: the other way round, std · x + mean.": lambda mean, std: std * mean,
+    "The mean is subtracted instead of added.": lambda mean, std: -mean,
+    "The mean is added before x is multiplied by std: multiply first, std · x + mean.": lambda mean, std: std * mean,
     _ONE_MEAN: lambda mean, std: mean.mean(),
     _ONE_MEAN + " ": lambda mean, std: mean[0],
-    "The mean colour is always 0.5 for you: take the mean that is given.": lambda mean, std: 0.5,
-    "The mean is ImageNet's for you, whatever is given: take the mean that is given.": (
+    "You always add 0.5 as the mean colour: add the mean that is given.": lambda mean, std: 0.5,
+    "You add ImageNet's mean, whatever is given: add the mean that is given.": (
         lambda mean, std: np.array([0.485, 0.456, 0.406])
     ),
 }
@@ -280,9 +280,9 @@ _SPREAD: dict[str, Callable[[Array], Any]] = {
     "The factor std is forgotten: normalising divided by it, so multiply by it.": lambda std: 1.0,
     "You divide by std: normalising did so already, so multiply by it.": lambda std: 1 / std,
     "You multiply by std twice: once is enough.": lambda std: std**2,
-    "The sign of x is turned round.": lambda std: -std,
-    "The spread is one number for all channels: each has its own std.": lambda std: std.mean(),
-    "The spread is ImageNet's for you, whatever is given: take the std that is given.": (
+    "The sign of x is reversed.": lambda std: -std,
+    "You use one spread for all channels: each channel has its own std.": lambda std: std.mean(),
+    "You use ImageNet's std, whatever is given: use the std that is given.": (
         lambda std: np.array([0.229, 0.224, 0.225])
     ),
 }
@@ -298,8 +298,10 @@ _FACTOR = {
 }
 _LIMITS: dict[str, Callable[[Array], Array]] = {
     "": lambda levels: levels.clip(0, 255),
-    "The picture is a negative: 255 less each level.": lambda levels: 255 - levels.clip(0, 255),
-    "You take the size of a negative level: it is darker than black, 0.": lambda levels: np.abs(levels).clip(0, 255),
+    "The picture is a negative: each level is 255 minus the right one.": lambda levels: 255 - levels.clip(0, 255),
+    "You take abs of a negative level, but it is darker than black: clip it to 0.": (
+        lambda levels: np.abs(levels).clip(0, 255)
+    ),
     "Only the upper end is clipped: a level below 0 wraps around in uint8. Clip at 0 as well.": (
         lambda levels: np.where(levels >= 0, levels.clip(max=255), ANYTHING)
     ),
@@ -328,7 +330,7 @@ def _mistaken_picture(
     plane = instead(plane, mean, std) if instead else plane * spread(std) + mean_of(mean, std)
     levels = limits(factor * plane)[:, :, order]
     if (levels == ANYTHING).any() and ((levels > 0) & (levels < 255)).mean() < 0.2:
-        raise ValueError("Almost all is wrapped round, black or white: too little to know a mistake by.")
+        raise ValueError("Almost all levels wrap around, are black or white: too few are left to recognise a mistake.")
     return layout(levels.transpose(2, 0, 1))
 
 

@@ -1,4 +1,4 @@
-"""Checks of lesson 5's exercises: a ReLU's way back under three rules, and that of a max-pooling with its switches."""
+"""Checks of lesson 5's exercises: the backward pass of a ReLU under three rules, and of a max-pooling with switches."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from .verdict import Verdict
 
 
 def check_relu(function: Callable[..., Any]) -> Verdict:
-    """Check a learner's way back through a ReLU under the rules "gradient", "deconvnet" and "guided".
+    """Check a learner's backward pass through a ReLU under the rules "gradient", "deconvnet" and "guided".
 
     Args:
-        function: from (x, r, rule) to R_n like r: `x` is the ReLU's input X_n, `r` what comes down to its output,
-            R_{n+1}, both tensors of one shape.
+        function: from (x, r, rule) to R_n like r: `x` is the ReLU's input X_n, `r` the signal at its output,
+            R_{n+1}; both are tensors of one shape.
 
     Returns:
-        A `Verdict` that names the mistake, or several, where they are known ones.
+        A `Verdict` that names the mistakes if they are known ones.
     """
     if not callable(function):
         return _relu_exercise(RULES[0]).check(function)
 
     def told(rule: str) -> Callable[..., Any]:
-        """The learner's function, whatever rule it is asked for, given this one."""
+        """The learner's function, which is given this rule, whatever rule the check asks for."""
 
         @wraps(function)
         def asked(x: Tensor, r: Tensor, _: str) -> Any:
@@ -41,18 +41,18 @@ def check_relu(function: Callable[..., Any]) -> Verdict:
         return asked
 
     def under(rules: tuple[str, ...]) -> list[Verdict]:
-        """The verdicts where the learner's function is given these rules instead of the three."""
+        """The verdicts if the learner's function is given these rules instead of the three."""
         return [_relu_exercise(rule).check(told(other)) for rule, other in zip(RULES, rules, strict=True)]
 
     verdicts = under(RULES)
     if all(verdicts):
-        return Verdict(True, "The gradient asks X, DeconvNet asks R, guided asks both, and each answer is yes or no.")
+        return Verdict(True, "The gradient looks at X, DeconvNet at R, guided at both, and each mask is yes or no.")
     messages: dict[str, list[str]] = {}
     for rule, verdict in zip(RULES, verdicts, strict=True):
         if not verdict:
             messages.setdefault(verdict.message, []).append(rule)
     if len(messages) == 1 and len(verdicts) == len(*messages.values()):
-        return verdicts[0]  # under all rules the same: not to be said three times
+        return verdicts[0]  # the same under all rules, so it is said once
     for rule in RULES:
         if all(_relu_exercise(rule).check(told(other)) for other in RULES):
             return Verdict(False, f"Your function does what {rule!r} means under all three rules: look at `rule`.")
@@ -65,14 +65,14 @@ def check_relu(function: Callable[..., Any]) -> Verdict:
 
 
 def check_pool(function: Callable[..., Any]) -> Verdict:
-    """Check a learner's way back through a max-pooling: each value of R goes to where its maximum came from.
+    """Check a learner's backward pass through a max-pooling: each value of R goes to where its maximum came from.
 
     Args:
         function: from (x, r, kernel, stride) to R_n like x: `x` is one plane X_n `(H, W)`, `r` is R_{n+1} `(h, w)`,
             a window is kernel × kernel, and windows lie `stride` apart, so that they may overlap.
 
     Returns:
-        A `Verdict` that names the mistake where it is a known one.
+        A `Verdict` that names the mistake if it is a known one.
     """
     return _pool_exercise().check(function)
 
@@ -82,7 +82,7 @@ def _relu_exercise(rule: str) -> Exercise:
     generator = torch.Generator().manual_seed(5)
     probes = []
     for shape in ((2, 4, 5), (3, 5)):
-        # X and R of both signs in all four combinations, with zeros that ≥ would let through.
+        # X and R have both signs in all four combinations, and zeros that ≥ would let through.
         x, r = torch.randn(2, *shape, generator=generator).unbind(0)
         x.view(-1)[::4], r.view(-1)[5:9] = 0, 0
         pairs = zip(x.view(-1).tolist(), r.view(-1).tolist(), strict=True)
@@ -92,11 +92,11 @@ def _relu_exercise(rule: str) -> Exercise:
     return Exercise(
         probes=probes,
         praise="Right.",
-        expected="R_n, a number for each entry of r",
+        expected="R_n, one number per entry of r",
         knobs=(_AT_ONCE[rule], _OF_X_NONE if rule == "deconvnet" else _OF_X_MASK, of_r),
         mistaken=_mistaken_relu,
         remark=lambda probe, at: f"There X = {probe.given[0][at]:.2f} and R = {probe.given[1][at]:.2f}.",
-        untouched="Your function changes x or r itself, which others still need. Make a new tensor.",
+        untouched="Your function changes x or r itself, but other code still needs them. Make a new tensor.",
     )
 
 
@@ -119,21 +119,20 @@ def _mistaken_relu(
 
 
 _BY_ACTIVATION = (
-    "You multiply by the activation X, and the mask is its indicator, 1(X > 0): yes or no, without a size. A "
-    "well-known package shipped this mistake."
+    "You multiply by the activation X, but the mask is its indicator, 1(X > 0): yes or no, without a size."
 )
-_TURNED = "The forward mask is turned round: open is where X > 0."
+_TURNED = "The forward mask is reversed: it is open where X > 0."
 _OF_X_MASK: dict[str, Callable[[Array], Any]] = {
     "": lambda x: x > 0,
     "The entries with X = 0 must stay closed: the mask is X > 0, not X >= 0.": lambda x: x >= 0,
     _BY_ACTIVATION: lambda x: x.clip(min=0),
-    "You multiply by X itself, and the mask is 1(X > 0): yes or no.": lambda x: x,
+    "You multiply by X itself, but the mask is 1(X > 0): yes or no.": lambda x: x,
     "The mask asks whether X is above 0, not whether it is other than 0.": lambda x: x != 0,
-    "You multiply by the sign of X, and the mask is 1(X > 0): 1 or 0, never −1.": np.sign,
+    "You multiply by the sign of X, but the mask is 1(X > 0): 1 or 0, never −1.": np.sign,
     _TURNED: lambda x: x <= 0,
     _TURNED + " ": lambda x: x < 0,
     "The forward mask 1(X > 0) is missing.": lambda x: 1.0,
-    "The forward mask asks X > 1: it asks X > 0.": lambda x: x > 1,
+    "Your forward mask asks X > 1: it must ask X > 0.": lambda x: x > 1,
 }
 _OF_X_NONE: dict[str, Callable[[Array], Any]] = {
     "": lambda x: 1.0,
@@ -142,40 +141,40 @@ _OF_X_NONE: dict[str, Callable[[Array], Any]] = {
     _BY_ACTIVATION + " DeconvNet does not even have that mask.": lambda x: x.clip(min=0),
     "You multiply by X: DeconvNet does not look at X at all.": lambda x: x,
 }
-_SIZE = "You use |R|, but the sign of R must stay."
+_SIZE = "You use |R|, but R must keep its sign."
 _OF_R_GRADIENT: dict[str, Callable[[Array], Any]] = {
     "": lambda r: r,
     "Back-propagation lets a negative R pass: it has no mask 1(R > 0).": lambda r: r.clip(min=0),
     "Back-propagation lets a positive R pass: it has no mask of R.": lambda r: r.clip(max=0),
     _SIZE: np.abs,
     "The factor R is missing: multiply the mask by R.": np.ones_like,
-    "The sign of R is turned round: what passes is R itself, not −R.": lambda r: -r,
+    "The sign of R is reversed: R itself passes, not −R.": lambda r: -r,
     "You take R squared: R itself passes.": np.square,
-    "You take the sign of R alone: R itself passes.": np.sign,
+    "You take only the sign of R: R itself passes.": np.sign,
 }
 _OF_R_MASKED: dict[str, Callable[[Array], Any]] = {
     "": lambda r: r.clip(min=0),
     "The backward mask 1(R > 0) is missing. A mask of |R| stops nothing.": lambda r: r,
     _SIZE + " The mask 1(R > 0) stops what is negative.": np.abs,
-    "The backward mask is turned round: what is above 0 passes.": lambda r: r.clip(max=0),
+    "The backward mask is reversed: it lets positive R pass.": lambda r: r.clip(max=0),
     "The factor R is missing: this is the mask alone. Multiply it by R.": lambda r: (r > 0).astype(float),
     "You multiply by R twice: the mask is the indicator 1(R > 0).": lambda r: r.clip(min=0) ** 2,
-    "The sign of R is turned round: what passes is R itself, not −R.": lambda r: -r.clip(min=0),
-    "The backward mask asks R > 1: it asks R > 0.": lambda r: r * (r > 1),
+    "The sign of R is reversed: R itself passes, not −R.": lambda r: -r.clip(min=0),
+    "Your backward mask asks R > 1: it must ask R > 0.": lambda r: r * (r > 1),
 }
 _AT_ONCE: dict[str, dict[str, Way | None]] = {
     "gradient": {"": None},
     "deconvnet": {"": None},
     "guided": {
         "": None,
-        "One open mask is enough here, and guided wants both: and, not or.": lambda x, r: r * ((x > 0) | (r > 0)),
-        "The sign of X · R is asked: two negative ones have a positive product. Ask X > 0 and R > 0.": (
+        "For you one open mask is enough, but guided needs both: and, not or.": lambda x, r: r * ((x > 0) | (r > 0)),
+        "You ask for the sign of X · R, but two negative numbers have a positive product. Ask X > 0 and R > 0.": (
             lambda x, r: r * (x * r > 0)
         ),
-        "The sum of both rules' answers: guided is both masks on one R.": (
+        "This is the sum of both rules' answers: guided applies both masks to one R.": (
             lambda x, r: (x > 0) * r + r.clip(min=0)
         ),
-        "The mean of both rules' answers: guided is both masks on one R.": (
+        "This is the mean of both rules' answers: guided applies both masks to one R.": (
             lambda x, r: ((x > 0) * r + r.clip(min=0)) / 2
         ),
     },
@@ -196,12 +195,12 @@ def _pool_exercise() -> Exercise:
         probes.append(Probe((x, r, kernel, stride), _by_moving_the_input(x, r, kernel, stride), words))
     return Exercise(
         probes=probes,
-        praise="Each value to its own switch; where two windows share one, both are added.",
-        expected="R_n, a number for each entry of x",
+        praise="Each value goes to its own switch; where two windows share one, both values are added.",
+        expected="R_n, one number per entry of x",
         knobs=(_AT, _VALUE, _WAY),
         mistaken=_put_back,
         remark=_remark_on_pool,
-        untouched="Your function changes x or r itself, which others still need. Begin with zeros.",
+        untouched="Your function changes x or r itself, but other code still needs them. Begin with zeros.",
         hints={"out of bounds": "A window begins at row i · stride and column j · stride; r[i, j] is its value."},
     )
 
@@ -209,7 +208,7 @@ def _pool_exercise() -> Exercise:
 def _by_moving_the_input(x: Tensor, r: Tensor, kernel: int, stride: int) -> Array:
     """∂(Σ R · pooled)/∂X without autograd: each entry of X is moved a little up.
 
-    Of equal entries the first must win, so later ones are lowered first, far less than whole numbers are apart.
+    The first of equal entries must win, so later ones are lowered beforehand, by far less than whole numbers differ.
     """
     plane = x.double().numpy()
     ranked = plane - 1e-3 * np.arange(plane.size).reshape(plane.shape) / plane.size
@@ -238,10 +237,10 @@ def _first(where: NDArray[np.bool_]) -> Array:
 
 _AT: dict[str, Callable[[Array], Array]] = {
     "": lambda part: _first(part == part.max()),
-    "Of equal maxima you take the last: the first one counts, row by row, as in the way forward.": (
+    "If maxima are equal, you take the last: the first one counts, row by row, as in the forward pass.": (
         lambda part: _first((part == part.max())[::-1, ::-1])[::-1, ::-1]
     ),
-    "Of equal maxima you take the first column by column: they count row by row.": (
+    "If maxima are equal, you take the first one column by column: count row by row.": (
         lambda part: _first((part == part.max()).T).T
     ),
     "Equal maxima all get R: only the first one, row by row, has the switch.": (
@@ -280,32 +279,32 @@ def _middle(part: Array) -> Array:
 
 _VALUE: dict[str, Callable[[Array, float], float]] = {
     "": lambda part, value: value,
-    "The sign of R is turned round: what arrives is added.": lambda part, value: -value,
+    "The sign of R is reversed: add what arrives.": lambda part, value: -value,
     "The value of R is missing: you count the windows.": lambda part, value: 1.0,
     "You multiply R by the maximum: the place of the maximum matters, not its size.": (
         lambda part, value: value * float(part.max())
     ),
-    "You put the maximum itself back: R's value goes to its place.": lambda part, value: float(part.max()),
+    "You put the maximum itself back, but R's value goes to its place.": lambda part, value: float(part.max()),
     "A negative R is stopped: that is a ReLU's mask, and pooling has none.": lambda part, value: max(value, 0.0),
     "A maximum below 0 is stopped: that is a ReLU's mask, and pooling has none.": (
         lambda part, value: value * (part.max() > 0)
     ),
-    "You use |R|: its sign must stay.": lambda part, value: abs(value),
+    "You use |R|: keep its sign.": lambda part, value: abs(value),
     "You divide by the number of pixels in a window: the maximum gets all of R.": (
         lambda part, value: value / part.size
     ),
 }
-_OVERWRITTEN = "Where windows overlap, the later one overwrites: what comes from several is added, += and not =."
+_OVERWRITTEN = "Where windows overlap, the later one overwrites: add the values of all, with += and not =."
 _WAY = {
     "": "added",
     _OVERWRITTEN: "written",
     _OVERWRITTEN + " ": "written where not 0",
-    "Where windows overlap, the largest value stays: what comes from several is added, +=.": "largest",
-    "What comes from several windows is averaged: it is added, +=.": "averaged",
-    "The window's own place is missing: its row and column begin at i·stride and j·stride.": "at the corner",
+    "Where windows overlap, the largest value stays: add the values of all, with +=.": "largest",
+    "Where windows overlap, you average their values: add them, with +=.": "averaged",
+    "The window's own place is missing: it begins at row i·stride and column j·stride.": "at the corner",
     "The stride is forgotten: a window begins at row i·stride and column j·stride.": "stride of 1",
-    "The stride is forgotten in the answer's rows and columns: they begin at i·stride and j·stride.": "put at i, j",
-    "Windows lie `kernel` apart for you: they lie `stride` apart.": "kernel apart",
+    "The stride is forgotten in the answer: a window begins there at row i·stride and column j·stride.": "put at i, j",
+    "Your windows lie `kernel` apart: they must lie `stride` apart.": "kernel apart",
     "A place in a window is divmod(its number, kernel): the window is `kernel` wide, not `stride`.": "divmod by stride",
     "The rows and columns of r are exchanged: r[i, j] has row i and column j.": "r turned",
 }
@@ -351,5 +350,5 @@ def _remark_on_pool(probe: Probe, at: tuple[int, ...]) -> str:
         if (i * stride + row, j * stride + column) == at:
             arrive.append(f"r[{i}, {j}] = {float(r[i, j]):g}")
     return f"There {' and '.join(arrive)} arrive{'s' if len(arrive) == 1 else ''}." if arrive else (
-        "There no window has its maximum, or another place of the window has it first."
+        "No window has its maximum there, or another place of the window comes first."
     )  # fmt: skip

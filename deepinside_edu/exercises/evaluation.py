@@ -22,10 +22,10 @@ Ends: TypeAlias = tuple[float, float]
 Draw: TypeAlias = Callable[[Values, Values], Values]
 
 DRAWS = 10_000
-"""With so many the ends of two right answers differ by some 0.03 standard errors."""
+"""With this many, the ends of two right answers differ by some 0.03 standard errors."""
 
 LUCK = 0.15
-"""What an interval's end may be off, in standard errors; 90 % instead of 95 % moves it by 0.3."""
+"""How far an interval's end may be off, in standard errors; 90 % instead of 95 % moves it by 0.3."""
 
 
 def check_rule(function: Callable[[list[Guess], str, list[Box]], Any]) -> Verdict:
@@ -45,7 +45,7 @@ def check_paired_interval(function: Callable[[Values, Values, int], Any]) -> Ver
     """Check the 95 % percentile bootstrap interval of a paired difference: of mean(ours − theirs) over images.
 
     Args:
-        function: from two arrays `(N,)`, one value for each image in the same order, and the number of bootstrap
+        function: from two arrays `(N,)`, one value per image in the same order, and the number of bootstrap
             samples to (low, high).
 
     Returns:
@@ -54,11 +54,11 @@ def check_paired_interval(function: Callable[[Values, Values, int], Any]) -> Ver
     verdict = _interval_exercise().check(function)
     if verdict or not verdict.message.startswith(("For ", "Right for ")):
         return verdict
-    # The mean of one single draw has no width: a function that finds some does not use `draws`.
+    # An interval of one single draw has no width: a function that finds some does not use `draws`.
     ours, theirs, _ = _interval_exercise().probes[0].given
     one = ask(function, (ours.copy(), theirs.copy(), 1), numbers)
     if isinstance(one, Answer) and one.values.shape == (2,) and one.values[0] != one.values[1]:
-        return Verdict(False, f"{verdict.message} Your function does not use `draws`: of one draw it gives two ends.")
+        return Verdict(False, f"{verdict.message} Your function does not use `draws`: for one draw it gives two ends.")
     return verdict
 
 
@@ -72,30 +72,30 @@ _DRAWN: tuple[tuple[list[Guess], str, list[Box], str], ...] = (
     ([("cock", _FAR), ("kite", _FAR), ("jay", _FAR), ("quail", _FAR), ("hen", _HEN)], "hen", [_HEN],
      "The fifth guess is right."),
     ([("cock", _FAR), ("kite", _FAR), ("jay", _FAR), ("quail", _FAR), ("coot", _FAR), ("hen", _HEN)], "hen", [_HEN],
-     "The sixth guess is right, and five count."),
+     "The sixth guess is right, but only five count."),
     ([("hen", (30, 0, 40, 9))], "hen", [_HEN, (30, 0, 40, 10), _FAR], "The second of three instances is hit."),
     ([("hen", (0, 1, 10, 10))], "hen", [_HEN, (30, 0, 40, 10)], "The first instance is hit."),
     ([("hen", (30, 1, 40, 10))], "hen", [_HEN, (30, 0, 40, 10)], "The last instance is hit."),
     ([("hen", (0, 0, 10, 5))], "hen", [_HEN], "IoU is exactly 0.5."),
     ([("hen", (2, 2, 12, 12))], "hen", [_HEN], "IoU is 0.47."),  # more than 0.5 if both corners count
-    ([("hen", (0, 0, 20, 20))], "hen", [_HEN], "The box has all of the object, and much else: IoU 0.25."),
-    ([("hen", (2, 2, 8, 8))], "hen", [_HEN], "The box has nothing but the object, too little of it: IoU 0.36."),
+    ([("hen", (0, 0, 20, 20))], "hen", [_HEN], "The box has all of the object and much else: IoU is 0.25."),
+    ([("hen", (2, 2, 8, 8))], "hen", [_HEN], "The box has too little of the object: IoU is 0.36."),
     ([("hen", (0, 0, 3, 3))], "hen", [(0, 0, 4, 4)], "IoU is 0.56."),  # less than 0.5 if sides are a pixel shorter
-    ([("hen", _FAR), ("hen", (0, 0, 10, 9))], "hen", [_HEN], "Two guesses may have one class: the second is right."),
-    ([("hen", (0, 0, 10, 9)), ("hen", _FAR)], "hen", [_HEN], "Two guesses may have one class: the first is right."),
+    ([("hen", _FAR), ("hen", (0, 0, 10, 9))], "hen", [_HEN], "Two guesses may share a class: the second is right."),
+    ([("hen", (0, 0, 10, 9)), ("hen", _FAR)], "hen", [_HEN], "Two guesses may share a class: the first is right."),
     ([("hen", _HEN), ("hen", (0, 0, 10, 9))], "hen", [_HEN], "Two guesses are right, and the image is right once."),
     ([("hen", (0, 0, 20, 10))], "hen", [_HEN, (10, 0, 20, 10)], "Each instance has IoU 0.5."),
     ([("hen", (0, 0, 20, 10))], "hen", [(0, 0, 8, 10), (12, 0, 20, 10)],
-     "IoU is 0.4 with each of two instances, and no sum of two counts."),
+     "IoU is 0.4 with each of two instances, and their sum does not count."),
     ([("hen", (20, 20, 30, 30))], "hen", [_HEN], "The boxes lie apart in x and in y: IoU is 0."),
-    ([("moorhen", _HEN)], "hen", [_HEN], "Another class, although its name holds the other's."),
-    ([("fox", _HEN)], "red fox", [_HEN], "Another class, although its name lies in the other's."),
-    ([("Crane", _HEN)], "crane", [_HEN], "Another class: ImageNet has a crane that is a bird, and one that lifts."),
+    ([("moorhen", _HEN)], "hen", [_HEN], "The class is another, although its name contains 'hen'."),
+    ([("fox", _HEN)], "red fox", [_HEN], "The class is another, although 'red fox' contains its name."),
+    ([("Crane", _HEN)], "crane", [_HEN], "The class is another: one crane is a bird, the other a machine."),
 )  # fmt: skip
 
 
 def _cases() -> Iterator[tuple[list[Guess], str, list[Box], str]]:
-    """Drawn ones, each for a mistake; and random ones, so that no two rules give the same for all by luck."""
+    """Cases drawn by hand, one per mistake, and random ones, so that no two rules agree on all of them by chance."""
     yield from _DRAWN
     for width in (*range(2, 42, 2), 33, 37, 39):
         yield [("hen", (0, 0, width, 10))], "hen", [(0, 0, 40, 10)], f"IoU is {width / 40:g}."
@@ -132,7 +132,7 @@ def _rule_exercise() -> Exercise:
         probes.append(Probe((guesses, name, boxes), np.array(float(right)), words))
     return Exercise(
         probes=probes,
-        praise="Five guesses, class and box of the same guess, any instance, 0.5 itself a hit.",
+        praise="You look at five guesses, class and box of the same guess and any instance, and 0.5 itself is a hit.",
         expected="True or False for the image as a whole",
         knobs=(_WHICH, _JOIN, _NAME, _INSTANCES, _IOU, _AT_LEAST, _TURN),
         mistaken=_mistaken_rule,
@@ -147,12 +147,12 @@ def _read_truth(answer: Any) -> Answer | Stop:
     if isinstance(read, Stop):
         return read
     if read.values.size != 1:
-        what = f"{read.values.size} numbers: is that one for each guess?"
+        what = f"{read.values.size} numbers: is that one per guess?"
         return Stop("odd", f"Your function returned {what} Return True or False for the image as a whole.")
     value = float(read.values.ravel()[0])
     if value not in (0, 1):
         return Stop("odd", f"Your function returned {value:g}; expected True or False for the image as a whole (a "
-                    "count is none, and any(…) makes one of many).")  # fmt: skip
+                    "count is neither, and any(…) makes one of many).")  # fmt: skip
     return Answer(read.values.reshape(()), "bool")
 
 
@@ -180,7 +180,7 @@ def _area(box: Box) -> int:
 
 
 def _covered(one: Box, other: Box) -> Fraction:
-    """How much of the first box lies in the second."""
+    """The share of the first box that lies in the second."""
     return Fraction(len(_pixels(one) & _pixels(other)), len(_pixels(one)))
 
 
@@ -210,10 +210,10 @@ _WHICH: dict[str, Callable[[list[Guess]], list[Guess]]] = {
     "You look at the last guess alone (is a variable overwritten in the loop?). One of five may be right.": (
         lambda guesses: guesses[:5][-1:]
     ),
-    "You look at the first guess of the class alone. Two guesses may have one class, and each of them counts.": (
+    "You look only at the first guess of the class. Two guesses may have the same class, and each of them counts.": (
         lambda guesses: _one_a_class(guesses[:5])
     ),
-    "You keep one guess for each class, the last (as a dict does). Two may have one class, and each counts.": (
+    "You keep one guess per class, the last (as a dict does). Two may have the same class, and each counts.": (
         lambda guesses: _one_a_class(guesses[:5][::-1])
     ),
 } | {
@@ -234,7 +234,7 @@ _JOIN: dict[str, Callable[[list[bool], list[bool]], bool]] = {
     "You let one guess bring the class and another the box. Both must be right in the same guess.": (
         lambda names, boxes: any(names) and any(boxes)
     ),
-    "You let class or box be enough. Both must be right in the same guess.": (
+    "For you, class or box is enough. Both must be right in the same guess.": (
         lambda names, boxes: any(name or box for name, box in zip(names, boxes, strict=True))
     ),
     "You never look at the box: this is the class error. The same guess must have IoU ≥ 0.5 too.": (
@@ -247,25 +247,25 @@ _JOIN: dict[str, Callable[[list[bool], list[bool]], bool]] = {
     "You ask that every guess with the right class have a right box. One of them is enough.": (
         lambda names, boxes: any(names) and all(box for name, box in zip(names, boxes, strict=True) if name)
     ),
-    "You ask the box only of the best guess. Class and box must be right in the same guess, whichever it is.": (
+    "You look only at the best guess's box. Class and box must be right in the same guess, whichever it is.": (
         lambda names, boxes: any(names) and boxes[0]
     ),
-    "You want exactly one right guess. More than one is as good.": (
+    "You want exactly one right guess. More than one is just as good.": (
         lambda names, boxes: sum(name and box for name, box in zip(names, boxes, strict=True)) == 1
     ),
 }
 _NAME: dict[str, Callable[[str, str], bool]] = {
     "": lambda guess, name: guess == name,
-    "You ask whether the guess's name holds the class's name: 'hen' lies in 'moorhen'. Compare with ==.": (
+    "You ask whether the guess's name contains the class's: 'moorhen' contains 'hen'. Compare with ==.": (
         lambda guess, name: name in guess
     ),
-    "You ask whether the guess's name lies in the class's name: 'fox' lies in 'red fox'. Compare with ==.": (
+    "You ask whether the class's name contains the guess's: 'red fox' contains 'fox'. Compare with ==.": (
         lambda guess, name: guess in name
     ),
-    "You ask whether one name lies in the other: 'hen' lies in 'moorhen'. Compare with ==.": (
+    "You ask whether one name contains the other: 'moorhen' contains 'hen'. Compare with ==.": (
         lambda guess, name: guess in name or name in guess
     ),
-    "You ignore capitals: class names differ by them in ImageNet (maillot, Maillot). Compare with ==.": (
+    "You ignore capitals, but two ImageNet classes differ only by one (maillot, Maillot). Compare with ==.": (
         lambda guess, name: guess.lower() == name.lower()
     ),
     "The class must be the right one, ==, not another, !=.": lambda guess, name: guess != name,
@@ -289,12 +289,12 @@ _IOU: dict[str, Overlap] = {
     "You added 1 to each width and height, as for inclusive corners. Right and bottom are exclusive here.": (
         lambda guess, true: _iou(_grown(guess), _grown(true))
     ),
-    "You took 1 from each width and height. Right and bottom are exclusive here: right - left is the width.": (
+    "You subtracted 1 from each width and height. Right and bottom are exclusive here: right - left is the width.": (
         lambda guess, true: _iou(_grown(guess, -1), _grown(true, -1))
     ),
-    "Only equal boxes hit for you. Do you divide by the sum of both areas, which has the shared pixels twice? The "
-    "union is the sum less the shared.": _shared_of_sum,
-    "This is Dice, twice the shared pixels by the sum of both areas. IoU divides by the union.": (
+    "For you, only equal boxes hit. Do you divide by the sum of both areas, which counts shared pixels twice? The "
+    "union is the sum minus the shared pixels.": _shared_of_sum,
+    "This is Dice, twice the shared pixels divided by the sum of both areas. IoU divides by the union.": (
         lambda guess, true: 2 * _shared_of_sum(guess, true)
     ),
     "You divide by the true box's area, so a box around everything hits. Divide by the area of the union.": (
@@ -309,7 +309,7 @@ _IOU: dict[str, Overlap] = {
     "You divide by the larger area. Divide by the area of the union.": (
         lambda guess, true: min(_covered(true, guess), _covered(guess, true))
     ),
-    "You do not clip the overlap's lengths: of boxes apart in x and in y both are negative, and their product is "
+    "You do not clip the overlap's lengths: for boxes apart in x and in y both are negative, but their product is "
     "positive. Take max(0, …) of each before you multiply.": _unclipped,
     "You read a box as (left, right, top, bottom). It is (left, top, right, bottom): two corners.": (
         lambda guess, true: _iou(_mixed(guess), _mixed(true))
@@ -320,8 +320,8 @@ _AT_LEAST: dict[str, Reach] = {
     "": lambda iou: iou >= Fraction(1, 2),
     "An IoU of exactly 0.5 is a hit: >=, not >.": lambda iou: iou > Fraction(1, 2),
     "Any overlap is enough for you. IoU must be at least 0.5.": lambda iou: iou > 0,
-    "The question is turned round: IoU must be at least 0.5, not at most.": lambda iou: iou < Fraction(1, 2),
-    "The question is turned round: IoU must be at least 0.5, not at most. ": lambda iou: iou <= Fraction(1, 2),
+    "Your comparison is reversed: IoU must be at least 0.5, not at most.": lambda iou: iou < Fraction(1, 2),
+    "Your comparison is reversed: IoU must be at least 0.5, not at most. ": lambda iou: iou <= Fraction(1, 2),
 } | {
     f"You ask for an IoU of at least {tenths / 20:g}: the rule says 0.5.": lambda iou, n=tenths: iou >= Fraction(n, 20)
     for tenths in (1, 2, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15, 16, 17, 18, 19)
@@ -331,7 +331,7 @@ _AT_LEAST: dict[str, Reach] = {
 }  # fmt: skip
 _TURN: dict[str, Callable[[bool], bool]] = {
     "": lambda right: right,
-    "This is turned round: it says whether the image is wrong, the error. Return the hit.": lambda right: not right,
+    "This is reversed: it says whether the image is wrong. Return whether it is right.": lambda right: not right,
 }
 
 
@@ -363,13 +363,13 @@ def _interval_exercise() -> Exercise:
         probes.append(Probe((ours, theirs, DRAWS), right, words, slack))
     return Exercise(
         probes=probes,
-        praise="Whole images were drawn, each with both its values, and 95 % of the means lie inside.",
+        praise="You drew whole images, each with both of its values, and 95 % of the means lie inside.",
         expected="two numbers (low, high)",
         knobs=(_SIGN, _HOW, _OF, _ENDS),
         mistaken=_mistaken_interval,
         forms={},
         remark=lambda probe, at: (
-            f"Of all {len(probe.given[0]) ** len(probe.given[0])} ways to draw {len(probe.given[0])} images 95 % have "
+            f"Of all {len(probe.given[0]) ** len(probe.given[0])} ways to draw {len(probe.given[0])} images, 95 % have "
             f"a mean in ({probe.right[0]:.3f}, {probe.right[1]:.3f})."
         ),
         about_shape=lambda got, probe: "Two quantiles: np.quantile(means, [0.025, 0.975])." if got == () else "",
@@ -392,7 +392,7 @@ def _mistaken_interval(
 
 
 # Six images each: hard ones are hard for both, and the differences are skewed upwards, so that each mistake shows and
-# the lower tail, where few draws are, hardly hangs on luck.
+# the lower tail, where few draws are, hardly depends on chance.
 _PAIRS: tuple[tuple[Values, Values], ...] = tuple(
     (np.add(theirs, differences).round(2), np.array(theirs))
     for theirs, differences in (
@@ -431,12 +431,12 @@ _NO_MEANS = (
 )
 _SIGN = {
     "": 1,
-    "The sign is turned round: ours − theirs, so that above 0 ours is better.": -1,
+    "The sign is reversed: take ours − theirs, so that ours is better above 0.": -1,
 }
 _HOW: dict[str, Draw] = {
     "": _together,
-    "You draw images for ours and other images for theirs. Draw once and take both values of each image: what is hard "
-    "for one is hard for the other, and in the difference that falls out.": _apart,
+    "You draw images for ours and other images for theirs. Draw once and take both values of each image: an image "
+    "that is hard for one is hard for the other, and this cancels in the difference.": _apart,
     "All your means are the same. Either each sample holds every image once: draw with replacement. Or they are means "
     "over the draws: take the mean of each draw's images, along the other axis.": (
         lambda ours, theirs: (ours - theirs)[None]
@@ -452,13 +452,13 @@ _HOW: dict[str, Draw] = {
     "Each sample has one image too few: draw as many as there are.": (
         lambda ours, theirs: (ours - theirs)[_every_draw(len(ours), len(ours) - 1)]
     ),
-    "You sort both before you take the difference, and pairs fall apart: keep each image's two values together.": (
+    "You sort both before you take the difference, so pairs are broken up: keep each image's two values together.": (
         lambda ours, theirs: _together(np.sort(ours), np.sort(theirs))
     ),
-    "You take the size of each difference, and its sign is lost: leave the abs out.": (
+    "You take the size of each difference, so its sign is lost: leave the abs out.": (
         lambda ours, theirs: _together(np.abs(ours - theirs), 0 * theirs)
     ),
-    "You divide each difference by theirs: the question is the difference itself.": (
+    "You divide each difference by theirs: take the difference itself.": (
         lambda ours, theirs: _together((ours - theirs) / theirs, 0 * theirs)
     ),
     "This is an interval of ours alone: take ours − theirs.": lambda ours, theirs: _together(ours, 0 * theirs),
@@ -468,8 +468,8 @@ _HOW: dict[str, Draw] = {
 _OF: dict[str, Callable[[Values], Values]] = {
     "": lambda drawn: drawn.mean(1),
     f"{_NO_MEANS} ": lambda drawn: drawn.ravel(),
-    "You take each sample's median; the table has means.": lambda drawn: np.asarray(np.median(drawn, 1)),
-    "You take each sample's sum; divide by the number of images: the mean.": lambda drawn: drawn.sum(1),
+    "You take each sample's median: take its mean.": lambda drawn: np.asarray(np.median(drawn, 1)),
+    "You take each sample's sum: take its mean.": lambda drawn: drawn.sum(1),
     "You take each sample's largest difference: take its mean.": lambda drawn: drawn.max(1),
     "You take each sample's standard deviation: take its mean.": lambda drawn: drawn.std(1),
 }
@@ -489,7 +489,7 @@ def _reflected(means: Values) -> Ends:
     return 2 * float(means.mean()) - high, 2 * float(means.mean()) - low
 
 
-_NORMAL = "This is mean ± 1.96 standard errors, as far up as down. Draw images; take quantiles of the means."
+_NORMAL = "This is mean ± 1.96 standard errors, as far up as down. Draw images and take quantiles of the means."
 _BY_HUNDRED = "The call np.percentile counts from 0 to 100: 2.5 and 97.5. For shares take np.quantile."
 _ENDS: dict[str, Ends | float | Callable[[Values], Ends]] = {
     "": (0.025, 0.975),
@@ -503,18 +503,18 @@ _ENDS: dict[str, Ends | float | Callable[[Values], Ends]] = {
     "Only one end leaves 2.5 % out: the interval runs from the 2.5 % to the 97.5 % quantile. ": (0.05, 0.975),
     "The low end leaves nothing out: the interval runs from the 2.5 % to the 97.5 % quantile.": (0, 0.95),
     "The high end leaves nothing out: the interval runs from the 2.5 % to the 97.5 % quantile.": (0.05, 1),
-    "The ends are exchanged: (low, high).": (0.975, 0.025),
+    "The ends are exchanged: return (low, high).": (0.975, 0.025),
     _BY_HUNDRED: (0.00025, 0.00975),
     "This interval holds 68 %, as the mean ± one standard error does. For 95 % leave out 2.5 % on each side.": 1,
     _NORMAL: 1.96,
-    "This is mean ± 2.58 standard errors, for 99 %. Draw images; take quantiles of the means.": 2.576,
-    "This is mean ± 1.64 standard errors, for 90 %. Draw images; take quantiles of the means.": 1.645,
+    "This is mean ± 2.58 standard errors, for 99 %. Draw images and take quantiles of the means.": 2.576,
+    "This is mean ± 1.64 standard errors, for 90 %. Draw images and take quantiles of the means.": 1.645,
     "The quantiles are reflected at the mean (the “basic” bootstrap): return the quantiles themselves.": _reflected,
     "You return (mean, half the width): return the two ends.": lambda means: (
         float(means.mean()), float(np.ptp(_quantiles(means, 0.025, 0.975))) / 2
     ),
 }  # fmt: skip
-"""The two quantiles of the means that become the ends, the standard errors around their mean, or what else is done."""
+"""The two quantiles of the means that become the ends, the standard errors around their mean, or a function of them."""
 
 
 @cache

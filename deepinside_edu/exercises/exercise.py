@@ -1,4 +1,4 @@
-"""How every check compares: inputs with known answers, and mistakes that are named by what they give for them all."""
+"""How every check works: it tries inputs with known answers, and names a mistake by its answers to all of them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ from .answer import Answer, Array, Read, Stop, ask, numbers
 from .verdict import Verdict
 
 TOLERANCE = 1e-4
-"""Of the right answer's largest number, and of each number: float32 is finer, and every known mistake far coarser."""
+"""The share of the right answer's largest number, and of each number, by which an answer may be off.
+
+float32 is finer, and every known mistake is far coarser.
+"""
 
 ANYTHING = float(np.finfo(np.float64).max)
-"""In a mistake's answer: a number that processors do not agree on, so that it is not compared."""
+"""Stands in a mistake's answer for a number on which processors do not agree, so it is not compared."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,8 @@ class Probe:
     Attributes:
         given: the arguments; each call gets copies of its own.
         right: the right answer, worked out independently.
-        words: the input in words, to stand in a sentence: "the boxes (0, 0, 4, 4) and (2, 1, 6, 4)".
-        slack: how far each number may lie off beyond `TOLERANCE`, where luck or rounding are no mistakes.
+        words: the input in words, as part of a sentence: "the boxes (0, 0, 4, 4) and (2, 1, 6, 4)".
+        slack: how far each number may be off beyond `TOLERANCE`, because chance and rounding are not mistakes.
     """
 
     given: tuple[Any, ...]
@@ -41,7 +44,7 @@ class Probe:
 
 Answered = Sequence[tuple[Probe, Answer]]
 Knob = Mapping[str, Any]
-"""A choice in an answer: the right one under "", each mistake under the sentence that names it."""
+"""A choice in an answer. The right option has the key "", and the key of each mistake is the sentence that names it."""
 
 
 def _of_size_one(right: Array) -> Array:
@@ -50,10 +53,10 @@ def _of_size_one(right: Array) -> Array:
 
 
 FORMS: dict[str, Callable[[Array], Array]] = {
-    "The sign is turned round: each number is minus the right one.": lambda right: -right,
-    "The size of each number is right, but signs are lost: an abs too many.": np.abs,
-    "What is below 0 has become 0: a ReLU or a clip too many.": lambda right: right.clip(min=0),
-    "What is above 0 has become 0: the clip is turned round.": lambda right: right.clip(max=0),
+    "The sign is reversed: each number is minus the right one.": lambda right: -right,
+    "The size of each number is right, but signs are lost: there is one abs too many.": np.abs,
+    "Numbers below 0 have become 0: there is one ReLU or clip too many.": lambda right: right.clip(min=0),
+    "Numbers above 0 have become 0: the clip is the wrong way round.": lambda right: right.clip(max=0),
     "The digits after the point are cut off: you work with whole numbers (int, or // where / is meant).": np.trunc,
     "The digits after the point are cut off: you work with whole numbers (int, or // where / is meant). ": np.floor,
     "You scaled the answer so that its largest number is 1: leave the numbers as they are.": _of_size_one,
@@ -62,14 +65,14 @@ FORMS: dict[str, Callable[[Array], Array]] = {
     ),
     "You scaled the answer so that it adds up to 1: leave the numbers as they are.": lambda right: right / right.sum(),
     "Each number is squared: leave that out.": np.square,
-    "Each number is a square root too far: leave the root out.": np.sqrt,
+    "Each number is the square root of the right one: leave the root out.": np.sqrt,
     "These are logarithms of the right numbers: leave the log out.": np.log,
-    "These are powers, exp of the right numbers: leave the exp out.": np.exp,
+    "These are exponentials of the right numbers: leave the exp out.": np.exp,
     "The rows are in reverse order: the answer stands upside down.": lambda right: right[::-1],
     "The columns are in reverse order: the answer is mirrored.": lambda right: right[..., ::-1],
     "Rows and columns are swapped: the answer is transposed.": lambda right: right.T,
 }
-"""What happens to an answer that was right a line earlier."""
+"""What the last line may do to an answer that was right before it."""
 
 
 def _numbers_differ(probe: Probe, at: tuple[int, ...]) -> str:
@@ -78,27 +81,27 @@ def _numbers_differ(probe: Probe, at: tuple[int, ...]) -> str:
 
 @dataclass(frozen=True)
 class Exercise:
-    """A check: inputs, what is said of a right answer, and the mistakes that can be told from one another.
+    """A check: its inputs, the praise for a right answer, and the mistakes that it can distinguish.
 
-    A mistake is named where an answer equals what it gives on *every* input, and the fewest mistakes that explain an
-    answer are named first. Where none does, the message shows the first place that differs.
+    A mistake is named if it gives the learner's answer on *every* input. The smallest set of mistakes that explains an
+    answer is named. If no set does, the message shows the first number that differs.
 
     Attributes:
         probes: the inputs, easy ones first.
-        praise: what is said of a right answer.
-        expected: what the function returns, in words: "one number".
+        praise: the message for a right answer.
+        expected: what the function should return, in words: "one number".
         knobs: the choices in an answer.
         mistaken: from a probe and one value of each knob to the answer with these choices.
-        forms: what may have happened to an answer that was right a line earlier.
+        forms: what the last line may have done to an answer that was right before it.
         remark: from a probe and the place of the first wrong number to a sentence that helps there.
         about_shape: from a wrong shape and a probe to a sentence that helps.
-        symptom: what can be said of all answers before a mistake is looked for; "" where nothing.
-        dtype: the type that the answer's numbers must have, and what is said where it is another, if it matters.
-        untouched: what is said where a function writes into its arguments; "" where it may.
-        hints: remedies by a part of an exception's text.
+        symptom: a sentence about all answers, which is tried before any mistake; "" if it does not apply.
+        dtype: the type that the answer's numbers must have, and the message if they have another; "" if any will do.
+        untouched: the message if a function writes into its arguments; "" if it may.
+        hints: remedies, by a part of the exception's message.
         read: turns what a function returns into numbers.
-        ways: the arguments' forms, of which a function needs to understand one.
-        most: how many mistakes at once are looked for.
+        ways: the forms in which arguments are given; a function needs to understand only one.
+        most: the largest number of mistakes at once that is searched for.
     """
 
     probes: Sequence[Probe]
@@ -145,7 +148,7 @@ class Exercise:
         if not wrong:
             return Verdict(False, f"{_right_for(answered)}{self._explain_stop(*stops[0], whole=False)}")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of mistakes that are tried out, such as the mean of nothing
+            warnings.simplefilter("ignore")  # such as the mean of nothing, from mistakes that are tried out
             message = self._name(answered, whole=not stops) or self._show(answered, wrong)
         if dtypes:
             message = f"{message} Besides, {about_dtype}"
@@ -163,7 +166,7 @@ class Exercise:
             return f"{stop.reason}{given}"
         if stop.kind == "none":
             if whole:
-                return f"Your function returned None: end it with return and {self.expected} (print gives nothing)."
+                return f"Your function returned None: end it with return and {self.expected} (print returns nothing)."
             return (
                 f"For {probe.words} your function returned None: one of its branches ends without return "
                 f"(expected {self.expected})."
@@ -172,7 +175,7 @@ class Exercise:
         return f"Your function {stop.reason}. It was given {probe.words}.{hint}"
 
     def _name(self, answered: Answered, *, whole: bool) -> str:
-        """The mistakes that explain every answer, in sentences; "" where none do."""
+        """The mistakes that explain every answer, in sentences; "" if none do."""
         seen = (_always(answered) if whole else "") or self.symptom(answered)
         if seen:
             return seen
@@ -197,7 +200,7 @@ class Exercise:
             with np.errstate(all="ignore"):
                 return np.asarray(self.mistaken(probe, *values), np.float64)
         except (ValueError, IndexError, TypeError, ZeroDivisionError, RuntimeError, StopIteration):
-            return None  # a mistake that stops a function gives no numbers to be compared
+            return None  # a mistake that raises an error gives no numbers to compare
 
     def _explain_form(self, answered: Answered) -> str:
         for name in _names(answered):
@@ -210,7 +213,7 @@ class Exercise:
                     return said.strip()
             for digits in (3, 2, 1, 0):
                 if _all_same(answered, (probe.right.round(digits) for probe, _ in answered)):
-                    return "The numbers are right but for rounding: return them as they are, and round where you print."
+                    return "The numbers are right except for rounding: return them unrounded, and round only to print."
             return _factor(answered) or _offset(answered)
 
     def _show(self, answered: Answered, wrong: Answered) -> str:
@@ -242,7 +245,7 @@ def _better(tried: Sequence[Answer | Stop], before: Sequence[Answer | Stop]) -> 
     now, then = (sum(isinstance(each, Answer) for each in outcomes) for outcomes in (tried, before))
     if now or then:
         return now > then
-    # What NumPy's array lacks is no news to someone who wrote for tensors.
+    # A learner who wrote for tensors is not helped by a list of what NumPy's arrays lack.
     return isinstance(before[0], Stop) and "numpy" in before[0].reason
 
 
@@ -266,7 +269,7 @@ def _close(got: Array, expected: Array, probe: Probe, grain: float = 0.0) -> Any
     share = max(TOLERANCE, 4 * grain)
     size = float(np.abs(probe.right).max())
     usual = np.abs(expected[np.isfinite(expected) & (expected != ANYTHING)])
-    # What luck does to a right answer it does the more to one that is several times as large.
+    # Chance moves a right answer a little, and an answer that is several times as large by more.
     near = share * size + probe.slack * max(1.0, float(usual.max()) / size / 2 if usual.size and size else 1.0)
     with np.errstate(all="ignore"):
         close = np.abs(got - expected) <= near + share * np.abs(expected)
@@ -286,7 +289,7 @@ def _all_same(answered: Answered, expected: Iterator[Array | None] | Sequence[Ar
 
 
 def _choices(knobs: Sequence[Knob], fewest: int, most: int) -> Iterator[tuple[str, ...]]:
-    """Every choice with so many mistakes, the fewest first: those that explain an answer are the likeliest."""
+    """Every choice with `fewest` to `most` mistakes, the fewest first, because the simplest are the likeliest."""
     for count in range(fewest, min(most, len(knobs)) + 1):
         for turned in itertools.combinations(range(len(knobs)), count):
             yield from itertools.product(
@@ -301,7 +304,7 @@ def _at_once(sentences: Sequence[str]) -> str:
 
 
 def _always(answered: Answered) -> str:
-    """Whether all answers are one and the same, although the right ones differ."""
+    """A sentence if all answers are the same although the right ones differ, else ""."""
     first = answered[0][1].values
     if not first.size or (len(answered) < 2 and first.size < 4):
         return ""
@@ -332,7 +335,7 @@ def _as_numbers(argument: Any) -> Array | None:
 
 
 def _without_axes_of_one(answered: Answered) -> tuple[Answered, str]:
-    """The answers without axes of length 1 that are too many, and a sentence where there are some."""
+    """The answers without superfluous axes of length 1, and a sentence if there were any."""
     shapes = [(answer.values.shape, probe.right.shape) for probe, answer in answered]
     if all(got == right for got, right in shapes) or any(
         [n for n in got if n != 1] != [n for n in right if n != 1] for got, right in shapes
@@ -348,7 +351,7 @@ def _without_axes_of_one(answered: Answered) -> tuple[Answered, str]:
 
 
 def _factor(answered: Answered) -> str:
-    """One number by which everything is multiplied."""
+    """A sentence if every number is the right one times the same factor, else ""."""
     if any(answer.values.shape != probe.right.shape for probe, answer in answered):
         return ""
     got = np.concatenate([answer.values.ravel() for _, answer in answered])
@@ -356,11 +359,11 @@ def _factor(answered: Answered) -> str:
     factor = float(got @ right / (right @ right)) if np.isfinite(got).all() and right.any() else 0.0
     if abs(factor) < 1e-6 or not _all_same(answered, (factor * probe.right for probe, _ in answered)):
         return ""
-    return f"Each number is {_digits(factor, 1.0)} times the right one: a factor is missing or too many."
+    return f"Each number is {_digits(factor, 1.0)} times the right one: a factor is missing, or there is one too many."
 
 
 def _offset(answered: Answered) -> str:
-    """One number that is added to everything."""
+    """A sentence if every number is off by the same amount, else ""."""
     if any(answer.values.shape != probe.right.shape for probe, answer in answered):
         return ""
     off = float(np.mean(np.concatenate([(answer.values - probe.right).ravel() for probe, answer in answered])))
@@ -374,7 +377,7 @@ def _right_for(right: Answered) -> str:
 
 
 def _digits(number: float, other: float) -> str:
-    """A number with as many digits as tell it from the other, so that a sentence never shows two equal ones."""
+    """A number with enough digits to distinguish it from the other, so that a sentence never shows two equal ones."""
     if not np.isfinite(number):
         return str(number)
     if number == round(number) and abs(number) < 1e6:

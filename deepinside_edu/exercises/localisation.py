@@ -64,13 +64,13 @@ def _iou_exercise() -> Exercise:
     ]
     return Exercise(
         probes=[Probe(pair, np.array(_iou_by_counting(*pair)), f"the boxes {pair[0]} and {pair[1]}") for pair in pairs],
-        praise="Overlapping, nested, equal, touching and apart: all as counted pixel by pixel.",
+        praise="Whether boxes overlap, touch, are equal, nested or apart, you agree with counting pixel by pixel.",
         expected="one number from 0 to 1",
         knobs=(_READ, _GROW, _CLIP, _DIVIDE, _END),
         mistaken=_mistaken_iou,
         forms={said: FORMS[said] for said in FORMS if "columns" not in said and "rows" not in said},
-        remark=lambda probe, at: "Counted pixel by pixel; draw the two on squared paper.",
-        hints={"division by zero": "Their union is not 0: see what you divide by."},
+        remark=lambda probe, at: "We counted it pixel by pixel; draw the two boxes on squared paper.",
+        hints={"division by zero": "The union of two boxes is never 0: look at what you divide by."},
         most=3,
     )
 
@@ -93,7 +93,9 @@ _GROW: dict[str, tuple[int, int]] = {
     "": (0, 0),
     "You added 1 to each width and height. Right and bottom are exclusive here: the width is right − left, without "
     "the 1.": (1, 1),
-    "You took 1 from each width and height. Right and bottom are exclusive here: the width is right − left.": (-1, -1),
+    "You subtracted 1 from each width and height. Right and bottom are exclusive here: the width is right − left.": (
+        (-1, -1)
+    ),
     "You added 1 to the lengths of the overlap alone. Right and bottom are exclusive: right − left, without the 1.": (
         (1, 0)
     ),
@@ -108,29 +110,29 @@ _CLIP: dict[str, Callable[[float, float], float]] = {
     "take max(0, …) of each length before you multiply.": lambda w, h: max(0, w * h),
     _ONE_CLIP: lambda w, h: max(0, w) * h,
     f"{_ONE_CLIP} ": lambda w, h: w * max(0, h),
-    "You took abs of a negative length, so boxes apart seem to overlap. Take max(0, …) of each length.": (
+    "You took abs of a negative length, so boxes that lie apart seem to overlap. Take max(0, …) of each length.": (
         lambda w, h: abs(w) * abs(h)
     ),
     "You added the two lengths of the overlap: its area is their product.": lambda w, h: max(0, w) + max(0, h),
-    "You return 0 only where width and height of the overlap are both negative: one of them is enough.": (
+    "You return 0 only if width and height of the overlap are both negative: one of them is enough.": (
         lambda w, h: 0 if w < 0 and h < 0 else w * h
     ),
-    "An overlap has at least one pixel for you: take max(0, …) of each length, not max(1, …).": (
+    "Your overlap always has at least one pixel: take max(0, …) of each length, not max(1, …).": (
         lambda w, h: max(1, w) * max(1, h)
     ),
 }
-_LARGER = "You turned the fraction round: intersection over union."
+_LARGER = "Your fraction is upside down: divide the intersection by the union."
 _DIVIDE: dict[str, Callable[[float, float, float, float], float]] = {
     "": lambda s, a, b, around: s / (a + b - s),
     "You divided by the sum of the two areas, which counts the overlap twice. The union is A + B − overlap.": (
         lambda s, a, b, around: s / (a + b)
     ),
-    "This is Dice, the overlap by the mean of the two areas, 2 · overlap / (A + B). IoU divides the overlap by the "
+    "This is Dice, the overlap divided by the mean of the two areas. IoU divides the overlap by the "
     "union, A + B − overlap.": (
         lambda s, a, b, around: 2 * s / (a + b)
     ),
     "You added the overlap to the two areas. The union is A + B − overlap.": lambda s, a, b, around: s / (a + b + s),
-    "You took the overlap away twice. The union is A + B − overlap.": lambda s, a, b, around: s / (a + b - 2 * s),
+    "You subtracted the overlap twice. The union is A + B − overlap.": lambda s, a, b, around: s / (a + b - 2 * s),
     "You divided by one box's area, so a box inside a larger one would score 1. Divide by the area of the union.": (
         lambda s, a, b, around: s / a
     ),
@@ -142,13 +144,13 @@ _DIVIDE: dict[str, Callable[[float, float, float, float], float]] = {
     "You divided by the root of the product of the areas. The union is A + B − overlap.": (
         lambda s, a, b, around: s / (a * b) ** 0.5
     ),
-    "You divided by the area of the smallest box around both, which holds pixels of neither. The union is A + B − "
+    "You divided by the area of the smallest box around both, which has pixels of neither. The union is A + B − "
     "overlap.": lambda s, a, b, around: s / around,
     _LARGER: lambda s, a, b, around: (a + b - s) / s if s else np.inf,
     _LARGER + " ": lambda s, a, b, around: (a + b - s) / s if s else 0,
-    "This is the overlap in pixels alone. Divide it by the area of the union.": lambda s, a, b, around: s,
-    "This is the area of the union alone. Divide the overlap by it.": lambda s, a, b, around: a + b - s,
-    "This is the ratio of the two areas: where the boxes lie does not matter in it.": (
+    "This is only the overlap in pixels. Divide it by the area of the union.": lambda s, a, b, around: s,
+    "This is only the area of the union. Divide the overlap by it.": lambda s, a, b, around: a + b - s,
+    "This is the ratio of the two areas, which does not depend on where the boxes lie.": (
         lambda s, a, b, around: min(a, b) / max(a, b)
     ),
 }
@@ -158,7 +160,7 @@ _END: dict[str, Callable[[float], float]] = {
     "This is a percentage. Return a share from 0 to 1.": lambda share: 100 * share,
     "You return whether IoU is at least 0.5. Return IoU itself, a share.": lambda share: share >= 0.5,
     "You return whether IoU is above 0.5. Return IoU itself, a share.": lambda share: share > 0.5,
-    "You return whether the boxes overlap. Return how much, a share.": lambda share: share > 0,
+    "You return whether the boxes overlap. Return by how much, as a share.": lambda share: share > 0,
     "You return whether the boxes are the same. Return how much they share.": lambda share: share == 1,
 }
 
@@ -179,7 +181,7 @@ def _mistaken_iou(
 
 
 _MASKS = (
-    # A smaller piece first, one that hangs on by a corner, and more rows than columns.
+    # A smaller piece comes first, the largest has a pixel attached by a corner, and rows outnumber columns.
     """
     .......
     .##....
@@ -215,7 +217,7 @@ _MASKS = (
     .........#
     ........##
     """,
-    # The most pixels lie in a block; a corner has the larger box, is wider and higher, and has the longer outline.
+    # The block has the most pixels; the angle has the larger box, is wider and taller, and has the longer outline.
     """
     ##########..
     #...........
@@ -226,7 +228,7 @@ _MASKS = (
     #...........
     #...........
     """,
-    # The diagonal has the larger box, the line is longer.
+    # The diagonal has the larger box, and the line is longer.
     """
     #############
     .............
@@ -236,7 +238,7 @@ _MASKS = (
     ...#...####..
     ....#........
     """,
-    # The diagonal has the longer sides, the line more pixels on its rim.
+    # The diagonal has the longer sides, and the line has more pixels on its rim.
     """
     #############
     .............
@@ -250,7 +252,7 @@ _MASKS = (
     .......#.....
     ........#....
     """,
-    # A ring encloses more than the block has pixels.
+    # The ring encloses more pixels than the block has.
     """
     #######.......
     #.....#.#####.
@@ -263,7 +265,7 @@ _MASKS = (
 
 
 def _masks() -> Iterator[Piece]:
-    """Drawn ones, and random ones with one piece that is larger than the others."""
+    """Masks drawn by hand, and random masks with one piece that is larger than the others."""
     for drawing in _MASKS:
         yield np.array([[c == "#" for c in line.strip()] for line in drawing.strip().splitlines()])
     random = np.random.default_rng(1)
@@ -284,7 +286,7 @@ def _box_exercise() -> Exercise:
     ]
     return Exercise(
         probes=probes,
-        praise="The largest piece alone, x before y, right and bottom exclusive.",
+        praise="You kept the largest piece alone, put x before y, and made right and bottom exclusive.",
         expected="a box, four whole numbers (left, top, right, bottom)",
         knobs=(_CHOOSE, _FRAME),
         mistaken=lambda probe, choose, frame: frame(choose(probe.given[0])),
@@ -292,8 +294,8 @@ def _box_exercise() -> Exercise:
         remark=lambda probe, at: f"The right box is {tuple(int(n) for n in probe.right)}.\n{_drawing(probe.given[0])}",
         about_shape=_about_shape_of_box,
         hints={
-            "zero-size array": "One of the masks has none of the pixels that you look for: which label did you keep?",
-            "empty": "One of the masks has none of the pixels that you look for: which label did you keep?",
+            "zero-size array": "One of the masks has no pixel with the label that you keep: which label is it?",
+            "empty": "One of the masks has no pixel with the label that you keep: which label is it?",
         },
         read=_read_box,
     )
@@ -306,7 +308,7 @@ def _drawing(mask: Piece) -> str:
 def _read_box(answer: Any) -> Answer | Stop:
     parts = answer if isinstance(answer, tuple | list) else [answer]
     if any(isinstance(part, slice) for part in parts):
-        return Stop("odd", "Your function returned slices, rows first: return their ends, (left, top, right, bottom).")
+        return Stop("odd", "Your function returned slices, rows first. Return their ends, (left, top, right, bottom).")
     read = numbers(answer)
     if isinstance(read, Answer) and read.values.shape == (4,) and not (read.values == read.values.round()).all():
         came = tuple(read.values.tolist())
@@ -317,7 +319,7 @@ def _read_box(answer: Any) -> Answer | Stop:
 def _about_shape_of_box(got: tuple[int, ...], probe: Probe) -> str:
     if got == probe.given[0].shape:
         return "Is that the mask, or its labels? Return the box around its largest piece."
-    return "Two corners in a row: (left, top, right, bottom), without inner brackets." if got == (2, 2) else ""
+    return "Return four numbers, (left, top, right, bottom), without inner brackets." if got == (2, 2) else ""
 
 
 def _pieces(mask: ArrayLike, corners: bool = True) -> Labels:
@@ -361,24 +363,24 @@ def _width_and_height(piece: Piece) -> tuple[int, int]:
 
 
 def _by_size_of(what: str) -> str:
-    return f"You kept the piece with the {what}: a thin one may have it. Keep the one with the most pixels."
+    return f"You kept the piece with the {what}, but a thin one may have it. Keep the one with the most pixels."
 
 
 def _outline(piece: Piece) -> float:
-    """Edges between a pixel of the piece and one outside."""
+    """How many edges lie between a pixel of the piece and one outside it."""
     padded = np.pad(piece, 1)
     return float((padded[1:] != padded[:-1]).sum() + (padded[:, 1:] != padded[:, :-1]).sum())
 
 
 def _rim(piece: Piece) -> float:
-    """Pixels of the piece beside one outside."""
+    """How many pixels of the piece have a neighbour outside it."""
     padded = np.pad(piece, 1)
     inner = padded[2:, 1:-1] & padded[:-2, 1:-1] & padded[1:-1, 2:] & padded[1:-1, :-2]
     return float((piece & ~inner).sum())
 
 
 def _filled(piece: Piece) -> float:
-    """Pixels of the piece and of its holes."""
+    """How many pixels the piece and its holes have."""
     outside = _pieces(np.pad(~piece, 1, constant_values=True), corners=False)
     return float((outside != outside[0, 0]).sum())
 
@@ -428,7 +430,7 @@ _CHOOSE: dict[str, Callable[[ArrayLike], Piece]] = {
         mask, size=lambda piece: float(np.prod(_width_and_height(piece)))
     ),
     _by_size_of("widest box"): lambda mask: _largest(mask, size=lambda piece: _width_and_height(piece)[0]),
-    _by_size_of("highest box"): lambda mask: _largest(mask, size=lambda piece: _width_and_height(piece)[1]),
+    _by_size_of("tallest box"): lambda mask: _largest(mask, size=lambda piece: _width_and_height(piece)[1]),
     _by_size_of("longest box, width plus height"): lambda mask: _largest(
         mask, size=lambda piece: sum(_width_and_height(piece))
     ),
@@ -487,11 +489,11 @@ _FRAME: dict[str, Callable[[ArrayLike], Box]] = {
     _SWAPPED: _transposed,
     _EXCLUSIVE: _moved(right=-1, bottom=-1),
     f"Two mistakes at once. {_SWAPPED} {_EXCLUSIVE}": _transposed_inclusive,
-    "Right and bottom are one too large: add 1 to the last row and column inside the piece, once.": (
+    "Right and bottom are one too large: add 1 to the piece's last row and column only once.": (
         _moved(right=1, bottom=1)
     ),
-    "The bottom is one too small: it is exclusive, as the right is.": _moved(bottom=-1),
-    "The right is one too small: it is exclusive, as the bottom is.": _moved(right=-1),
+    "Only bottom is one too small: it is exclusive, as right is.": _moved(bottom=-1),
+    "Only right is one too small: it is exclusive, as bottom is.": _moved(right=-1),
     "Left and top are one too large: the first row and column of the piece belong to the box.": _moved(left=1, top=1),
     "Left and top are one too small: the box begins at the piece's first row and column.": _moved(left=-1, top=-1),
     "The box is one pixel too large on every side.": _moved(-1, -1, 1, 1),

@@ -25,13 +25,13 @@ def check_map(function: Callable[..., Any]) -> Verdict:
         function: from w, a tensor `(H, W, C)`, to the map, `(H, W)`.
 
     Returns:
-        A `Verdict` that names the mistake where it is a known one.
+        A `Verdict` that names the mistake if it is a known one.
     """
     return _map_exercise().check(function)
 
 
 def check_average(function: Callable[..., Any]) -> Verdict:
-    """Check a learner's average of one class's maps over crops, some of them seen in the mirror.
+    """Check a learner's average of one class's maps over crops, some of them mirrored.
 
     Args:
         function: from (network, x, c, crops) to the map `(H, W)`: `network` gives scores `(1, classes)` for an image
@@ -39,7 +39,7 @@ def check_average(function: Callable[..., Any]) -> Verdict:
             mirrored) that covers x.
 
     Returns:
-        A `Verdict` that names the mistake, or several, where they are known ones.
+        A `Verdict` that names the mistakes if they are known ones.
     """
     return _average_exercise().check(function)
 
@@ -48,67 +48,77 @@ def check_average(function: Callable[..., Any]) -> Verdict:
 def _map_exercise() -> Exercise:
     generator = torch.Generator().manual_seed(0)
     probes = []
-    # Sizes that differ from one another, so that a maximum over a wrong axis shows; a square; one channel.
+    # Sizes differ, so that a maximum over a wrong axis shows; then come a square and one channel.
     for shape in ((4, 5, 3), (3, 3, 4), (3, 4, 1)):
         w = torch.randn(shape, generator=generator)
         right = np.array([[max(abs(value) for value in pixel) for pixel in row] for row in w.tolist()])
         probes.append(Probe((w,), right, f"w of shape {shape} (height, width, channels)"))
     return Exercise(
         probes=probes,
-        praise="First the absolute value, then the maximum over the channels, one number for each pixel.",
+        praise="You took the absolute value first, then the maximum over the channels: one number per pixel.",
         expected="a map",
         knobs=(_OF_CHANNELS, _AXIS),
         mistaken=lambda probe, of_channels, axis: of_channels(axis(probe.given[0].double().numpy())),
         remark=lambda probe, at: f"There w is [{', '.join(f'{value:.2f}' for value in probe.given[0][at])}].",
         about_shape=_about_shape_of_map,
-        untouched="Your function changes w itself, which others still need. Use abs(), not abs_().",
+        untouched="Your function changes w itself, but other code still needs it. Use abs(), not abs_().",
     )
 
 
 _OF_CHANNELS: dict[str, Callable[[Array], Array]] = {
     "": lambda w: np.abs(w).max(-1),
-    "Signed maximum: a large negative entry matters as much as a positive one. First abs, then max.": (
+    "You took the signed maximum: a large negative entry matters just as much. Take abs first, then max.": (
         lambda w: w.max(-1)
     ),
-    "The abs comes too late: of -4 and 1 the maximum has lost the -4. First abs, then max.": (
+    "The abs comes too late: of -4 and 1, the maximum has lost the -4. Take abs first, then max.": (
         lambda w: np.abs(w.max(-1))
     ),
-    "Only negative entries count, as -min(w): a large positive one matters as much. First abs, then max.": (
+    "You count only negative entries, as -min(w): a large positive one matters as much. Take abs first, then max.": (
         lambda w: -w.min(-1)
     ),
-    "Minimum of w: a large positive entry matters as much as a negative one. First abs, then max.": (
+    "You took the minimum of w: a large positive entry matters as much as a negative one. Take abs first, then max.": (
         lambda w: w.min(-1)
     ),
-    "The abs comes too late: the minimum has lost the large positive entries. First abs, then max.": (
+    "The abs comes too late: the minimum has lost the large positive entries. Take abs first, then max.": (
         lambda w: np.abs(w.min(-1))
     ),
-    "Negative entries are dropped, as by a ReLU: a large negative one matters as much. First abs, then max.": (
+    "You dropped negative entries, as a ReLU does: a large negative one matters as much. Take abs first, then max.": (
         lambda w: w.clip(min=0).max(-1)
     ),
-    "Positive entries are dropped: they matter as much as negative ones. First abs, then max.": (
+    "You dropped positive entries: they matter as much as negative ones. Take abs first, then max.": (
         lambda w: (-w).clip(min=0).max(-1)
     ),
-    "Channel sum: entries of opposite sign cancel. The paper takes the largest |w|, not a sum.": lambda w: w.sum(-1),
-    "Channel sum, then abs: entries of opposite sign have already cancelled. Take max |w|.": (
+    "You took the channel sum: entries of opposite sign cancel. The paper takes the largest |w|, not a sum.": (
+        lambda w: w.sum(-1)
+    ),
+    "You took the channel sum, then abs: entries of opposite sign have already cancelled. Take max |w|.": (
         lambda w: np.abs(w.sum(-1))
     ),
-    "Sum of |w| over the channels. Many programs do so; the paper takes the maximum.": lambda w: np.abs(w).sum(-1),
-    "Mean of |w| over the channels. The paper takes the maximum.": lambda w: np.abs(w).mean(-1),
-    "Median of |w| over the channels. The paper takes the maximum.": lambda w: np.median(np.abs(w), -1),
-    "Mean over the channels: entries of opposite sign cancel. Take max |w|.": lambda w: w.mean(-1),
-    "Mean over the channels, then abs: signs have already cancelled. Take max |w|.": lambda w: np.abs(w.mean(-1)),
-    "Euclidean length over the channels. The paper takes the maximum of |w|.": lambda w: np.sqrt((w**2).sum(-1)),
-    "Sum of squares over the channels. The paper takes the maximum of |w|.": lambda w: (w**2).sum(-1),
-    "Product over the channels. The paper takes the maximum of |w|.": lambda w: np.abs(w.prod(-1)),
-    "Product over the channels. The paper takes the maximum of |w|. ": lambda w: w.prod(-1),
-    "Minimum of |w|. The paper takes the maximum: one strong channel is enough.": lambda w: np.abs(w).min(-1),
-    "Range, max − min over the channels. The paper takes the maximum of |w|.": lambda w: np.ptp(w, -1),
-    "Standard deviation over the channels. The paper takes the maximum of |w|.": lambda w: w.std(-1),
-    "The place of the largest |w|: the map has its value. Take .amax(-1), not .argmax(-1).": (
+    "You took the sum of |w| over the channels. Many programs do so, but the paper takes the maximum.": (
+        lambda w: np.abs(w).sum(-1)
+    ),
+    "You took the mean of |w| over the channels. The paper takes the maximum.": lambda w: np.abs(w).mean(-1),
+    "You took the median of |w| over the channels. The paper takes the maximum.": lambda w: np.median(np.abs(w), -1),
+    "You took the mean over the channels: entries of opposite sign cancel. Take max |w|.": lambda w: w.mean(-1),
+    "You took the mean over the channels, then abs: signs have already cancelled. Take max |w|.": (
+        lambda w: np.abs(w.mean(-1))
+    ),
+    "You took the Euclidean length over the channels. The paper takes the maximum of |w|.": (
+        lambda w: np.sqrt((w**2).sum(-1))
+    ),
+    "You took the sum of squares over the channels. The paper takes the maximum of |w|.": lambda w: (w**2).sum(-1),
+    "You took the product over the channels. The paper takes the maximum of |w|.": lambda w: np.abs(w.prod(-1)),
+    "You took the product over the channels. The paper takes the maximum of |w|. ": lambda w: w.prod(-1),
+    "You took the minimum of |w|. The paper takes the maximum: one strong channel is enough.": (
+        lambda w: np.abs(w).min(-1)
+    ),
+    "You took the range, max − min, over the channels. The paper takes the maximum of |w|.": lambda w: np.ptp(w, -1),
+    "You took the standard deviation over the channels. The paper takes the maximum of |w|.": lambda w: w.std(-1),
+    "This is the place of the largest |w|, but the map has its value. Take .amax(-1), not .argmax(-1).": (
         lambda w: np.abs(w).argmax(-1)
     ),
-    "The place of the largest w: the map has the value of the largest |w|.": lambda w: w.argmax(-1),
-    "The largest |w| with its sign: the map has its size alone.": lambda w: np.take_along_axis(
+    "This is the place of the largest w, but the map has the value of the largest |w|.": lambda w: w.argmax(-1),
+    "This is the largest |w| with its sign: the map has only its size.": lambda w: np.take_along_axis(
         w, np.abs(w).argmax(-1)[..., None], -1
     )[..., 0],
     "Only the first channel is used: take the maximum over all of them.": lambda w: np.abs(w[..., 0]),
@@ -116,7 +126,7 @@ _OF_CHANNELS: dict[str, Callable[[Array], Array]] = {
     "Only the first channel is used, with its sign: take abs, then the maximum over all channels.": lambda w: w[..., 0],
     "Only the last channel is used, with its sign: take abs, then the maximum over all channels.": lambda w: w[..., -1],
     "One step is missing: the maximum over the channels.": np.abs,
-    "You scaled the map to 1. Leave the numbers as they are, to compare maps.": (
+    "You scaled the map to 1. Leave the numbers as they are, so that maps can be compared.": (
         lambda w: np.abs(w).max(-1) / np.abs(w).max()
     ),
     "That is one number for all pixels: name the axis of the channels, -1.": lambda w: np.abs(w).max(),
@@ -150,7 +160,7 @@ def _average_exercise() -> Exercise:
         ("one crop, all of x, not mirrored", x, 1, [Crop(0, 0, 7, 8, False)]),
         ("one crop, all of x, mirrored", x, 1, [Crop(0, 0, 7, 8, True)]),
         ("two crops that overlap, none mirrored", other, 2, [Crop(0, 0, 6, 6, False), Crop(0, 3, 6, 6, False)]),
-        # Some pixels are seen by one crop and some by many, so that another divisor than the count shows.
+        # Some pixels are seen by one crop and some by many, so that a divisor other than the count shows.
         ("eight crops, some of them mirrored", x, 1, [Crop(*place, flip) for flip in (False, True) for place in _PLACES]
          + [Crop(3, 0, 4, 4, False), Crop(3, 4, 4, 4, True)]),
     )  # fmt: skip
@@ -160,7 +170,7 @@ def _average_exercise() -> Exercise:
     ]
     return Exercise(
         probes=probes,
-        praise="Class c, the score, each map mirrored back, each pixel divided by the crops that saw it.",
+        praise="You took the score of class c, mirrored maps back, and divided each pixel by its number of crops.",
         expected="a map as high and wide as x",
         knobs=(_CLASS, _QUANTITY, _GRADIENT, _REDUCTION, _MIRRORING, _READING, _COMBINING),
         mistaken=_mistaken_average,
@@ -170,7 +180,7 @@ def _average_exercise() -> Exercise:
         hints={
             "does not require grad": "Call requires_grad_() on the crop before the network sees it.",
             "does not have a grad_fn": "Call requires_grad_() on the crop before the network sees it.",
-            "leaf": "A crop of x is a view: detach or clone it, then requires_grad_().",
+            "leaf": "A crop of x is a view: detach or clone it, then call requires_grad_().",
             "not have been used": "Take the gradient with respect to the very tensor that the network saw.",
             "scalar outputs": "The scores are (1, classes): take scores[0, c], one number.",
         },
@@ -203,7 +213,7 @@ _QUANTITY: dict[str, Callable[[Tensor, int], Tensor]] = {
     "That is the gradient of a probability: leave the softmax out and take the score itself.": (
         lambda scores, c: scores.softmax(0)[c]
     ),
-    "That is the gradient of log P_c, as of a cross-entropy: leave the softmax out and take the score itself.": (
+    "That is the gradient of log P_c, as in a cross-entropy: leave the softmax out and take the score itself.": (
         lambda scores, c: scores.log_softmax(0)[c]
     ),
     "That is the gradient of all scores together: take the score of class c alone.": lambda scores, c: scores.sum(),
@@ -214,32 +224,38 @@ _QUANTITY: dict[str, Callable[[Tensor, int], Tensor]] = {
 }
 _GRADIENT: dict[str, str] = {
     "": "",
-    "Gradients of one crop are added to those of the crops before it: set x.grad to None in each turn, or use "
+    "Each crop's gradient is added to those of the crops before it: set x.grad to None in each turn, or use "
     "torch.autograd.grad.": "added up",
     "Each crop's gradient is multiplied by the crop: the map is made of w alone.": "times input",
-    "Negative parts of w are dropped, as by a ReLU: take abs of w.": "relu",
-    "You use the crop itself and not the gradient w.": "input",
+    "Negative entries of w are dropped, as a ReLU does: take abs of w.": "relu",
+    "You use the crop itself instead of the gradient w.": "input",
 }
 _REDUCTION: dict[str, Callable[[Array], Array]] = {
     "": lambda w: np.abs(w).max(0),
-    "Signed maximum over the channels: abs first, then the maximum.": lambda w: w.max(0),
-    "The abs comes too late, after the maximum over the channels: abs first, then the maximum.": (
+    "You took the signed maximum over the channels: take abs first, then the maximum.": lambda w: w.max(0),
+    "The abs comes too late, after the maximum over the channels: take abs first, then the maximum.": (
         lambda w: np.abs(w.max(0))
     ),
-    "Sum of |w| over the channels: the paper takes the maximum.": lambda w: np.abs(w).sum(0),
-    "Mean of |w| over the channels: the paper takes the maximum.": lambda w: np.abs(w).mean(0),
-    "Sum of w over the channels, where signs cancel: the paper takes the maximum of |w|.": lambda w: w.sum(0),
-    "Sum of w over the channels, then abs: signs have already cancelled. Take the maximum of |w|.": (
+    "You took the sum of |w| over the channels: the paper takes the maximum.": lambda w: np.abs(w).sum(0),
+    "You took the mean of |w| over the channels: the paper takes the maximum.": lambda w: np.abs(w).mean(0),
+    "You took the sum of w over the channels, where signs cancel: the paper takes the maximum of |w|.": (
+        lambda w: w.sum(0)
+    ),
+    "You took the sum of w over the channels, then abs: signs have already cancelled. Take the maximum of |w|.": (
         lambda w: np.abs(w.sum(0))
     ),
-    "Mean of w over the channels, where signs cancel: the paper takes the maximum of |w|.": lambda w: w.mean(0),
-    "Mean of w over the channels, then abs: signs have already cancelled. Take the maximum of |w|.": (
+    "You took the mean of w over the channels, where signs cancel: the paper takes the maximum of |w|.": (
+        lambda w: w.mean(0)
+    ),
+    "You took the mean of w over the channels, then abs: signs have already cancelled. Take the maximum of |w|.": (
         lambda w: np.abs(w.mean(0))
     ),
-    "Minimum of |w| over the channels: the paper takes the maximum.": lambda w: np.abs(w).min(0),
+    "You took the minimum of |w| over the channels: the paper takes the maximum.": lambda w: np.abs(w).min(0),
     "Only the first channel is used: take the maximum of |w| over all.": lambda w: np.abs(w[0]),
-    "Euclidean length over the channels: the paper takes the maximum of |w|.": lambda w: np.sqrt((w**2).sum(0)),
-    "The squares of the maximum: leave |w| as it is.": lambda w: np.square(w).max(0),
+    "You took the Euclidean length over the channels: the paper takes the maximum of |w|.": (
+        lambda w: np.sqrt((w**2).sum(0))
+    ),
+    "You squared the maximum: leave |w| as it is.": lambda w: np.square(w).max(0),
     "Each crop's map is scaled to 1 before the average: then a weak crop counts as much as a strong one.": (
         lambda w: np.abs(w).max(0) / np.abs(w).max()
     ),
@@ -257,16 +273,16 @@ _MIRRORING: dict[str, tuple[int | None, int | None]] = {
     "one.)": (1, None),
     "The crops are never mirrored: where `mirrored` is true, the network must see crop.flip(3).": (None, None),
     "The network sees the crop as it is and the map is mirrored: flip the crop before, the map after.": (None, 1),
-    "Turned upside down, not mirrored: left and right are axis 3 of (N, C, H, W), so flip(3).": (0, 0),
-    "The crop is mirrored and the map turned upside down: columns are the map's axis 1, so flip(1).": (1, 0),
-    "The crop is turned upside down and the map mirrored: left and right are axis 3 of (N, C, H, W), so flip(3).": (
+    "The crop and its map are turned upside down: left and right are axis 3 of (N, C, H, W), so use flip(3).": (0, 0),
+    "The crop is mirrored and the map is turned upside down: columns are the map's axis 1, so use flip(1).": (1, 0),
+    "The crop is turned upside down and the map mirrored: left and right are axis 3 of x, so use crop.flip(3).": (
         (0, 1)
     ),
-    "The crop is turned upside down, not mirrored, and the map is not turned back: flip(3) before, flip(1) after.": (
+    "The crop is turned upside down and its map is not turned back: use flip(3) before and flip(1) after.": (
         (0, None)
     ),
 }
-"""What a mirrored crop is flipped along before the network sees it, and its map after: 0 is height, 1 is width."""
+"""The axes along which a mirrored crop is flipped before the network, and its map after it: 0 is height, 1 is width."""
 
 _READING: dict[str, Callable[[Crop], Crop | None]] = {
     "": lambda crop: crop,
@@ -287,7 +303,7 @@ _READING: dict[str, Callable[[Crop], Crop | None]] = {
     "The crop's last row and column are missing: x[:, :, top : top + height, left : left + width].": (
         lambda crop: Crop(crop.top, crop.left, crop.height - 1, crop.width - 1, crop.mirrored)
     ),
-    "The question is turned round: mirror where `mirrored` is true.": (
+    "Your condition is reversed: mirror where `mirrored` is true.": (
         lambda crop: Crop(crop.top, crop.left, crop.height, crop.width, not crop.mirrored)
     ),
     "Every crop is mirrored: mirror only where `mirrored` is true.": (
@@ -297,7 +313,7 @@ _READING: dict[str, Callable[[Crop], Crop | None]] = {
 
 
 Stack = Array
-"""One canvas for each crop, NaN where the crop does not see: (crops, H, W)."""
+"""One canvas per crop, NaN outside the crop: (crops, H, W)."""
 
 
 def _overwritten(stack: Stack) -> Array:
@@ -323,35 +339,35 @@ _COMBINING: dict[str, Callable[[Stack], Array]] = {
     "You divide by the largest count: divide each pixel by its own.": (
         lambda stack: np.nansum(stack, 0) / _seen(stack).max()
     ),
-    "It is a sum: divide each pixel's sum by the number of crops that saw it.": lambda stack: np.nansum(stack, 0),
-    "Where crops overlap, the later one overwrites: add up, += and not =, and divide by the count.": _overwritten,
-    "Where crops overlap, the later one overwrites: add up, += and not =, before you divide by the count.": (
+    "This is a sum: divide each pixel's sum by the number of crops that saw it.": lambda stack: np.nansum(stack, 0),
+    "Where crops overlap, the later one overwrites: add up, with += and not =, and divide by the count.": _overwritten,
+    "Where crops overlap, the later one overwrites: add up, with += and not =, before you divide by the count.": (
         lambda stack: _overwritten(stack) / _seen(stack)
     ),
-    "You take the largest value of all crops that see a pixel: the question was the average.": (
+    "You take the largest value of all crops that see a pixel: take the average.": (
         lambda stack: np.nanmax(stack, 0)
     ),
-    "You take the smallest value of all crops that see a pixel: the question was the average.": (
+    "You take the smallest value of all crops that see a pixel: take the average.": (
         lambda stack: np.nanmin(stack, 0)
     ),
-    "You take the median of the crops that see a pixel: the question was the average.": (
+    "You take the median of the crops that see a pixel: take the average.": (
         lambda stack: np.nanmedian(stack, 0)
     ),
-    "The count goes up by 1 for every crop and pixel, seen or not, and starts at 1: it starts at 0.": (
+    "Your count starts at 1 and also grows where a crop sees nothing: start at 0, and add 1 only inside the crop.": (
         lambda stack: np.nansum(stack, 0) / (1 + len(stack))
     ),
-    "The count starts at 1: it starts at 0.": lambda stack: np.nansum(stack, 0) / (1 + _seen(stack)),
-    "Only the last crop counts: what the loop finds is overwritten in each turn.": (
+    "Your count starts at 1: start at 0.": lambda stack: np.nansum(stack, 0) / (1 + _seen(stack)),
+    "Only the last crop counts: each turn of the loop overwrites the result.": (
         lambda stack: np.nan_to_num(stack[-1])
     ),
     "Only the first crop counts (does a return in the loop end it too early?).": lambda stack: np.nan_to_num(stack[0]),
-    "You divide by the number of pixels: divide by the number of crops that saw each.": (
+    "You divide by the number of pixels: divide by the number of crops that saw each pixel.": (
         lambda stack: np.nansum(stack, 0) / stack[0].size
     ),
-    "The gradients are averaged before the abs, where those of several crops cancel: make each crop's map first.": (
-        lambda stack: np.empty(0)  # not made of maps: see below
+    "The gradients are averaged before the abs, so those of several crops cancel: make each crop's map first.": (
+        lambda stack: np.empty(0)  # not computed from maps: see below
     ),
-    "The gradients are added before the abs, where those of several crops cancel: make each crop's map first.": (
+    "The gradients are added before the abs, so those of several crops cancel: make each crop's map first.": (
         lambda stack: np.empty(1)
     ),
 }
@@ -424,16 +440,16 @@ def _remark_on_average(probe: Probe, at: tuple[int, ...]) -> str:
     crops = probe.given[3]
     if len(crops) == 1:
         return (
-            "That map is max |w| of the crop as the network saw it, turned back." if crops[0].mirrored
-            else "That map is max |w| over the channels, and w the gradient of scores[0, c]."
+            "That map is max |w| of the crop as the network saw it, mirrored back." if crops[0].mirrored
+            else "That map is max |w| over the channels, and w is the gradient of scores[0, c]."
         )  # fmt: skip
     count = sum(
         top <= at[0] < top + height and left <= at[1] < left + width for top, left, height, width, _ in crops
     )
-    return f"{count} of the crops see{'s' if count == 1 else ''} this pixel: it has the mean of their maps there."
+    return f"{count} of the crops see{'s' if count == 1 else ''} this pixel: its value is the mean of their maps there."
 
 
 def _about_shape_of_average(got: tuple[int, ...], probe: Probe) -> str:
     if got == probe.right.shape[::-1]:
         return "Height comes first: rows and columns are swapped."
-    return "Start from zeros of x.shape[2:]."
+    return "Start from zeros of shape x.shape[2:]."

@@ -17,7 +17,7 @@ def check_softmax(function: Callable[[Any], Any]) -> Verdict:
     """Check a softmax over the classes, P_c = exp S_c / Σ_k exp S_k, that huge scores do not break.
 
     Args:
-        function: from scores `(N, classes)`, float64, one photo a row, to probabilities of the same shape.
+        function: from scores `(N, classes)`, float64, one photo per row, to probabilities of the same shape.
 
     Returns:
         A `Verdict` that names the mistake.
@@ -53,10 +53,10 @@ def _tensors(argument: Any) -> Any:
 def _softmax_exercise() -> Exercise:
     tables = (
         [[2.0, 1.0, 0.0], [0.5, 3.0, -1.0]],
-        [[0.3, -0.2, 1.1], [-2.0, 0.4, 0.1], [1.5, 1.0, 2.5]],  # square: sums along the wrong axis do not stop here
+        [[0.3, -0.2, 1.1], [-2.0, 0.4, 0.1], [1.5, 1.0, 2.5]],  # square: sums along the wrong axis raise no error here
         [[-1.5, -0.5, -2.5, -3.0]],  # one photo, all scores below 0
-        # Huge rows. Only the row's own largest score makes all of them harmless: its smallest, first, last, middle or
-        # mean one leaves something to overflow, and the table's largest turns the other row into 0 / 0.
+        # Huge rows. Only the row's own largest score makes all of them harmless: its smallest, first, last or middle
+        # score, or their mean, leaves something to overflow, and the table's largest turns the other row into 0 / 0.
         [[1000.0, 1001.0, 999.0], [-1000.0, -1002.0, -1001.0]],
         [[0.0, 1500.0, 1.0], [1.0, 0.0, 1500.0], [1500.0, 1.0, 0.0]],
         [[1000.0, 0.0, -1000.0], [-1000.0, 0.0, 1000.0]],
@@ -85,7 +85,7 @@ def _short(table: list[list[float]]) -> str:
 
 
 def _softmax(scores: Array) -> Array:
-    """The oracle: for each entry the sum of exp(S_k − S_c) from its definition, so that nothing can overflow to NaN."""
+    """The oracle: each entry is 1 over the sum of exp(S_k − S_c), so nothing can overflow to NaN."""
     table = np.zeros_like(scores)
     for n, row in enumerate(scores):
         for c, score in enumerate(row):
@@ -119,9 +119,9 @@ _SHIFT: dict[str, Callable[[Array], Any]] = {
         lambda scores: scores.max(0)
     ),
     "You add the row's largest score: subtract it.": lambda scores: -scores.max(1, keepdims=True),
-    "You take one number away whatever the scores are: it must be the row's largest score.": lambda scores: 1000.0,
+    "You subtract the same number whatever the scores are: subtract the row's largest score.": lambda scores: 1000.0,
 }
-_CAP = "You limit the scores to 700 or so, and then larger ones look equal: subtract the row's largest score instead."
+_CAP = "You limit the scores to 700 or so, so all larger ones look equal: subtract the row's largest score instead."
 _POWER: dict[str, Callable[[Array, Any], Array]] = {
     "": lambda scores, shift: np.exp(scores - shift),
     "The scores themselves are divided by their sum: take the exponential of each score first.": (
@@ -129,11 +129,11 @@ _POWER: dict[str, Callable[[Array, Any], Array]] = {
     ),
     "You used 2 as the base: the softmax uses e, np.exp.": lambda scores, shift: 2.0 ** (scores - shift),
     "You used 10 as the base: the softmax uses e, np.exp.": lambda scores, shift: 10.0 ** (scores - shift),
-    "The sign is turned round: the highest score got the lowest probability.": (
+    "The sign is reversed: the highest score got the lowest probability.": (
         lambda scores, shift: np.exp(-scores - (-scores).max(1, keepdims=True) * np.any(shift))
     ),
     "You took the exponential twice: once is enough.": lambda scores, shift: np.exp(np.exp(scores - shift)),
-    "You squared the powers or doubled the scores: take exp S_c as it is.": (
+    "You squared the exponentials or doubled the scores: take exp S_c as it is.": (
         lambda scores, shift: np.exp(2 * (scores - shift))
     ),
     _CAP: lambda scores, shift: np.exp(scores.clip(-700, 700)),
@@ -144,7 +144,7 @@ _POWER: dict[str, Callable[[Array, Any], Array]] = {
     "You divide the scores by the largest one: that changes the shares. Subtract it.": (
         lambda scores, shift: np.exp(scores / scores.max(1, keepdims=True))
     ),
-    "The exponential is taken of |S|: keep the sign.": lambda scores, shift: np.exp(np.abs(scores)),
+    "You took the exponential of |S|: keep the sign.": lambda scores, shift: np.exp(np.abs(scores)),
     "Each score went through a sigmoid on its own: a softmax compares the scores of a row.": (
         lambda scores, shift: 1 / (1 + np.exp(-scores))
     ),
@@ -155,7 +155,7 @@ _SHARE: dict[str, Callable[[Array], Array]] = {
     "axis=1, keepdims=True.": lambda powers: powers / powers.sum(0),
     "The whole table adds up to 1: you divided by the sum over every photo. Sum over the classes of one photo: "
     "axis=1, keepdims=True.": lambda powers: powers / powers.sum(),
-    "You did not divide by the sum of the row: these are the powers alone (or divided by the largest of them).": (
+    "You did not divide by the sum of the row: these are the exponentials, or their ratios to the largest.": (
         lambda powers: powers
     ),
     "You divide by the number of classes: divide by the sum of the row.": lambda powers: powers / powers.shape[1],
@@ -164,20 +164,20 @@ _SHARE: dict[str, Callable[[Array], Array]] = {
         lambda powers: powers / np.sqrt(np.square(powers).sum(1, keepdims=True))
     ),
     "You divide by 1 + the sum: divide by the sum alone.": lambda powers: powers / (1 + powers.sum(1, keepdims=True)),
-    "Each sum leaves the class's own power out: it runs over all classes.": (
+    "Each of your sums leaves out the class itself: sum over all classes.": (
         lambda powers: powers / (powers.sum(1, keepdims=True) - powers)
     ),
-    "The sums lie along the wrong axis: without keepdims=True they are divided into columns, and not into rows.": (
+    "The sums lie along the wrong axis: without keepdims=True they divide the columns and not the rows.": (
         lambda powers: powers / powers.sum(1)
     ),
 }
 _AFTER: dict[str, Callable[[Array, Array], Array]] = {
     "": lambda shares, scores: shares,
     "These are logarithms, log P_c: take exp of them.": lambda shares, scores: np.log(shares),
-    "The best class got 1 and all others 0: that is the arg max. A softmax leaves every class a share.": (
+    "The best class got 1 and all others 0: that is the arg max. A softmax gives every class a share.": (
         lambda shares, scores: (scores == scores.max(1, keepdims=True)).astype(float)
     ),
-    "You replace nan by a number afterwards: it comes from an overflow, and the answer is lost there. Subtract the "
+    "You replace nan with a number afterwards, but an overflow has already lost the answer there. Subtract the "
     "row's largest score first.": lambda shares, scores: np.nan_to_num(shares),
     "This is 1 − P_c.": lambda shares, scores: 1 - shares,
 }
@@ -221,13 +221,13 @@ def _convolution_exercise() -> Exercise:
         expected="a map",
         knobs=(_KERNEL, _SUM, _BIAS, _PLACE),
         mistaken=_convolution_with,
-        forms={"There is a ReLU in it already: return the convolution alone, negative values too.": _relu} | FORMS,
+        forms={"Your answer went through a ReLU: return the convolution alone, with negative values.": _relu} | FORMS,
         remark=_remark_on_convolution,
         about_shape=_about_shape_of_map,
         hints={
             "broadcast": "A window is x[:, top : top + h, left : left + w], and (h, w) is K.shape[1:].",
             "must match the size": "A window is x[:, top : top + h, left : left + w], and (h, w) is K.shape[1:].",
-            "out of bounds": "There are (H − h) // stride + 1 rows, and columns likewise.",
+            "out of bounds": "There are (H − h) // stride + 1 rows and (W − w) // stride + 1 columns.",
         },
         ways=(_arrays, _tensors),
         most=3,
@@ -249,27 +249,29 @@ def _relu(values: Array) -> Array:
 
 
 def _windows(x: Array, kernel: Array) -> Array:
-    """All windows of x, a stride of 1: (channels, rows, columns, h, w)."""
+    """All windows of x with a stride of 1: (channels, rows, columns, h, w)."""
     return np.lib.stride_tricks.sliding_window_view(x, kernel.shape[1:], axis=(1, 2))
 
 
-_FLIPPED = "The kernel is flipped: networks lay it on as it is (K[u, v] on x[i + u, j + v])."
+_FLIPPED = "The kernel is flipped: networks apply it as it is (K[u, v] times x[i + u, j + v])."
 _KERNEL: dict[str, Callable[[Array], Array]] = {
     "": lambda kernel: kernel,
     _FLIPPED: lambda kernel: kernel[:, ::-1, ::-1],
     _FLIPPED + " ": lambda kernel: kernel[:, ::-1],
     _FLIPPED + "  ": lambda kernel: kernel[:, :, ::-1],
-    "The kernel's channels are in reverse order: channel c of K is for channel c of x.": lambda kernel: kernel[::-1],
+    "The kernel's channels are in reverse order: channel c of K belongs to channel c of x.": (
+        lambda kernel: kernel[::-1]
+    ),
     "Rows and columns are swapped in the kernel: rows (u) come first, then columns (v).": (
         lambda kernel: kernel.transpose(0, 2, 1)
     ),
-    "Each window meets the kernel's first channel alone: channel c of K belongs to channel c of x.": (
+    "Each window is multiplied by the kernel's first channel alone: channel c of K belongs to channel c of x.": (
         lambda kernel: np.broadcast_to(kernel[:1], kernel.shape)
     ),
 }
 _SUM: dict[str, Callable[[Array], Array]] = {
     "": lambda products: products.sum((0, -2, -1)),
-    "You kept one map a channel: sum over the channels too.": lambda products: products.sum((-2, -1)),
+    "You kept one map per channel: sum over the channels too.": lambda products: products.sum((-2, -1)),
     "Only the first channel is used: sum over all of them.": lambda products: products[0].sum((-2, -1)),
     "Only the last channel is used: sum over all of them (is a sum overwritten in the loop?).": (
         lambda products: products[-1].sum((-2, -1))
@@ -282,10 +284,10 @@ _SUM: dict[str, Callable[[Array], Array]] = {
     "You took the largest channel: a convolution sums over the channels.": (
         lambda products: products.sum((-2, -1)).max(0)
     ),
-    "Only the window's first place is used: sum over all places of the kernel.": (
+    "Only the window's first position is used: sum over all positions of the kernel.": (
         lambda products: products[..., 0, 0].sum(0)
     ),
-    "Only the window's last place is used: sum over all places of the kernel (= for +=?).": (
+    "Only the window's last position is used: sum over all positions of the kernel (= for +=?).": (
         lambda products: products[-1, ..., -1, -1]
     ),
 }
@@ -298,10 +300,10 @@ _BIAS: dict[str, Callable[[float, Array], float]] = {
     "The bias is added once for every channel: add it once, after the sum over all.": (
         lambda bias, kernel: bias * len(kernel)
     ),
-    "The bias is added once for every place of the kernel: add it once, after the sum over all.": (
+    "The bias is added once for every position of the kernel: add it once, after the sum over all.": (
         lambda bias, kernel: bias * kernel[0].size
     ),
-    "The bias is taken away: add it.": lambda bias, kernel: -bias,
+    "The bias is subtracted: add it.": lambda bias, kernel: -bias,
     "The bias is added twice.": lambda bias, kernel: 2 * bias,
 }
 
@@ -316,14 +318,14 @@ def _padded(x: Array, kernel: Array, stride: int) -> Array:
 
 
 def _like(windows: Array, rows: int, columns: int, stride: int = 1) -> Array:
-    """Windows from the corner on, so many; and empty ones beyond the last."""
+    """Windows in `rows` rows and `columns` columns from the corner on; those beyond the last are empty."""
     out = np.zeros((len(windows), rows, columns, *windows.shape[-2:]))
     there = windows[:, ::stride, ::stride][:, :rows, :columns]
     out[:, : there.shape[1], : there.shape[2]] = there
     return out
 
 
-_SIZE = "There are (H − h) // stride + 1 rows, and columns likewise"
+_SIZE = "There are (H − h) // stride + 1 rows and (W − w) // stride + 1 columns"
 _PLACE: dict[str, Callable[[Array, Array, int], Array]] = {
     "": lambda x, kernel, stride: _stepped(_windows(x, kernel), stride),
     "The stride is forgotten: the window must start at row i · stride and column j · stride.": (
@@ -336,13 +338,13 @@ _PLACE: dict[str, Callable[[Array, Array, int], Array]] = {
             (x.shape[2] - kernel.shape[2]) // stride + 1,
         )
     ),
-    "The stride is used for the rows alone: columns step by it too.": (
+    "The stride is used for the rows alone: columns need it too.": (
         lambda x, kernel, stride: _windows(x, kernel)[:, ::stride]
     ),
-    "The stride is used for the columns alone: rows step by it too.": (
+    "The stride is used for the columns alone: rows need it too.": (
         lambda x, kernel, stride: _windows(x, kernel)[:, :, ::stride]
     ),
-    "Windows are the kernel's size apart: they are `stride` apart.": (
+    "Your windows are the kernel's size apart: they must be `stride` apart.": (
         lambda x, kernel, stride: _windows(x, kernel)[:, :: kernel.shape[1], :: kernel.shape[2]]
     ),
     "Rows and columns are swapped: i counts rows (the first axis of the map), j counts columns.": (
@@ -351,8 +353,8 @@ _PLACE: dict[str, Callable[[Array, Array, int], Array]] = {
     "Rows and columns are swapped in x: its axes are channel, row, column.": (
         lambda x, kernel, stride: _stepped(_windows(x.swapaxes(1, 2), kernel), stride)
     ),
-    "The picture is padded: windows lie wholly within x here.": _padded,
-    f"The last row and column of windows are missing (is the + 1 forgotten?). {_SIZE}.": (
+    "You padded x: here, all windows lie within x.": _padded,
+    f"The last row and column of windows are missing (did you forget the + 1?). {_SIZE}.": (
         lambda x, kernel, stride: _like(
             _windows(x, kernel),
             (x.shape[1] - kernel.shape[1]) // stride,
@@ -360,7 +362,7 @@ _PLACE: dict[str, Callable[[Array, Array, int], Array]] = {
             stride,
         )
     ),
-    f"The map has H // stride rows. {_SIZE}.": (
+    f"Your map has H // stride rows. {_SIZE}.": (
         lambda x, kernel, stride: _like(_windows(x, kernel), x.shape[1] // stride, x.shape[2] // stride, stride)
     ),
 }

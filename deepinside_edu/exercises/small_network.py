@@ -1,4 +1,4 @@
-"""The network that exercises are checked on, and gradients without autograd, as the oracle of their answers."""
+"""The network on which exercises are checked, and gradients without autograd, which are the oracle of their answers."""
 
 from __future__ import annotations
 

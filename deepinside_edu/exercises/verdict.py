@@ -1,4 +1,4 @@
-"""What a check says of an answer."""
+"""What a check says about an answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class Verdict:
 
     Attributes:
         right: true only for a right answer.
-        message: what is right about it, or which mistake it is and where to look.
+        message: what is right about it, or which mistake was made and where to look.
     """
 
     right: bool
