@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import deepinside_edu as di
-from deepinside_edu.evaluation.ablations import ABLATIONS, AblationTable, Outcomes, tabulate, try_ablations
+from deepinside_edu.evaluation.ablations import ABLATIONS, AblationRuns, AblationTable, tabulate, try_ablations
 from deepinside_edu.evaluation.composites import GROUNDS, STAMPS, Composite, composites, read_cutouts
 
 from .cases import classifier
@@ -23,17 +23,17 @@ AGAIN = ("smoothness 60", "smoothness 150", "background 50 %", "background 70 %"
 HOW = "No composites: `apt-get install tuxpaint-stamps-default` (of Debian 12: 2022.06.04-1), or --stamps FOLDER."
 
 
-def of_ground(outcomes: Outcomes, which: Sequence[int]) -> Outcomes:
-    images = tuple(outcomes.images[i] for i in which)
-    parts = {name: getattr(outcomes, name)[:, which] for name in ("iou", "mask_iou", "found")}
-    return replace(outcomes, images=images, **parts)
+def of_ground(runs: AblationRuns, which: Sequence[int]) -> AblationRuns:
+    images = tuple(runs.images[i] for i in which)
+    parts = {name: getattr(runs, name)[:, which] for name in ("iou", "mask_iou", "found")}
+    return replace(runs, images=images, **parts)
 
 
-def report(title: str, outcomes: Outcomes) -> AblationTable:
-    table = tabulate(outcomes)
+def report(title: str, runs: AblationRuns) -> AblationTable:
+    table = tabulate(runs)
     print(f"\n{title}\n{table}", flush=True)
     # Among so many rows one or two leave 0 out by chance: with Bonferroni's intervals not one in twenty tables has any.
-    strict = tabulate(outcomes, confidence=1 - 0.05 / (len(table.rows) - 1))
+    strict = tabulate(runs, confidence=1 - 0.05 / (len(table.rows) - 1))
     for measure in ("difference", "hit_difference", "mask_difference"):
         found = {row.name: getattr(row, measure) for row in strict.rows if getattr(row, measure)}
         better = [f"{name} ({d.mean:+.3f})" for name, d in found.items() if d.low > 0]
@@ -42,9 +42,9 @@ def report(title: str, outcomes: Outcomes) -> AblationTable:
     return table
 
 
-def by_ground(outcomes: Outcomes, made: Sequence[Composite]) -> None:
+def by_ground(runs: AblationRuns, made: Sequence[Composite]) -> None:
     kinds = {kind: [i for i, each in enumerate(made) if each.ground == kind] for kind in GROUNDS}
-    tables = [tabulate(of_ground(outcomes, which)) for which in kinds.values()]
+    tables = [tabulate(of_ground(runs, which)) for which in kinds.values()]
     show(
         "IoU of the box by kind of ground; * differs from the full method (95 % intervals)",
         ["", *kinds],
@@ -70,9 +70,9 @@ def main() -> None:
         print(f"\n{HOW}")
         return
     made = composites(read_cutouts(folder, LIST))
-    outcomes = try_ablations(classifier(), made, ABLATIONS)
-    report("Composites", outcomes)
-    by_ground(outcomes, made)
+    runs = try_ablations(classifier(), made, ABLATIONS)
+    report("Composites", runs)
+    by_ground(runs, made)
     shares = [classifier().top(each.picture, 1)[0].class_index == classifier().find(each.wordnet_id) for each in made]
     sizes = [each.mask.mean() for each in made]
     again = {name: ABLATIONS[name] for name in AGAIN}

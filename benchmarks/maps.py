@@ -6,6 +6,7 @@ import numpy as np
 
 import deepinside_edu as di
 from deepinside_edu.evaluation.maps import METHODS, compute_maps
+from deepinside_edu.evaluation.sanity import compare_maps
 
 from .cases import classifier
 from .table import show
@@ -16,7 +17,7 @@ RANDOM_STATES = (0, 1, 2)
 
 
 def show_measures() -> None:
-    found = di.evaluation.measure(classifier(), di.evaluation.shipped_photos())
+    found = di.evaluation.measure_maps(classifier(), di.evaluation.shipped_photos())
     print(f"\n{found}")
     show(
         "Mean differences, image by image",
@@ -34,7 +35,7 @@ def show_floor() -> None:
     pairs = list(combinations(maps, 2))
     rows = []
     for method in METHODS:
-        alike = [di.evaluation.compare(one[method], other[method]) for one, other in pairs]
+        alike = [compare_maps(one[method], other[method]) for one, other in pairs]
         rows.append([method, *(f"{value:.2f}" for value in np.mean(alike, axis=0))])
     show(f"Maps of two different photos, all {len(pairs)} pairs", ["", "rank correlation", "SSIM"], rows)
 

@@ -129,10 +129,10 @@ STEPS = {
     "maps": lambda c: di.evaluation.compute_maps(c, PHOTO, 1),
     "curves": curves,
     "localisation error": lambda c: di.evaluation.localisation_error(c, a_data_set(), crops=1, problems="miss"),
-    "measures": lambda c: di.evaluation.measure(c, a_data_set(), ("gradient", "edges"), ("pointing", "deletion")),
+    "measures": lambda c: di.evaluation.measure_maps(c, a_data_set(), ("gradient", "edges"), ("pointing", "deletion")),
     "sanity check": lambda c: di.evaluation.sanity_check(c, PHOTO, 1, ("gradient",)),
-    "randomise": lambda c: di.evaluation.randomise(c, 2).top(PHOTO),
-    "ablate": lambda c: di.evaluation.ablate(c, TWO, ABLATED, crops=1).outcomes,
+    "randomise": lambda c: di.evaluation.randomise_layers(c, 2).top(PHOTO),
+    "ablate": lambda c: di.evaluation.ablate(c, TWO, ABLATED, crops=1).runs,
     "explore scores": lambda c: explored(di.explore.scores(PHOTO, c), {"k": 2}),
     "explore saliency": lambda c: explored(di.explore.saliency(PHOTO, c), {"crops": 10}, {"class_index": 0}),
     "explore taylor": lambda c: explored(

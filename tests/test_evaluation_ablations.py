@@ -17,9 +17,9 @@ from deepinside_edu.evaluation.ablations import (
     ABLATIONS,
     DEFAULTS,
     FULL,
+    AblationRuns,
     AblationTable,
     Interval,
-    Outcomes,
     Steps,
     ablate,
     tabulate,
@@ -78,14 +78,14 @@ def iou_by_itself(classifier: di.Classifier, photo: Photo, **options: object) ->
 def test_a_row_of_options_is_the_method_with_those_options(
     name: str, table: AblationTable, tiny: di.Classifier, examples: tuple[Photo, ...]
 ) -> None:
-    row = list(table.outcomes.changed).index(name)
+    row = list(table.runs.changed).index(name)
     expected = [iou_by_itself(tiny, photo, **OPTIONS.get(name, {})) for photo in examples]
-    assert table.outcomes.iou[row].tolist() == expected
+    assert table.runs.iou[row].tolist() == expected
     assert table[name].iou.mean == pytest.approx(np.mean(expected))
 
 
 def test_the_options_differ_enough_for_that_to_mean_something(table: AblationTable) -> None:
-    assert len({tuple(row) for row in table.outcomes.iou.tolist()}) >= 6
+    assert len({tuple(row) for row in table.runs.iou.tolist()}) >= 6
 
 
 def test_the_full_method_is_what_ships_on_a_shipped_photo(classifier: di.Classifier) -> None:
@@ -98,14 +98,14 @@ def test_the_full_method_is_what_ships_on_a_shipped_photo(classifier: di.Classif
 def test_boxes_that_need_no_method_have_the_overlap_worked_out_on_paper(
     table: AblationTable, examples: tuple[Photo, ...]
 ) -> None:
-    rows = list(table.outcomes.changed)
+    rows = list(table.runs.changed)
     for column, photo in enumerate(examples):
         left, top, right, bottom = photo.boxes[0]
         whole = (right - left) * (bottom - top) / (112 * 84)
-        assert table.outcomes.iou[rows.index("whole image"), column] == pytest.approx(whole)
+        assert table.runs.iou[rows.index("whole image"), column] == pytest.approx(whole)
         # Of 56×42 the box of half the area leaves 8.2 and 6.15 at each side: 8 and 6, that is 16 and 12 of 112×84.
         centre = di.box_iou((16, 12, 96, 72), photo.boxes[0])
-        assert table.outcomes.iou[rows.index("centre box"), column] == pytest.approx(centre)
+        assert table.runs.iou[rows.index("centre box"), column] == pytest.approx(centre)
 
 
 @pytest.fixture(scope="module")
@@ -221,8 +221,8 @@ def test_composites_have_the_overlap_of_masks_too(tiny: di.Classifier, examples:
         found = di.localise(tiny, photo, tiny.find(photo.wordnet_id), crops=1).mask
         stretched = found.repeat(2, 0).repeat(2, 1)  # from 56×42 to 112×84
         expected = (stretched & each.mask).sum() / (stretched | each.mask).sum()
-        assert measured.outcomes.mask_iou[0, column] == pytest.approx(expected)
-        assert measured.outcomes.mask_iou[1, column] == pytest.approx(each.mask.mean())
+        assert measured.runs.mask_iou[0, column] == pytest.approx(expected)
+        assert measured.runs.mask_iou[1, column] == pytest.approx(each.mask.mean())
     row = measured["whole"]
     assert row.mask_iou is not None
     assert row.mask_difference is not None
@@ -312,16 +312,16 @@ def test_each_of_the_issue_s_ablations_is_a_row(table: AblationTable) -> None:
 # Intervals
 
 
-def outcomes_of(*rows: list[float], images: str = "") -> Outcomes:
+def runs_of(*rows: list[float], images: str = "") -> AblationRuns:
     iou = np.array(rows, float)
     names = tuple(images) or tuple(map(str, range(iou.shape[1])))
     changed = {name: name for name in (FULL, *(f"row {i}" for i in range(1, len(rows))))}
-    return Outcomes(changed, names, 10, iou, np.full_like(iou, np.nan), np.ones(iou.shape, bool))
+    return AblationRuns(changed, names, 10, iou, np.full_like(iou, np.nan), np.ones(iou.shape, bool))
 
 
 def test_differences_are_paired() -> None:
     full = np.random.default_rng(2).uniform(0.2, 0.8, 15)
-    measured = tabulate(outcomes_of(full.tolist(), (full - 0.125).tolist(), full.tolist()))
+    measured = tabulate(runs_of(full.tolist(), (full - 0.125).tolist(), full.tolist()))
     worse, same = measured["row 1"], measured["row 2"]
     # The images differ widely, their differences not at all.
     assert (worse.difference.mean, worse.difference.low, worse.difference.high) == pytest.approx((-0.125,) * 3)
@@ -331,7 +331,7 @@ def test_differences_are_paired() -> None:
 
 def test_composites_of_one_cut_out_are_drawn_together() -> None:
     full, names = [0.9] * 4 + [0.1] * 4 + [0.6] * 4, ["a"] * 4 + ["b"] * 4 + ["c"] * 4
-    measured = tabulate(outcomes_of(full, [0.5] * 12, images=names))
+    measured = tabulate(runs_of(full, [0.5] * 12, images=names))
     assert measured[FULL].iou == bootstrap_mean(full, names)
     assert measured["row 1"].difference == bootstrap_mean(0.5 - np.array(full), names)
     assert measured[FULL].iou.high - measured[FULL].iou.low > 1.5 * np.ptp(bootstrap_mean(full)[1:])
@@ -339,7 +339,7 @@ def test_composites_of_one_cut_out_are_drawn_together() -> None:
 
 
 def test_an_overlap_of_exactly_one_half_is_a_hit() -> None:
-    measured = tabulate(outcomes_of([0.5, 0.499, 0.9, 0.0], [0.6, 0.6, 0.1, 0.0]))
+    measured = tabulate(runs_of([0.5, 0.499, 0.9, 0.0], [0.6, 0.6, 0.1, 0.0]))
     assert measured[FULL].hits.mean == 0.5
     assert measured["row 1"].hits.mean == 0.5
     difference = measured["row 1"].hit_difference
@@ -350,7 +350,7 @@ def test_an_overlap_of_exactly_one_half_is_a_hit() -> None:
 @pytest.mark.parametrize("confidence", [0, 1, 95])
 def test_a_confidence_out_of_range_is_refused(confidence: float) -> None:
     with pytest.raises(ValueError, match=r"between 0 and 1|from 0 to 1"):
-        tabulate(outcomes_of([0.1, 0.2]), confidence)
+        tabulate(runs_of([0.1, 0.2]), confidence)
 
 
 # The table
@@ -358,7 +358,7 @@ def test_a_confidence_out_of_range_is_refused(confidence: float) -> None:
 
 def test_the_table_prints_each_row_with_its_interval_and_marks_what_leaves_0_out() -> None:
     full = [0.6, 0.7, 0.8, 0.9]
-    measured = tabulate(outcomes_of(full, [each - 0.25 for each in full], [0.9, 0.8, 0.7, 0.6], images="aabb"))
+    measured = tabulate(runs_of(full, [each - 0.25 for each in full], [0.9, 0.8, 0.7, 0.6], images="aabb"))
     header, first, worse, mixed, note = str(measured).splitlines()
     assert "IoU of the box" in header
     assert first.startswith("full method")
@@ -372,7 +372,7 @@ def test_the_table_prints_each_row_with_its_interval_and_marks_what_leaves_0_out
 
 
 def test_a_row_is_found_by_name() -> None:
-    measured = tabulate(outcomes_of([0.1, 0.2], [0.3, 0.4]))
+    measured = tabulate(runs_of([0.1, 0.2], [0.3, 0.4]))
     assert measured["row 1"].iou.mean == pytest.approx(0.35)
     with pytest.raises(KeyError, match="no row 'row 9'; there are full method, row 1"):
         measured["row 9"]
@@ -380,7 +380,7 @@ def test_a_row_is_found_by_name() -> None:
 
 def test_the_figure_has_a_dot_and_a_bar_for_each_difference() -> None:
     full = [0.6, 0.7, 0.8, 0.9]
-    measured = tabulate(outcomes_of(full, [0.1, 0.3, 0.3, 0.2], [0.9, 0.8, 0.7, 0.6]))
+    measured = tabulate(runs_of(full, [0.1, 0.3, 0.3, 0.2], [0.9, 0.8, 0.7, 0.6]))
     axes = measured.figure().axes[0]
     drawn = [np.array(line.get_xdata()) for line in axes.lines[:4]]
     for row, bar, dot in zip(measured.rows[1:], drawn[::2], drawn[1::2], strict=True):

@@ -152,7 +152,7 @@ def test_cut_outs_come_in_the_list_s_order_without_their_transparent_border(tmp_
         ("stamp,wordnet_id\nnone.png,n1\n", r"no stamp none\.png .*apt-get install --reinstall tuxpaint"),
         ("stamp,wordnet_id\nopaque.png,n1\n", r"opaque\.png has no transparent ground"),
         ("stamp,wordnet_id\nempty.png,n1\n", r"empty\.png has no transparent ground, or nothing else"),
-        ("stamp,wordnet_id\nlist.csv,n1\n", r"list\.csv is no picture"),
+        ("stamp,wordnet_id\nlist.csv,n1\n", r"list\.csv is not a picture"),
         ("stamp,wordnet_id\ngood.png,n1\ngood.png,n1\n", r"good\.png twice"),
         ("stamp,class\ngood.png,n1\n", "a stamp and a wordnet_id in each line"),
         ("stamp,wordnet_id\ngood.png\n", "a stamp and a wordnet_id in each line"),

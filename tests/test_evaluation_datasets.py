@@ -161,7 +161,7 @@ def test_images_are_left_out_by_name_or_number_and_counted(tmp_path: Path) -> No
     assert [each.name for each in data.examples] == ["val_1", "val_2", "val_4"]
     assert data.left_out == ("val_3", "val_5")
     for wrong in ("6", "0", "val_9", "-1", "²"):
-        with pytest.raises(ValueError, match=rf"1 of 2 images to leave out .*\('val', 5 images\): {wrong} is no"):
+        with pytest.raises(ValueError, match=rf"1 of 2 images to leave out .*\('val', 5 images\): {wrong} is neither"):
             read_ilsvrc(*ilsvrc_folders(tmp_path), leave_out=["1", wrong])
 
 
@@ -174,7 +174,7 @@ def test_a_number_is_that_of_the_name_whatever_else_is_there(tmp_path: Path) -> 
     for _ in range(2):
         assert read_ilsvrc(images, boxes, leave_out=["4", "12"]).left_out == ("val_0000000012", "val_4")
         image(images / "more" / "9.png")
-    with pytest.raises(ValueError, match=r"1 of 1 .*: 3 is no image's name, nor the number at its end"):
+    with pytest.raises(ValueError, match=r"1 of 1 .*: 3 is neither an image's name nor the number at its end"):
         read_ilsvrc(images, boxes, leave_out=["3"])
     assert read_ilsvrc(images, boxes, leave_out=["9"]).left_out == ("9",)
     image(images / "test_4.png")
@@ -351,8 +351,8 @@ def test_a_wrong_line_is_the_images_problem_whatever_its_other_lines_say(tmp_pat
         ("image;class;left;top;right;bottom\na;b;1;1;2;2\n", "The fields are separated by commas."),
         ("image,class,left,top,right,bottom\n", "no line but its header"),
         ("image,class,left,top,right,bottom\n,dog,1,1,2,2\n", "line 2 of .* names no image"),
-        ('image,class,left,top,right,bottom\n"a,dog,1,1,2,2\nb,dog,1,1,2,2\n', r"no CSV \(.* in line 3 or before\)"),
-        (f'image,class,left,top,right,bottom\n"{"a" * 140_000}",dog,1,1,2,2\n', r"no CSV \(.* in line 2 or before\)"),
+        ('image,class,left,top,right,bottom\n"a,dog,1,1,2,2\nb,dog,1,1,2,2\n', r"not a CSV \(.* in line 3 or before\)"),
+        (f'image,class,left,top,right,bottom\n"{"a" * 140_000}",dog,1,1,2,2\n', r"a CSV \(.* in line 2 or before\)"),
     ],
 )
 def test_a_csv_that_is_none_stops_at_once(tmp_path: Path, content: str, said: str) -> None:
@@ -411,7 +411,7 @@ def test_a_class_is_a_wordnet_id_or_a_whole_label() -> None:
     assert class_indices(labels, ids, {}, "n02510455") == (388,)
     assert class_indices(labels, ids, {}, "Giant Panda") == (labels.index("giant panda"),)
     for wrong in ("panda", "n99999999", "388", ""):
-        with pytest.raises(ValueError, match=f"class '{wrong}' is no WordNet id and no label"):
+        with pytest.raises(ValueError, match=f"class '{wrong}' is neither a WordNet id nor a label"):
             class_indices(labels, ids, {}, wrong)
     with pytest.raises(ValueError, match=r"class 'Crane' fits the network's classes \[0, 2\]"):
         class_indices(("crane", "ape", "crane"), (), {}, "Crane")

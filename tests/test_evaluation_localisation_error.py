@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepinside_edu.evaluation import Counts, Guess, TrueClass, Verdict, accumulate, compute, judge, miss
+from deepinside_edu.evaluation.localisation_error import (
+    Counts,
+    Guess,
+    ImageResult,
+    TrueClass,
+    accumulate,
+    errors_from,
+    judge_image,
+    missed_image,
+)
 
 # The devkit's rule, in its own convention: both corners belong to the box, and widths are xmax - xmin + 1.
 
@@ -44,10 +53,10 @@ GUESSES = st.lists(st.tuples(st.integers(0, 3), st.none() | INCLUSIVE), max_size
 INSTANCES = st.lists(INCLUSIVE, min_size=1, max_size=3)
 
 
-def judged(guesses: list, label: int, instances: list, told: tuple | None = None) -> Verdict:
-    """`judge` for boxes that are written as the devkit writes them."""
+def judged(guesses: list, label: int, instances: list, told: tuple | None = None) -> ImageResult:
+    """`judge_image` for boxes that are written as the devkit writes them."""
     truth = TrueClass((label,), tuple(exclusive(box) for box in instances))
-    return judge([Guess(c, exclusive(box)) for c, box in guesses], [truth], [exclusive(told)])
+    return judge_image([Guess(c, exclusive(box)) for c, box in guesses], [truth], [exclusive(told)])
 
 
 @settings(max_examples=400)
@@ -88,9 +97,9 @@ def test_any_instance_of_the_class_will_do_and_no_other_class() -> None:
     far, near = (0, 0, 9, 9), (50, 50, 69, 69)
     assert judged([(1, near)], 1, [far, near]).top_1
     truth = [TrueClass((1,), (far,)), TrueClass((2,), (near,))]
-    assert not judge([Guess(1, near)], truth, [None, None]).top_5  # the box of the other class
-    assert judge([Guess(2, near)], truth, [None, None]).top_1
-    assert judge([Guess(1, near)], truth, [None, None]).named_1
+    assert not judge_image([Guess(1, near)], truth, [None, None]).top_5  # the box of the other class
+    assert judge_image([Guess(2, near)], truth, [None, None]).top_1
+    assert judge_image([Guess(1, near)], truth, [None, None]).named_1
 
 
 def test_five_guesses_count_and_the_sixth_does_not() -> None:
@@ -102,9 +111,9 @@ def test_five_guesses_count_and_the_sixth_does_not() -> None:
 
 def test_several_true_classes_and_several_that_mean_one() -> None:
     truth = [TrueClass((4, 5), ((0, 0, 10, 10),)), TrueClass((7,), ((50, 0, 60, 10), (0, 50, 10, 60)))]
-    verdict = judge([Guess(5, (0, 0, 10, 10)), Guess(9, None)], truth, [(0, 0, 10, 9), (0, 50, 10, 58)])
-    assert verdict == Verdict(True, True, True, True, true_classes=2, true_class_hits=2, without_box=1)
-    assert judge([], truth, [None, (50, 0, 60, 10)]) == Verdict(False, False, False, False, 2, 1)
+    verdict = judge_image([Guess(5, (0, 0, 10, 10)), Guess(9, None)], truth, [(0, 0, 10, 9), (0, 50, 10, 58)])
+    assert verdict == ImageResult(True, True, True, True, true_classes=2, true_class_hits=2, without_box=1)
+    assert judge_image([], truth, [None, (50, 0, 60, 10)]) == ImageResult(False, False, False, False, 2, 1)
 
 
 @given(GUESSES, st.integers(0, 3), INSTANCES, st.randoms())
@@ -124,34 +133,34 @@ def test_what_a_verdict_can_never_be(guesses: list, label: int, instances: list,
 def test_what_cannot_be_judged_is_refused() -> None:
     true = TrueClass((1,), ((0, 0, 5, 5),))
     for truth, told in (([], []), ([TrueClass((1,), ())], [None])):
-        with pytest.raises(ValueError, match=r"at least one box. Use miss\(\)"):
-            judge([], truth, told)
+        with pytest.raises(ValueError, match=r"at least one box. Use missed_image\(\)"):
+            judge_image([], truth, told)
     with pytest.raises(ValueError, match="each of 1 true classes, got 2"):
-        judge([], [true], [None, None])
+        judge_image([], [true], [None, None])
     with pytest.raises(ValueError, match="left < right"):
-        judge([Guess(1, (5, 0, 5, 5))], [true], [None])
+        judge_image([Guess(1, (5, 0, 5, 5))], [true], [None])
 
 
 # Sums and shares
 
 VERDICTS = st.lists(
-    st.builds(Verdict, *[st.booleans()] * 4, true_classes=st.just(3), true_class_hits=st.integers(0, 3),
-              without_box=st.integers(0, 5)) | st.builds(miss, st.integers(0, 4)),
+    st.builds(ImageResult, *[st.booleans()] * 4, true_classes=st.just(3), true_class_hits=st.integers(0, 3),
+              without_box=st.integers(0, 5)) | st.builds(missed_image, st.integers(0, 4)),
     min_size=1, max_size=30,
 )  # fmt: skip
 
 
 @given(VERDICTS, st.randoms())
-def test_counts_are_sums_and_errors_are_shares_of_all_images(verdicts: list[Verdict], random: Any) -> None:
+def test_counts_are_sums_and_errors_are_shares_of_all_images(verdicts: list[ImageResult], random: Any) -> None:
     counts = Counts()
     for verdict in verdicts:
         counts = accumulate(counts, verdict)
     assert counts.images == len(verdicts)
-    for each in dataclasses.fields(Verdict):
+    for each in dataclasses.fields(ImageResult):
         value = getattr(counts, each.name)
         assert type(value) is int
         assert value == sum(int(getattr(verdict, each.name)) for verdict in verdicts)
-    error = compute(counts)
+    error = errors_from(counts)
     for share, name in ((error.top_1, "top_1"), (error.top_5, "top_5"), (error.class_top_1, "named_1"),
                         (error.class_top_5, "named_5")):  # fmt: skip
         misses = len([v for v in verdicts if not getattr(v, name)])
@@ -167,18 +176,18 @@ def test_counts_are_sums_and_errors_are_shares_of_all_images(verdicts: list[Verd
 
 
 def test_an_unusable_image_is_wrong_in_every_figure_and_stays_in_the_denominator() -> None:
-    right = Verdict(True, True, True, True, 1, 1)
-    error = compute(accumulate(accumulate(Counts(), right), miss(0)))
+    right = ImageResult(True, True, True, True, 1, 1)
+    error = errors_from(accumulate(accumulate(Counts(), right), missed_image(0)))
     shares = (error.top_1, error.top_5, error.true_class, error.class_top_1, error.class_top_5)
     assert shares == (0.5,) * 5
     assert (error.images, error.counts.unusable) == (2, 1)
-    assert miss(3).true_classes == 3
+    assert missed_image(3).true_classes == 3
 
 
 def test_the_table_has_the_figures_and_what_stands_behind_them() -> None:
     counts = Counts(images=8, top_1=2, top_5=3, named_1=4, named_5=6, true_classes=9, true_class_hits=6, without_box=5,
                     unusable=1)  # fmt: skip
-    said = str(compute(counts, left_out=4)).splitlines()
+    said = str(errors_from(counts, left_out=4)).splitlines()
     assert [line.split() for line in said[:5]] == [
         ["localisation", "error,", "top-5", "62.50%", "3", "of", "8", "images", "right"],
         ["localisation", "error,", "top-1", "75.00%", "2", "of", "8", "images", "right"],
@@ -193,7 +202,7 @@ def test_the_table_has_the_figures_and_what_stands_behind_them() -> None:
 
 def test_counts_that_are_none_are_refused() -> None:
     with pytest.raises(ValueError, match="no image"):
-        compute(Counts())
+        errors_from(Counts())
     for wrong in ({"top_5": 3}, {"top_1": -1}, {"true_class_hits": 5}, {"unusable": 3}):
-        with pytest.raises(ValueError, match="sums of verdicts"):
-            compute(dataclasses.replace(Counts(images=2, true_classes=2), **wrong))
+        with pytest.raises(ValueError, match="sums of image results"):
+            errors_from(dataclasses.replace(Counts(images=2, true_classes=2), **wrong))

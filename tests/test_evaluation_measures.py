@@ -16,7 +16,7 @@ from deepinside_edu import Classifier
 from deepinside_edu.evaluation import Dataset, Example
 from deepinside_edu.evaluation.deletion import deletion_curve, insertion_curve
 from deepinside_edu.evaluation.maps import compute_map
-from deepinside_edu.evaluation.measures import Measures, measure
+from deepinside_edu.evaluation.measures import Measures, measure_maps
 from deepinside_edu.evaluation.pointing import pointing_game
 
 measures = import_module("deepinside_edu.evaluation.measures")
@@ -63,7 +63,7 @@ def dataset(tmp_path: Path) -> Dataset:
 
 
 def test_what_sees_the_colour_points_at_it(dataset: Dataset) -> None:
-    found = measure(classifier(), dataset, ["gradient", "centre", "random"], ["grid", "pointing"], tolerance=1)
+    found = measure_maps(classifier(), dataset, ["gradient", "centre", "random"], ["grid", "pointing"], tolerance=1)
     assert found.images == ("0 red", "1 green", "2 blue", "3 white")
     assert list(found.values) == ["grid", "pointing"]
     np.testing.assert_array_equal(found.values["pointing"]["gradient"], 1)
@@ -76,7 +76,7 @@ def test_what_sees_the_colour_points_at_it(dataset: Dataset) -> None:
 
 def test_each_value_is_what_its_own_function_says(dataset: Dataset) -> None:
     methods = ["guided", "random", "edges"]
-    found = measure(classifier(), dataset, methods, tolerance=2, steps=8, random_state=5)
+    found = measure_maps(classifier(), dataset, methods, tolerance=2, steps=8, random_state=5)
     for n, example in enumerate(dataset.examples):
         for method in methods:
             with Image.open(example.path) as image:
@@ -92,7 +92,7 @@ def test_each_value_is_what_its_own_function_says(dataset: Dataset) -> None:
 def test_the_maps_are_blurred_if_asked(dataset: Dataset) -> None:
     from scipy import ndimage
 
-    found = measure(classifier(), dataset, ["random"], ["deletion"], steps=4, blur=3)
+    found = measure_maps(classifier(), dataset, ["random"], ["deletion"], steps=4, blur=3)
     m = ndimage.gaussian_filter(compute_map(classifier(), dataset.examples[0].path, 0, "random"), 3)
     assert found.values["deletion"]["random"][0] == pytest.approx(
         deletion_curve(classifier(), dataset.examples[0].path, 0, m, 4).area
@@ -103,7 +103,7 @@ def test_an_image_of_two_classes_counts_once(tmp_path: Path, dataset: Dataset) -
     """Red where the edges are not, so that it misses; white and its edges in a corner that both boxes share."""
     places = {"red": (2, 2, 8, 8), "white": (24, 24, 31, 31)}
     both = Dataset("both", (write(tmp_path, "both", places), dataset.examples[1]))
-    found = measure(classifier(), both, ["gradient", "edges"], ["pointing"], tolerance=2)
+    found = measure_maps(classifier(), both, ["gradient", "edges"], ["pointing"], tolerance=2)
     np.testing.assert_array_equal(found.values["pointing"]["gradient"], [1, 1])
     np.testing.assert_array_equal(found.values["pointing"]["edges"], [0.5, 1])
 
@@ -120,22 +120,22 @@ def test_a_translation_says_which_classes_are_meant(tmp_path: Path, dataset: Dat
     ours = Dataset("ours", (red, blue, white, second))
     translation = {"warm or pale": ("red", "white"), "unseen": ()}
     methods, measures = ["gradient", "edges"], ["pointing", "deletion"]
-    found = measure(classifier(), theirs, methods, measures, translation=translation, tolerance=2)
-    expected = measure(classifier(), ours, methods, measures, tolerance=2)
+    found = measure_maps(classifier(), theirs, methods, measures, translation=translation, tolerance=2)
+    expected = measure_maps(classifier(), ours, methods, measures, tolerance=2)
     assert found.images == expected.images == ("0 red", "2 blue", "3 white", "both")
     assert (found.left_out, expected.left_out) == (1, 0)
     asked = dataclasses.replace(theirs, left_out=("somebody", "else"))
-    assert measure(classifier(), asked, ["edges"], ["pointing"], translation=translation).left_out == 3
+    assert measure_maps(classifier(), asked, ["edges"], ["pointing"], translation=translation).left_out == 3
     for each in measures:
         for method in methods:
             np.testing.assert_array_equal(found.values[each][method], expected.values[each][method])
     np.testing.assert_array_equal(found.values["pointing"]["gradient"], 1)
     with pytest.raises(ValueError, match=r"0 red \(class 'warm or pale' .*; 3 white"):
-        measure(classifier(), theirs, methods, measures, translation={"unseen": ()})
+        measure_maps(classifier(), theirs, methods, measures, translation={"unseen": ()})
     with pytest.raises(ValueError, match="class 'purple'"):
-        measure(classifier(), ours, translation={"warm or pale": ("purple",)})
+        measure_maps(classifier(), ours, translation={"warm or pale": ("purple",)})
     with pytest.raises(ValueError, match=r"0 of 1 images of .* cannot be used"):
-        measure(classifier(), Dataset("none", theirs.examples[1:2]), translation=translation)
+        measure_maps(classifier(), Dataset("none", theirs.examples[1:2]), translation=translation)
 
 
 def test_a_grid_has_no_class_twice(tmp_path: Path, dataset: Dataset) -> None:
@@ -143,19 +143,19 @@ def test_a_grid_has_no_class_twice(tmp_path: Path, dataset: Dataset) -> None:
     reds = [write(tmp_path, f"red {n}", {"red": (4, 4, 20, 20)}) for n in range(6)]
     many = Dataset("many", (*reds, *dataset.examples[1:]))
     for seed in range(3):
-        shares = measure(classifier(), many, ["gradient"], ["grid"], random_state=seed).values["grid"]["gradient"]
+        shares = measure_maps(classifier(), many, ["gradient"], ["grid"], random_state=seed).values["grid"]["gradient"]
         np.testing.assert_allclose(shares, 1, atol=0.02)
 
 
 def test_the_neighbours_in_a_grid_are_of_different_classes_too(tmp_path: Path, dataset: Dataset) -> None:
     reds = [write(tmp_path, f"red {n}", {"red": (4, 4, 20, 20)}) for n in range(3)]
     with pytest.raises(ValueError, match="no 3 images of other classes to lay beside 1 green"):
-        measure(classifier(), Dataset("reds", (dataset.examples[1], *reds)), ["gradient"], ["grid"])
+        measure_maps(classifier(), Dataset("reds", (dataset.examples[1], *reds)), ["gradient"], ["grid"])
 
 
 def test_a_seed_gives_the_same_grids_and_another_one_others(dataset: Dataset) -> None:
     one, same, other = (
-        measure(classifier(), dataset, ["edges"], ["grid"], random_state=seed).values["grid"]["edges"]
+        measure_maps(classifier(), dataset, ["edges"], ["grid"], random_state=seed).values["grid"]["edges"]
         for seed in (0, 0, 1)
     )
     np.testing.assert_array_equal(one, same)
@@ -167,7 +167,7 @@ def test_the_cell_and_the_neighbours_are_drawn(dataset: Dataset, monkeypatch: py
     draw = measures._draw
     monkeypatch.setattr(measures, "_draw", lambda *given: drawn.append(draw(*given)) or drawn[-1])
     for seed in range(10):
-        measure(classifier(), dataset, ["centre"], ["grid"], random_state=seed)
+        measure_maps(classifier(), dataset, ["centre"], ["grid"], random_state=seed)
     assert {each.cell for each in drawn} == {0, 1, 2, 3}
     assert [each.images[each.cell] for each in drawn] == 10 * [0, 1, 2, 3], "the one that is told is in its cell"
     assert len({each.images for each in drawn}) > 4
@@ -176,14 +176,14 @@ def test_the_cell_and_the_neighbours_are_drawn(dataset: Dataset, monkeypatch: py
 def test_measuring_leaves_no_trace(dataset: Dataset) -> None:
     network = classifier()
     with no_trace(network.network):
-        measure(network, dataset, steps=2)
+        measure_maps(network, dataset, steps=2)
 
 
 def test_a_grid_needs_four_classes(dataset: Dataset) -> None:
     few = dataclasses.replace(dataset, examples=dataset.examples[:3])
     with pytest.raises(ValueError, match="no 3 images of other classes to lay beside 0 red"):
-        measure(classifier(), few)
-    assert measure(classifier(), few, ["edges"], ["pointing"]).images == ("0 red", "1 green", "2 blue")
+        measure_maps(classifier(), few)
+    assert measure_maps(classifier(), few, ["edges"], ["pointing"]).images == ("0 red", "1 green", "2 blue")
 
 
 def test_images_that_cannot_be_used_are_named(tmp_path: Path, dataset: Dataset) -> None:
@@ -196,16 +196,16 @@ def test_images_that_cannot_be_used_are_named(tmp_path: Path, dataset: Dataset) 
         dataclasses.replace(first, name="pathless", path=None),
     )
     with pytest.raises(ValueError, match="5 of 9 images") as caught:
-        measure(classifier(), Dataset("bad", (*dataset.examples, *bad)))
+        measure_maps(classifier(), Dataset("bad", (*dataset.examples, *bad)))
     for example in bad:
         assert f"{example.name} (" in str(caught.value)
     with pytest.raises(ValueError, match="0 of 0 images"):
-        measure(classifier(), Dataset("empty", ()))
+        measure_maps(classifier(), Dataset("empty", ()))
 
 
 def test_labels_alone_are_enough_without_the_pointing_game(dataset: Dataset) -> None:
     bare = tuple(dataclasses.replace(each, boxes=((),)) for each in dataset.examples)
-    found = measure(classifier(), Dataset("bare", bare), ["gradient"], ["grid", "deletion"], steps=2)
+    found = measure_maps(classifier(), Dataset("bare", bare), ["gradient"], ["grid", "deletion"], steps=2)
     assert list(found.values) == ["grid", "deletion"]
 
 
@@ -219,7 +219,7 @@ def test_labels_alone_are_enough_without_the_pointing_game(dataset: Dataset) -> 
 def test_what_is_seen_when_the_image_is_opened(dataset: Dataset, change: dict[str, Any], message: str) -> None:
     first, *others = dataset.examples
     with pytest.raises(ValueError, match=message):
-        measure(classifier(), Dataset("bad", (dataclasses.replace(first, **change), *others)))
+        measure_maps(classifier(), Dataset("bad", (dataclasses.replace(first, **change), *others)))
 
 
 def test_an_unreadable_image_stops_by_name(dataset: Dataset) -> None:
@@ -227,7 +227,7 @@ def test_an_unreadable_image_stops_by_name(dataset: Dataset) -> None:
     assert path is not None
     path.write_bytes(b"no picture")
     with pytest.raises(ValueError, match=r"2 blue: .* is not a picture"):
-        measure(classifier(), dataset, ["centre"], ["pointing"])
+        measure_maps(classifier(), dataset, ["centre"], ["pointing"])
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_an_unreadable_image_stops_by_name(dataset: Dataset) -> None:
 )
 def test_bad_options(dataset: Dataset, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        measure(classifier(), dataset, **options)
+        measure_maps(classifier(), dataset, **options)
 
 
 def test_the_table() -> None:
@@ -269,4 +269,4 @@ def test_a_network_of_one_size_is_told_before_anything_is_computed(dataset: Data
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * SIDE * SIDE, 4)).eval()
     fixed = Classifier(network, tuple(COLOURS), size=(SIDE, SIDE))
     with pytest.raises(ValueError, match=r'cannot take a grid of 64×64 pixels.*Leave "grid" out'):
-        measure(fixed, dataset, ["edges"], progress=False)
+        measure_maps(fixed, dataset, ["edges"], progress=False)

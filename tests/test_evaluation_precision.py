@@ -98,7 +98,7 @@ MEASUREMENTS: dict[str, Callable[[di.Classifier], object]] = {
         crops=1, progress=False,
     ),
     "ablate": lambda c: di.evaluation.ablate(c, di.photos()[:2], {}, crops=1, progress=False),
-    "measure": lambda c: di.evaluation.measure(
+    "measure": lambda c: di.evaluation.measure_maps(
         c, dataclasses.replace(data := di.evaluation.shipped_photos(), examples=data.examples[:2]),
         ("gradient",), ("pointing",), progress=False,
     ),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepinside_edu.evaluation import Guess
+from deepinside_edu.evaluation.localisation_error import Guess
 from deepinside_edu.evaluation.results import Outcome, ResultsFile, fingerprint, read_folder
 
 SETTINGS = {"network": "tiny", "crops": 10, "blur": 1.5, "hard_seeds": False, "classes": {"bird": ["n1"]}}
@@ -111,7 +111,7 @@ def test_results_of_other_settings_are_refused_by_name(tmp_path: Path, name: str
 def test_a_file_of_something_else_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "results-mine.jsonl"
     path.write_text("[1, 2]\n[3, 4]\n")
-    with pytest.raises(ValueError, match="no results file"):
+    with pytest.raises(ValueError, match="is not a results file"):
         read_folder(tmp_path, SETTINGS)
 
 

@@ -262,7 +262,7 @@ def spoil(kind: str, images: Path, boxes: Path) -> str:
     xml.write_text(content[kind])
     return {
         "malformed": "is not XML that can be read",
-        "unknown synset": "class 'n04242424' is no WordNet id and no label",
+        "unknown synset": "class 'n04242424' is neither a WordNet id nor a label",
         "inside out": "is inside out",
         "outside": "box (112, 0, 130, 84) lies outside its 112×84 pixels",
     }[kind]
@@ -409,12 +409,12 @@ def test_classes_that_the_network_lacks_are_left_out_on_request_and_counted(data
     renamed = ev.Dataset("voc", tuple(
         dataclasses.replace(each, classes=("thing",) if n < 9 else ("person",)) for n, each in enumerate(data.examples)
     ), left_out=("asked",))  # fmt: skip
-    with pytest.raises(ValueError, match=r"13 of 13 images cannot be used: val_0000 \(class 'thing' is no"):
+    with pytest.raises(ValueError, match=r"13 of 13 images cannot be used: val_0000 \(class 'thing' is neither"):
         measure(renamed)
     error = measure(renamed, translation={"thing": ["red", IDS["green"], "Blue"], "person": []})
     assert (error.images, error.left_out) == (9, 5)
     assert error.class_top_1 == 0, "every class of the network means it"
-    with pytest.raises(ValueError, match="class 'pink' is no"):
+    with pytest.raises(ValueError, match="class 'pink' is neither"):
         measure(renamed, translation={"thing": ["pink"], "person": []})
     with pytest.raises(ValueError, match="no image to compute an error of"):
         measure(renamed, translation={"thing": [], "person": []})

@@ -22,9 +22,9 @@ from deepinside_edu.evaluation.maps import compute_maps
 from deepinside_edu.evaluation.sanity import (
     Cascade,
     Similarity,
-    compare,
+    compare_maps,
     layer_names,
-    randomise,
+    randomise_layers,
     sanity_check,
     sanity_table,
 )
@@ -111,7 +111,7 @@ def ssim_by_hand(one, other):
 def test_rank_correlation_and_ssim_of_one_window_are_the_formulas():
     one, other = map_of(0, (11, 11)), map_of(1, (11, 11))
     other[2:9, 3:7] = one[2:9, 3:7]
-    found = compare(one, other)
+    found = compare_maps(one, other)
     assert found.rank_correlation == pytest.approx(rank_correlation_by_hand(one, other), abs=1e-12)
     assert found.ssim == pytest.approx(ssim_by_hand(one, other), abs=1e-12)
     assert 0.2 < found.ssim < 0.95
@@ -122,7 +122,7 @@ def test_both_measures_are_the_formulas_for_any_maps_with_ties_too(seed, height,
     rng = np.random.default_rng(seed)
     one, other = rng.integers(0, levels + 1, (2, height, width)).astype(float)
     one[0, :2], other[-1, :2] = (0, levels + 1), (levels + 1, 0)  # neither is constant
-    found = compare(one, other)
+    found = compare_maps(one, other)
     assert found.rank_correlation == pytest.approx(rank_correlation_by_hand(one, other), abs=1e-10)
     if min(np.quantile(one, 0.995), np.quantile(other, 0.995)) > 0:
         assert found.ssim == pytest.approx(ssim_by_hand(one, other), abs=1e-10)
@@ -131,37 +131,37 @@ def test_both_measures_are_the_formulas_for_any_maps_with_ties_too(seed, height,
 @given(st.integers(0, 10**6), st.floats(1e-6, 1e6))
 def test_the_scale_of_a_map_says_nothing_and_the_order_of_the_two_neither(seed, scale):
     one, other = map_of(seed), map_of(seed + 1)
-    assert compare(scale * one, other) == pytest.approx(compare(one, other), abs=1e-9)
-    assert compare(other, one) == pytest.approx(compare(one, other), abs=1e-9)
-    assert compare(one, scale * one) == pytest.approx((1, 1), abs=1e-9)
+    assert compare_maps(scale * one, other) == pytest.approx(compare_maps(one, other), abs=1e-9)
+    assert compare_maps(other, one) == pytest.approx(compare_maps(one, other), abs=1e-9)
+    assert compare_maps(one, scale * one) == pytest.approx((1, 1), abs=1e-9)
 
 
 def test_a_monotonous_change_keeps_the_ranks_and_one_upside_down_turns_them_round():
     one = map_of(3)
-    changed = compare(one, one**3)
+    changed = compare_maps(one, one**3)
     assert changed.rank_correlation == pytest.approx(1)
     assert changed.ssim < 0.9
-    assert compare(one, one.max() - one).rank_correlation == pytest.approx(-1)
+    assert compare_maps(one, one.max() - one).rank_correlation == pytest.approx(-1)
 
 
 def test_one_extreme_pixel_does_not_decide():
     one = map_of(4, (40, 40))
     spoilt = one.copy()
     spoilt[20, 20] = 1e9
-    assert compare(one, spoilt).ssim > 0.9
-    assert compare(one, spoilt).rank_correlation > 0.99
+    assert compare_maps(one, spoilt).ssim > 0.9
+    assert compare_maps(one, spoilt).rank_correlation > 0.99
 
 
 def test_a_constant_map_has_no_order_and_the_structure_of_none():
     one, flat = map_of(5), np.zeros((13, 14))
     for pair in ((one, flat), (flat, one), (flat, flat), (one, flat + 3)):
-        assert math.isnan(compare(*pair).rank_correlation)
-    assert compare(flat, flat).ssim == pytest.approx(1)
-    assert compare(one, flat).ssim < 0.1
+        assert math.isnan(compare_maps(*pair).rank_correlation)
+    assert compare_maps(flat, flat).ssim == pytest.approx(1)
+    assert compare_maps(one, flat).ssim < 0.1
     lonely = flat.copy()
     lonely[3, 4] = 2.0  # its 99.5 % quantile is 0, so its maximum is drawn as 1
-    assert compare(lonely, lonely) == pytest.approx((1, 1))
-    assert compare(lonely, flat).ssim < 1
+    assert compare_maps(lonely, lonely) == pytest.approx((1, 1))
+    assert compare_maps(lonely, flat).ssim < 1
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_a_constant_map_has_no_order_and_the_structure_of_none():
 )
 def test_maps_that_cannot_be_compared_are_refused(one, other, words):
     with pytest.raises(ValueError, match=words):
-        compare(one, other)
+        compare_maps(one, other)
 
 
 # --- which layers, in which order ------------------------------------------------------------------------------------
@@ -194,9 +194,9 @@ def test_the_order_is_that_of_running_not_of_registration():
     )  # fmt: skip
     classifier = di.Classifier(network.eval(), LABELS, (), (SIDE, SIDE), MEAN, STD)
     assert layer_names(classifier) == ("head", "late", "early", "the rest")
-    last = randomise(classifier, 4).network
+    last = randomise_layers(classifier, 4).network
     assert not torch.equal(last.unused.weight, network.unused.weight)
-    assert torch.equal(randomise(classifier, 3).network.unused.weight, network.unused.weight)
+    assert torch.equal(randomise_layers(classifier, 3).network.unused.weight, network.unused.weight)
 
 
 def test_a_layer_that_runs_twice_is_one_and_stands_where_it_runs_last():
@@ -214,11 +214,11 @@ def test_weights_that_an_attention_hands_to_no_layer_are_its_own(image):
 
     classifier = made_of(forward, embed=nn.Linear(3, 4), attention=nn.MultiheadAttention(4, 2, batch_first=True))
     assert layer_names(classifier) == ("head.1", "attention", "embed")
-    fresh = randomise(classifier, 2).network.attention
+    fresh = randomise_layers(classifier, 2).network.attention
     trained = classifier.network.attention
     for name in ("in_proj_weight", "out_proj.weight"):
         assert not torch.isin(fresh.get_parameter(name), trained.get_parameter(name)).any()
-    assert torch.equal(randomise(classifier, 1).network.attention.out_proj.weight, trained.out_proj.weight)
+    assert torch.equal(randomise_layers(classifier, 1).network.attention.out_proj.weight, trained.out_proj.weight)
 
 
 def test_the_network_on_board_has_26_layers(classifier):
@@ -233,10 +233,10 @@ def test_a_network_without_weights_or_in_training_mode_is_refused(small):
     with pytest.raises(ValueError, match="no weights"):
         layer_names(di.Classifier(bare.eval(), LABELS, (), (SIDE, SIDE), MEAN, STD))
     with pytest.raises(TypeError, match="expected a Classifier first, got Sequential"):
-        randomise(small.network, 1)
+        randomise_layers(small.network, 1)
     small.network.train()
     with pytest.raises(ValueError, match="training mode"):
-        randomise(small, 1)
+        randomise_layers(small, 1)
 
 
 # --- forgetting ------------------------------------------------------------------------------------------------------
@@ -245,7 +245,7 @@ def test_a_network_without_weights_or_in_training_mode_is_refused(small):
 def test_the_last_layers_are_random_the_others_shared_and_the_given_network_is_as_it_was(small):
     names = layer_names(small)
     with no_trace(small.network):
-        cascade = [randomise(small, k) for k in range(len(names) + 1)]
+        cascade = [randomise_layers(small, k) for k in range(len(names) + 1)]
     for k, each in enumerate(cascade):
         assert (each.labels, each.size, each.mean, each.std) == (small.labels, small.size, small.mean, small.std)
         for place, name in enumerate(names):
@@ -262,7 +262,7 @@ def test_the_last_layers_are_random_the_others_shared_and_the_given_network_is_a
 
 
 def test_each_kind_of_layer_is_drawn_as_pytorch_makes_it(small):
-    network = randomise(small, 4, random_state=7).network
+    network = randomise_layers(small, 4, random_state=7).network
     for name, inputs in (("6", 5 * 12 * 12), ("3", 4 * 9), ("0", 3 * 9)):
         weight = network.get_submodule(name).weight.detach()
         assert float(weight.abs().max()) == pytest.approx(inputs**-0.5, rel=0.1)
@@ -280,19 +280,19 @@ def test_the_weights_are_those_that_reset_parameters_draws_from_the_last_layer_d
     torch.manual_seed(5)
     for name in ("6", "3", "1", "0"):
         by_hand.get_submodule(name).reset_parameters()
-    found = randomise(small, 4, random_state=5).network
+    found = randomise_layers(small, 4, random_state=5).network
     for name, weight in by_hand.state_dict().items():
         assert torch.equal(found.state_dict()[name], weight), name
 
 
 def test_another_random_state_draws_others_and_nobody_elses_numbers_are_used_up(small):
-    one, same, other = (randomise(small, 2, state).network[6].weight for state in (1, 1, 2))
+    one, same, other = (randomise_layers(small, 2, state).network[6].weight for state in (1, 1, 2))
     assert torch.equal(one, same)
     assert not torch.isin(one, other).any()
     torch.manual_seed(0)
     before = torch.rand(3)
     torch.manual_seed(0)
-    randomise(small, 3)
+    randomise_layers(small, 3)
     assert torch.equal(torch.rand(3), before)
 
 
@@ -309,7 +309,7 @@ def test_weights_of_a_layer_without_reset_parameters_are_normal_with_their_own_m
     torch.manual_seed(0)
     network = nn.Sequential(Scale(), nn.Flatten(), nn.Linear(3 * SIDE**2, 3)).eval()
     classifier = di.Classifier(network, LABELS, (), (SIDE, SIDE), MEAN, STD)
-    old, fresh = (each.network[0].state_dict() for each in (classifier, randomise(classifier, 2)))
+    old, fresh = (each.network[0].state_dict() for each in (classifier, randomise_layers(classifier, 2)))
     assert torch.isin(fresh["scale"], old["scale"]).sum() < 20
     assert float(fresh["scale"].mean()) == pytest.approx(5, abs=0.1)
     assert float(fresh["scale"].std()) == pytest.approx(float(old["scale"].std()), rel=0.1)
@@ -324,13 +324,13 @@ def test_weights_that_two_layers_share_stay_shared(small):
     network[2].weight = network[0].weight
     classifier = di.Classifier(network, LABELS, (), (SIDE, SIDE), MEAN, STD)
     for k in (2, 3):
-        fresh = randomise(classifier, k).network
+        fresh = randomise_layers(classifier, k).network
         assert fresh[2].weight is fresh[0].weight
         assert fresh[2].weight is not network[0].weight
 
 
 def test_a_half_forgotten_network_scores_as_its_two_halves(small, image):
-    random = randomise(small, 2)
+    random = randomise_layers(small, 2)
     with torch.no_grad():
         trained = small.network[:3](image.clone())
         by_hand = random.network[3:](trained)
@@ -341,11 +341,11 @@ def test_a_half_forgotten_network_scores_as_its_two_halves(small, image):
 def test_more_layers_than_there_are_are_refused(small):
     for down_to in (-1, 5):
         with pytest.raises(ValueError, match=f"down_to from 0 to 4, a whole number, got {down_to}"):
-            randomise(small, down_to)
+            randomise_layers(small, down_to)
     with pytest.raises(TypeError):
-        randomise(small, 1.5)
+        randomise_layers(small, 1.5)
     with pytest.raises(TypeError):
-        randomise(small, 1, random_state=None)
+        randomise_layers(small, 1, random_state=None)
 
 
 # --- the check -------------------------------------------------------------------------------------------------------
@@ -360,11 +360,11 @@ def test_the_check_compares_each_stage_with_the_trained_network(small, image):
     assert len(check.maps) == len(check.similarities) == 5
     trained = compute_maps(small, image, c, methods)
     for k in range(5):
-        maps = compute_maps(randomise(small, k, 3), image, c, methods)
+        maps = compute_maps(randomise_layers(small, k, 3), image, c, methods)
         assert list(check.maps[k]) == list(methods)
         for method in methods:
             assert np.array_equal(check.maps[k][method], maps[method])
-            assert check.similarities[k][method] == compare(trained[method], maps[method])
+            assert check.similarities[k][method] == compare_maps(trained[method], maps[method])
     assert check.similarities[0] == dict.fromkeys(methods, pytest.approx((1, 1)))
     assert all(row["edges"] == pytest.approx((1, 1)) for row in check.similarities)
     assert check.similarities[1]["gradient"].rank_correlation < 0.99
@@ -374,7 +374,7 @@ def test_the_class_is_the_one_asked_for_at_every_stage(small, image):
     last = int(small.scores(image).argmin())
     check = sanity_check(small, image, last, ("gradient",))
     assert check.class_index == last
-    w = di.linearise(randomise(small, 4), image, last).w
+    w = di.linearise(randomise_layers(small, 4), image, last).w
     np.testing.assert_allclose(check.maps[4]["gradient"], di.max_abs(w)[0], rtol=1e-5)
     with pytest.raises(ValueError, match="out of range"):
         sanity_check(small, image, 3)
@@ -415,7 +415,7 @@ def test_constant_maps_are_counted_and_left_out_of_the_mean(small, monkeypatch):
         return {"gradient": given * (stage > 0) + given**2 * (stage > 1), "edges": given}
 
     monkeypatch.setattr(sanity, "compute_maps", maps)
-    monkeypatch.setattr(sanity, "compare", lambda a, b: Similarity(math.nan if np.ptp(b) == 0 else 0.5, 0.25))
+    monkeypatch.setattr(sanity, "compare_maps", lambda a, b: Similarity(math.nan if np.ptp(b) == 0 else 0.5, 0.25))
     table = sanity_table(small, [torch.zeros(1, 3, SIDE, SIDE)] * 2, ("gradient", "edges"))
     assert [row["gradient"] for row in table.constant] == [0, 1, 0, 1, 1]
     assert [row["edges"] for row in table.constant] == [0] * 5
@@ -427,7 +427,7 @@ def test_constant_maps_are_counted_and_left_out_of_the_mean(small, monkeypatch):
 
 def test_some_constant_maps_do_not_take_the_others_with_them(small, monkeypatch):
     values = iter([0.5, 0.1, math.nan, 0.1, 0.1, 0.5, 0.3, 0.7, 0.3, math.nan])
-    monkeypatch.setattr(sanity, "compare", lambda a, b: Similarity(next(values), 1.0))
+    monkeypatch.setattr(sanity, "compare_maps", lambda a, b: Similarity(next(values), 1.0))
     table = sanity_table(small, [torch.ones(1, 3, SIDE, SIDE)] * 2, ("gradient",))
     found = [row["gradient"].rank_correlation for row in table.similarities]
     assert found == pytest.approx([0.5, 0.2, 0.7, 0.2, 0.1])
@@ -457,7 +457,7 @@ def test_gradient_forgets_and_edges_do_not_on_the_network_on_board(classifier):
     x, last = classifier.prepare(di.photo("red_panda")), len(cascade.layers)
     methods = ("gradient", "guided", "edges")
     trained, forgotten = (compute_maps(cascade(k), x, 387, methods) for k in (0, last))
-    likeness = {method: compare(trained[method], forgotten[method]) for method in methods}
+    likeness = {method: compare_maps(trained[method], forgotten[method]) for method in methods}
     assert likeness["edges"] == pytest.approx((1, 1))
     assert likeness["gradient"].rank_correlation < likeness["guided"].rank_correlation < 0.9
     assert cascade(last).top(x, 1)[0].probability < 0.01 < classifier.top(x, 1)[0].probability
@@ -474,7 +474,7 @@ def test_random_states_are_named_if_they_cannot_be(small, image):
         sanity_table(small, [image], random_states=3)
     for state in (-1, 2**64):
         with pytest.raises(ValueError, match=f"random_state from 0 to {2**64 - 1}, a whole number, got {state}"):
-            randomise(small, 1, state)
+            randomise_layers(small, 1, state)
 
 
 @pytest.mark.parametrize(
@@ -503,6 +503,6 @@ def test_a_network_that_makes_its_weights_anew_is_checked_after_it_has_run(made_
 
 def test_tensors_are_compared_like_arrays():
     one, other = (torch.from_numpy(map_of(seed)) for seed in (1, 2))
-    assert compare(one.clone().requires_grad_(), other) == compare(one.numpy(), other.numpy())
+    assert compare_maps(one.clone().requires_grad_(), other) == compare_maps(one.numpy(), other.numpy())
     with pytest.raises(ValueError, match="truth values"):
-        compare(one > 0.5, other)
+        compare_maps(one > 0.5, other)

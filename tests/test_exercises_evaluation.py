@@ -8,6 +8,7 @@ from exercise_kit import accepted, refused
 from scipy.stats import bootstrap
 
 import deepinside_edu as di
+from deepinside_edu.evaluation.localisation_error import Guess, TrueClass, judge_image
 from deepinside_edu.exercises.evaluation import check_paired_interval, check_rule
 
 
@@ -24,8 +25,8 @@ def rule_in_loops(guesses, name, boxes):
 
 
 def rule_of_the_package(guesses, name, boxes):
-    guessed = [di.evaluation.Guess(int(each == name), box) for each, box in guesses]
-    return di.evaluation.judge(guessed, [di.evaluation.TrueClass((1,), tuple(boxes))], [None]).top_5
+    guessed = [Guess(int(each == name), box) for each, box in guesses]
+    return judge_image(guessed, [TrueClass((1,), tuple(boxes))], [None]).top_5
 
 
 @pytest.mark.parametrize("function", [rule, rule_in_loops, rule_of_the_package, lambda *a: np.bool_(rule(*a))])

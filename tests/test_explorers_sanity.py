@@ -17,7 +17,7 @@ from torch import nn
 
 import deepinside_edu as di
 from deepinside_edu.evaluation.maps import METHODS, compute_maps
-from deepinside_edu.evaluation.sanity import Cascade, compare, randomise, sanity_check
+from deepinside_edu.evaluation.sanity import Cascade, compare_maps, randomise_layers, sanity_check
 from deepinside_edu.explorers.sanity import SanityExplorer
 
 SIDE = 24
@@ -80,14 +80,14 @@ def check(explorer, photo="red_panda", state=0):
     x, c, k = classifier.prepare(di.photo(photo)), explorer.class_index, explorer.down_to
     assert (shown.prediction.class_index, shown.down_to) == (c, k)
     assert shown.layer == (LAYERS[k - 1] if k else "")
-    half = randomise(classifier, k, state)
+    half = randomise_layers(classifier, k, state)
     trained, now = compute_maps(classifier, x, c), compute_maps(half, x, c)
     _, (*levels,) = explorer.last("maps")
     _, (*before,) = explorer.last("trained")
     for i, method in enumerate(METHODS):
         assert np.array_equal(shown.maps[method], now[method])
         assert np.array_equal(shown.trained[method], trained[method])
-        np.testing.assert_equal(shown.similarities[method], compare(trained[method], now[method]))
+        np.testing.assert_equal(shown.similarities[method], compare_maps(trained[method], now[method]))
         for sent, m in ((levels, now), (before, trained)):
             coloured = np.asarray(di.figures.heat_map(m[method]))
             table = np.asarray(di.figures.heat_map(np.arange(256)[None], peak=1.0))[0]

@@ -21,22 +21,18 @@ from ..classifier import Classifier, check_classifier
 from ..colour_models import ColourModels, Costs, colour_models
 from ..graph_cut import graph_cut
 from ..images import Photo
-from ..localise import segment
 from ..saliency import saliency_map
 from ..seeds import Seeds, seeds
 from .bootstrap import Interval, bootstrap_mean, check_confidence
 from .composites import Composite
 from .localisation_error import OVERLAP
+from .options import DEFAULTS, check_options
 from .precision import full_precision
-from .run import check_options
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FULL = "full method"
-
-DEFAULTS: Mapping[str, Any] = MappingProxyType(accept.options({}, segment))
-"""The options of `localise` behind the map, as they stand."""
 
 
 class Steps:
@@ -186,7 +182,7 @@ class Row:
 
 
 @dataclass(frozen=True, eq=False)
-class Outcomes:
+class AblationRuns:
     """What every row found in every image.
 
     Attributes:
@@ -212,23 +208,23 @@ class AblationTable:
 
     Attributes:
         rows: the full method first.
-        outcomes: of every row in every image.
+        runs: of every row in every image.
         confidence: of the intervals.
     """
 
     rows: tuple[Row, ...]
-    outcomes: Outcomes = field(repr=False)
+    runs: AblationRuns = field(repr=False)
     confidence: float
 
     @property
     def images(self) -> int:
         """How many images stand behind each row."""
-        return len(self.outcomes.images)
+        return len(self.runs.images)
 
     @property
     def clusters(self) -> int:
         """How many of them are independent: composites of one cut-out are not."""
-        return len(set(self.outcomes.images))
+        return len(set(self.runs.images))
 
     def __getitem__(self, name: str) -> Row:
         """Give a row by its name."""
@@ -254,7 +250,7 @@ class AblationTable:
         ]
         of = f" of {self.clusters} objects" if self.clusters < self.images else ""
         lines.append(
-            f"{self.images} images{of}, {'ten crops' if self.outcomes.crops == 10 else 'one crop'}; in brackets the "
+            f"{self.images} images{of}, {'ten crops' if self.runs.crops == 10 else 'one crop'}; in brackets the "
             f"bootstrap interval of {100 * self.confidence:.3g} %; * it leaves 0 out"
         )
         return "\n".join(lines)
@@ -321,7 +317,7 @@ def try_ablations(
     ablations: Mapping[str, Ablation] = ABLATIONS,
     crops: int = 10,
     progress: bool = True,
-) -> Outcomes:
+) -> AblationRuns:
     """Let every row find the object in every image; `ablate` without the intervals.
 
     Args:
@@ -332,7 +328,7 @@ def try_ablations(
         progress: as in `ablate`.
 
     Returns:
-        `Outcomes`.
+        `AblationRuns`.
 
     Raises:
         ValueError: as in `ablate`, but one image is enough.
@@ -363,7 +359,7 @@ def try_ablations(
         if true_mask is None:
             masks[:, column] = np.nan
     changed = {name: _changed(ablation) for name, ablation in rows.items()}
-    return Outcomes(changed, tuple(each.name for each in examples), crops, boxes, masks, found > 0)
+    return AblationRuns(changed, tuple(each.name for each in examples), crops, boxes, masks, found > 0)
 
 
 def _check_mask(name: str, mask: object, shape: tuple[int, ...]) -> None:
@@ -417,11 +413,11 @@ def _stretched(mask: Mask, size: tuple[int, int]) -> Mask:
     return np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))
 
 
-def tabulate(outcomes: Outcomes, confidence: float = 0.95, random_state: int = 0) -> AblationTable:
-    """Turn outcomes into means with intervals.
+def tabulate(runs: AblationRuns, confidence: float = 0.95, random_state: int = 0) -> AblationTable:
+    """Turn runs into means with intervals.
 
     Args:
-        outcomes: of at least two different images.
+        runs: of at least two different images.
         confidence: of the intervals, between 0 and 1.
         random_state: of the bootstrap.
 
@@ -431,27 +427,27 @@ def tabulate(outcomes: Outcomes, confidence: float = 0.95, random_state: int = 0
     Raises:
         ValueError: fewer than two different images, or a confidence out of range.
     """
-    if len(set(outcomes.images)) < 2:
-        raise ValueError(f"expected at least two different images to draw from, got {set(outcomes.images)}.")
+    if len(set(runs.images)) < 2:
+        raise ValueError(f"expected at least two different images to draw from, got {set(runs.images)}.")
 
     def interval(values: NDArray[Any]) -> Interval:
-        return bootstrap_mean(values, outcomes.images, confidence, random_state)
+        return bootstrap_mean(values, runs.images, confidence, random_state)
 
-    hits = outcomes.iou >= OVERLAP
-    masks = None if np.isnan(outcomes.mask_iou).any() else outcomes.mask_iou
+    hits = runs.iou >= OVERLAP
+    masks = None if np.isnan(runs.mask_iou).any() else runs.mask_iou
     rows = [
         Row(
             name, changed,
-            iou=interval(outcomes.iou[i]), hits=interval(hits[i]),
+            iou=interval(runs.iou[i]), hits=interval(hits[i]),
             mask_iou=None if masks is None else interval(masks[i]),
-            difference=interval(outcomes.iou[i] - outcomes.iou[0]),
+            difference=interval(runs.iou[i] - runs.iou[0]),
             hit_difference=interval(hits[i].astype(float) - hits[0]),
             mask_difference=None if masks is None else interval(masks[i] - masks[0]),
-            failures=int((~outcomes.found[i]).sum()),
+            failures=int((~runs.found[i]).sum()),
         )
-        for i, (name, changed) in enumerate(outcomes.changed.items())
+        for i, (name, changed) in enumerate(runs.changed.items())
     ]  # fmt: skip
-    return AblationTable(tuple(rows), outcomes, confidence)
+    return AblationTable(tuple(rows), runs, confidence)
 
 
 def _percent(interval: Interval) -> str:

@@ -25,7 +25,7 @@ from ..images import Photo, photos
 from .datasets import AnyPath, as_path, read_text, told, why_no_file
 
 STAMPS = Path("/usr/share/tuxpaint/stamps")
-"""Where Debian's package tuxpaint-stamps-default puts some 200 photos of objects with transparent grounds."""
+"""Where Debian's package tuxpaint-stamps-default puts some 200 photos of objects with transparent backgrounds."""
 
 SHARES = (0.4, 0.8)
 """The longer side of a cut-out takes a share of the picture's side that is drawn between these two."""
@@ -74,7 +74,7 @@ class Composite:
 
 
 def read_cutouts(folder: AnyPath, csv_file: AnyPath) -> tuple[Cutout, ...]:
-    """Read pictures with transparent grounds and their classes.
+    """Read pictures with transparent backgrounds and their classes.
 
     Args:
         folder: of the pictures, such as `STAMPS`.
@@ -91,7 +91,7 @@ def read_cutouts(folder: AnyPath, csv_file: AnyPath) -> tuple[Cutout, ...]:
     folder, csv_file = as_path(folder), as_path(csv_file)
     if not os.path.isdir(folder):  # noqa: PTH112  # it raises nothing, whatever the name is
         raise ValueError(
-            f"there is no folder {folder}; expected one of pictures with transparent grounds. On Debian and Ubuntu "
+            f"there is no folder {folder}; expected one of pictures with transparent backgrounds. On Debian and Ubuntu "
             f"`apt-get install tuxpaint-stamps-default` puts some into {STAMPS}."
         )
     if why := why_no_file(csv_file):
@@ -125,7 +125,7 @@ def _read_rgba(folder: Path, name: str) -> Image.Image:
         with Image.open(path) as opened:
             image = opened.convert("RGBA")
     except OSError as error:
-        raise ValueError(f"{name} is no picture that can be read: {told(error)}.") from error
+        raise ValueError(f"{name} is not a picture that can be read: {told(error)}.") from error
     low, high = image.getchannel("A").getextrema()
     if low > 0 or high == 0:  # type: ignore[operator]  # of one band they are two numbers
         raise ValueError(f"{name} has no transparent ground, or nothing else. Give it an alpha channel.")

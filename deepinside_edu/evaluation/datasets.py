@@ -282,7 +282,7 @@ def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
             yield number, row
     except csv.Error as error:
         raise ValueError(
-            f"{path} is no CSV ({error}, in line {number} or before). Look for a quotation mark that is not closed."
+            f"{path} is not a CSV ({error}, in line {number} or before). Look for a quotation mark that is not closed."
         ) from error
 
 
@@ -348,7 +348,7 @@ def class_indices(
     found = found or [index for index, each in enumerate(labels) if each.casefold() == name.casefold()]
     if len(found) == 1:
         return (found[0],)
-    why = f"fits the network's classes {found}" if found else "is no WordNet id and no label of the network"
+    why = f"fits the network's classes {found}" if found else "is neither a WordNet id nor a label of the network"
     hint = "" if found else why_no_wordnet_id(name, tuple(wordnet_ids))
     raise ValueError(f"class {name!r} {why}; a translation (--classes) can say which is meant{'. ' * bool(hint)}{hint}")
 
@@ -495,7 +495,8 @@ def _leave_out(dataset: Dataset, wanted: Collection[str]) -> Dataset:
     wrong = [each for each, meant in found.items() if len(meant) != 1]
     if wrong:
         first = found[wrong[0]]
-        why = f"is the number of {', '.join(first[:3])}" if first else "is no image's name, nor the number at its end"
+        neither = "is neither an image's name nor the number at its end"
+        why = f"is the number of {', '.join(first[:3])}" if first else neither
         raise ValueError(
             f"{len(wrong)} of {len(found)} images to leave out are not to be found in {dataset!r}: {wrong[0]} {why}. "
             "Name each by its whole name, or take it off the list."

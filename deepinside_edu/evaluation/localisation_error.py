@@ -30,7 +30,7 @@ class TrueClass(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ImageResult:
     """What one image adds to the counts.
 
     Attributes:
@@ -56,7 +56,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Counts:
-    """Sums of `Verdict`s, whole numbers of images (of true classes, of guesses)."""
+    """Sums of `ImageResult`s, whole numbers of images (of true classes, of guesses)."""
 
     images: int = 0
     top_1: int = 0
@@ -118,7 +118,7 @@ class LocalisationError:
         return "\n".join(lines)
 
 
-def judge(guesses: Sequence[Guess], truth: Sequence[TrueClass], told: Sequence[Box | None]) -> Verdict:
+def judge_image(guesses: Sequence[Guess], truth: Sequence[TrueClass], told: Sequence[Box | None]) -> ImageResult:
     """Judge one image by ILSVRC's rule: a guess is right if its class is true and IoU ≥ 0.5 with any instance of it.
 
     IoU = |A ∩ B| / |A ∪ B|, in pixels. Boxes are (left, top, right, bottom), right and bottom exclusive: a box from
@@ -131,7 +131,7 @@ def judge(guesses: Sequence[Guess], truth: Sequence[TrueClass], told: Sequence[B
         told: for each of `truth` the box that was found when the class was told, or none.
 
     Returns:
-        A `Verdict`. With several true classes (VOC) a guess may fit any of them.
+        An `ImageResult`. With several true classes (VOC) a guess may fit any of them.
 
     Raises:
         ValueError: no true class, one without a box, another number of boxes told, or a box that is inside out.
@@ -139,7 +139,7 @@ def judge(guesses: Sequence[Guess], truth: Sequence[TrueClass], told: Sequence[B
     Source: paper, Section 3.2; ILSVRC development kit, ``eval_localization_flat.m``: an overlap below 0.5 is an error.
     """
     if not truth or not all(true.boxes for true in truth):
-        raise ValueError("expected at least one true class with at least one box. Use miss() for an unusable image.")
+        raise ValueError("expected at least one true class with at least one box. Use missed_image().")
     if len(told) != len(truth):
         raise ValueError(f"expected a box or None for each of {len(truth)} true classes, got {len(told)}.")
     best = guesses[:GUESSES]
@@ -148,7 +148,7 @@ def judge(guesses: Sequence[Guess], truth: Sequence[TrueClass], told: Sequence[B
         any(fits and _overlaps(guess.box, true.boxes) for fits, true in zip(row, truth, strict=True))
         for guess, row in zip(best, named, strict=True)
     ]
-    return Verdict(
+    return ImageResult(
         top_1=any(right[:1]),
         top_5=any(right),
         named_1=any(map(any, named[:1])),
@@ -159,33 +159,33 @@ def judge(guesses: Sequence[Guess], truth: Sequence[TrueClass], told: Sequence[B
     )
 
 
-def miss(true_classes: int) -> Verdict:
-    """Give the verdict of an image that cannot be used: wrong in every figure, so that no figure flatters.
+def missed_image(true_classes: int) -> ImageResult:
+    """Give the result of an image that cannot be used: wrong in every figure, so that no figure flatters.
 
     Args:
         true_classes: how many are known; at least one is counted.
 
     Returns:
-        A `Verdict` without a hit.
+        An `ImageResult` without a hit.
     """
-    return Verdict(False, False, False, False, max(1, true_classes), 0, unusable=True)
+    return ImageResult(False, False, False, False, max(1, true_classes), 0, unusable=True)
 
 
-def accumulate(counts: Counts, verdict: Verdict) -> Counts:
+def accumulate(counts: Counts, result: ImageResult) -> Counts:
     """Add one image to the counts.
 
     Args:
         counts: so far; `Counts()` at the beginning.
-        verdict: of one more image.
+        result: of one more image.
 
     Returns:
         New `Counts`.
     """
-    added = {each.name: getattr(counts, each.name) + int(getattr(verdict, each.name)) for each in fields(verdict)}
+    added = {each.name: getattr(counts, each.name) + int(getattr(result, each.name)) for each in fields(result)}
     return Counts(images=counts.images + 1, **added)
 
 
-def compute(
+def errors_from(
     counts: Counts, problems: Sequence[str] = (), notes: Sequence[str] = (), left_out: int = 0
 ) -> LocalisationError:
     """Turn counts into errors: 1 − hits / images.
@@ -200,13 +200,13 @@ def compute(
         A `LocalisationError`.
 
     Raises:
-        ValueError: counts of no image, or that cannot be sums of verdicts.
+        ValueError: counts of no image, or that cannot be sums of results.
     """
     if counts.images < 1:
         raise ValueError("there is no image to compute an error of; expected at least one.")
     hits = (counts.top_1, counts.top_5, counts.named_1, counts.named_5, counts.unusable)
     if min(astuple(counts)) < 0 or max(hits) > counts.images or counts.true_class_hits > counts.true_classes:
-        raise ValueError(f"expected sums of verdicts, got {counts}. Build them with accumulate.")
+        raise ValueError(f"expected sums of image results, got {counts}. Build them with accumulate.")
     return LocalisationError(
         top_1=_share_missed(counts.top_1, counts.images),
         top_5=_share_missed(counts.top_5, counts.images),

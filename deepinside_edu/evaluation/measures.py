@@ -24,10 +24,10 @@ from .pointing import TOLERANCE, grid_share, photo_grid, pointing_game
 from .precision import full_precision
 
 MEASURES = ("pointing", "grid", "insertion", "deletion")
-"""Of deletion less is better, of the others more."""
+"""Less is better for deletion, more for the others."""
 
 GRID = 2
-"""Photos a row of a grid."""
+"""Photos per row of a grid."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +72,7 @@ class Measures:
 
 
 @full_precision()
-def measure(
+def measure_maps(
     classifier: Classifier,
     dataset: Dataset,
     methods: Sequence[str] = METHODS + BASELINES,
@@ -131,11 +131,11 @@ def measure(
     if "grid" in measures:
         _check_grid(classifier)
     draws = [_draw(dataset, truth, n, rng) if "grid" in measures else None for n in range(len(truth))]
-    work = Work(classifier, tuple(methods), tuple(measures), tolerance, steps, blur, random_state)
+    settings = MeasureSettings(classifier, tuple(methods), tuple(measures), tolerance, steps, blur, random_state)
     values = {each: {method: np.zeros(len(truth)) for method in methods} for each in measures}
     for n, told in enumerate(tqdm(truth, unit="image", desc="measure", disable=not progress)):
         try:
-            for each, method, value in _measure_image(work, truth, n, draws[n]):
+            for each, method, value in _measure_image(settings, truth, n, draws[n]):
                 values[each][method][n] += value / len(told.classes)
         except ValueError as error:
             raise ValueError(f"{told.example.name}: {error}") from error
@@ -144,8 +144,8 @@ def measure(
 
 
 @dataclass(frozen=True)
-class Work:
-    """How the images are measured; see `measure`."""
+class MeasureSettings:
+    """How the images are measured; see `measure_maps`."""
 
     classifier: Classifier
     methods: tuple[str, ...]
@@ -176,7 +176,7 @@ def _truth(
 ) -> list[Truth]:
     """The network's classes of each image, or an error that names every image that can be seen to be unusable."""
     labels, ids = classifier.labels, classifier.wordnet_ids
-    for targets in translation.values():  # whoever wrote it mends it: no image is to blame
+    for targets in translation.values():  # an error in the translation is the caller's; do not blame an image
         for each in targets:
             class_indices(labels, ids, {}, each)
     truth, bad = [], []
@@ -201,8 +201,8 @@ def _truth(
     if bad or not truth:
         some = "; ".join(bad[:20]) + ("; …" if len(bad) > 20 else "")
         raise ValueError(
-            f"{len(bad)} of {len(dataset.examples)} images of {dataset!r} cannot be used{': ' * bool(bad)}{some}. Mend "
-            "them, or leave them out of the data set: none is passed over."
+            f"{len(bad)} of {len(dataset.examples)} images of {dataset!r} cannot be used{': ' * bool(bad)}{some}. "
+            "Repair them, or leave them out of the data set."
         )
     return truth
 
@@ -240,38 +240,40 @@ def _draw(dataset: Dataset, truth: Sequence[Truth], told: int, rng: np.random.Ge
     return Draw((*others[:cell], told, *others[cell:]), cell)
 
 
-def _measure_image(work: Work, truth: Sequence[Truth], n: int, draw: Draw | None) -> Iterator[tuple[str, str, float]]:
+def _measure_image(
+    settings: MeasureSettings, truth: Sequence[Truth], n: int, draw: Draw | None
+) -> Iterator[tuple[str, str, float]]:
     """Each measure's value of each method for each true class of one image."""
-    classifier = work.classifier
+    classifier = settings.classifier
     photo = _open(truth[n].example)
     x = classifier.prepare(photo)
     ranking = [each.class_index for each in classifier.top(x, len(classifier.labels))]
     classes = [min(meant, key=ranking.index) for meant in truth[n].classes]
-    alone = [each for each in MEASURES if each in work.measures and each != "grid"]
+    alone = [each for each in MEASURES if each in settings.measures and each != "grid"]
     for place, c in enumerate(classes):
-        for method, m in _maps(work, x, c, n).items() if alone else ():
+        for method, m in _maps(settings, x, c, n).items() if alone else ():
             if "pointing" in alone:
                 boxes = [to_map(box, photo.size, m.shape) for box in truth[n].boxes[place]]
-                yield "pointing", method, float(pointing_game(m, boxes, work.tolerance))
+                yield "pointing", method, float(pointing_game(m, boxes, settings.tolerance))
             if "insertion" in alone:
-                yield "insertion", method, insertion_curve(classifier, x, c, m, work.steps).area
+                yield "insertion", method, insertion_curve(classifier, x, c, m, settings.steps).area
             if "deletion" in alone:
-                yield "deletion", method, deletion_curve(classifier, x, c, m, work.steps).area
+                yield "deletion", method, deletion_curve(classifier, x, c, m, settings.steps).area
     if draw:
         height, width = classifier.size
         picture, cells = photo_grid([_open(truth[each].example) for each in draw.images], max(height, width))
         grid = classifier.prepare(picture, (GRID * height, GRID * width))
         for c in classes:
-            for method, m in _maps(work, grid, c, n).items():
+            for method, m in _maps(settings, grid, c, n).items():
                 yield "grid", method, grid_share(m, to_map(cells[draw.cell], picture.size, m.shape))
 
 
-def _maps(work: Work, x: Tensor, class_index: int, n: int) -> dict[str, NDArray[np.float32]]:
+def _maps(settings: MeasureSettings, x: Tensor, class_index: int, n: int) -> dict[str, NDArray[np.float32]]:
     """The maps of one image; those that are random differ from the next image's."""
     from scipy import ndimage
 
-    maps = compute_maps(work.classifier, x, class_index, work.methods, work.random_state + n)
-    return {method: ndimage.gaussian_filter(m, work.blur) if work.blur else m for method, m in maps.items()}
+    maps = compute_maps(settings.classifier, x, class_index, settings.methods, settings.random_state + n)
+    return {method: ndimage.gaussian_filter(m, settings.blur) if settings.blur else m for method, m in maps.items()}
 
 
 def _open(example: Example) -> Image.Image:

@@ -16,7 +16,7 @@ import torch
 from torch import distributed
 
 JOIN = timedelta(minutes=10)
-"""How long a rank waits for the others to come: one whose start failed never does."""
+"""How long a rank waits for the others to join; one whose start failed never does."""
 
 PATIENCE = timedelta(days=30)
 """How long a rank that has finished waits for the others; one that dies is noticed by its connection."""
@@ -29,7 +29,7 @@ class Ranks:
     Attributes:
         rank: its number, from 0.
         size: how many there are.
-        device: where the numbers lie that are summed.
+        device: the device of the numbers that are summed.
     """
 
     rank: int = 0
@@ -83,7 +83,7 @@ class Ranks:
         return tuple(line for each in found for line in each)
 
     def agree(self, facts: Mapping[str, object]) -> None:
-        """Hold that every rank was given the same: of other lists of images, some would count twice and some never.
+        """Check that every rank was given the same. Otherwise some images would count twice and others never.
 
         Args:
             facts: what has to be the same, by name, short enough to be told.
@@ -99,8 +99,7 @@ class Ranks:
                 _unfinished.clear()  # all ranks are here and say the same: nobody is left behind
                 raise ValueError(
                     f"the ranks were not given the same: {name} {given[0][name]} on rank 0, {other[name]} on rank "
-                    f"{rank}. Give all of them the same images, annotations, network and options; copy the data anew "
-                    "to a host whose copy is not whole."
+                    f"{rank}. Give all of them the same images, annotations, network and options."
                 )
 
 
@@ -109,7 +108,7 @@ def ranks(device: torch.device) -> Iterator[Ranks]:
     """Join the other processes that torchrun has started, if it has: gloo on the CPU, NCCL on CUDA.
 
     The group stays for a second run until this process ends: torch does not reliably build one where another was.
-    Processes that share a GPU have gloo too: NCCL wants one for each.
+    Processes that share a GPU use gloo too, because NCCL needs one GPU per process.
 
     Args:
         device: where this process's network is.
@@ -165,7 +164,7 @@ def _patient_group() -> Any:
 
 
 def _leave() -> None:
-    # After an error it would wait for ranks that are gone.
+    # After an error, it would wait for ranks that are gone.
     if distributed.is_initialized() and not _unfinished.is_set():
         distributed.destroy_process_group()
 
@@ -188,9 +187,8 @@ def _absence_explained(size: str) -> Iterator[None]:
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0]
         raise ConnectionError(
-            f"the {size} ranks did not come together ({reason}). Look at what the others say. Between hosts each has "
-            "to reach the others by the address that its own name stands for; where that is 127.0.1.1, as Debian has "
-            "it, set GLOO_SOCKET_IFNAME (NCCL_SOCKET_IFNAME on GPUs) to the network's interface, such as eth0."
+            f"the {size} ranks did not come together ({reason}). Look at what the others say; between hosts, "
+            "GLOO_SOCKET_IFNAME (NCCL_SOCKET_IFNAME on GPUs) may have to name the network's interface, such as eth0."
         ) from error
 
 

@@ -174,7 +174,7 @@ def _read(path: Path, settings: Mapping[str, Any]) -> tuple[list[Outcome], int]:
 
 def _check_settings(path: Path, there: object, wanted: Mapping[str, Any]) -> None:
     if not isinstance(there, dict):
-        raise ValueError(f"{path} is no results file. Name another folder for the results.")
+        raise ValueError(f"{path} is not a results file. Name another folder for the results.")
     names = [name for name in {**wanted, **there} if there.get(name) != wanted.get(name)]
     if names:
         differences = "; ".join(f"{name} {there.get(name)!r} there, {wanted.get(name)!r} now" for name in names)

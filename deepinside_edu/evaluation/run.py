@@ -1,4 +1,4 @@
-"""Over a data set: the network's part here, the cuts on worker processes beside it, results kept as they come."""
+"""A data set is measured: the network runs here, worker processes compute the cuts, and results are kept at once."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import astuple, dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -27,24 +27,22 @@ from tqdm.auto import tqdm  # type: ignore[import-untyped]  # it ships no types
 from .. import __version__, accept
 from ..boxes import Box, to_photo
 from ..classifier import Classifier, Prediction, check_classifier, ranked
-from ..colour_models import colour_models
-from ..graph_cut import graph_cut
 from ..localise import SegmentOptions, segment
 from ..saliency import saliency_maps_of_batch
-from ..seeds import seeds
 from .datasets import AnyPath, Dataset, Example, as_path, class_indices, open_example, told
 from .localisation_error import (
     GUESSES,
     Counts,
     Guess,
+    ImageResult,
     LocalisationError,
     TrueClass,
-    Verdict,
     accumulate,
-    compute,
-    judge,
-    miss,
+    errors_from,
+    judge_image,
+    missed_image,
 )
+from .options import check_options
 from .precision import full_precision
 from .ranks import Ranks, ranks
 from .results import Outcome, ResultsFile, fingerprint, read_folder
@@ -53,12 +51,16 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 BATCH = 8
-"""Images at once on an accelerator: with ten crops 40 pictures. A guess: no accelerator could be tried."""
+"""Images at once on an accelerator; with ten crops that is 40 pictures. This is a guess, because we could try none."""
 
 CHUNK = 32
-"""Images that a crash may cost, as long as the workers can be kept busy with so few."""
+"""Upper bound on the images that a crash may cost, unless many workers need more to stay busy."""
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+Opened: TypeAlias = tuple[Image.Image, str]
+"""A photo, and the fingerprint of its file."""
 
 
 @dataclass(frozen=True)
@@ -88,29 +90,24 @@ def localisation_error(
 ) -> LocalisationError:
     """Measure ILSVRC's localisation error: the share of images none of whose five (class, box) guesses is right.
 
-    A guess is right if its class is true and IoU ≥ 0.5 with any instance of that class. Beside it stand the error
-    of the first guess alone, the error if the true class is told, and the class error without boxes.
-
-    Under torchrun each process takes every world-size-th image, and the whole numbers are summed once; each gets the
-    same result. The results do not depend on the number of workers, nor, as long as `batch` is 1, on that of processes.
-    Processes that were given other images or options than their fellows stop all of them.
+    A guess is right if its class is true and IoU ≥ 0.5 with any instance of that class. Under torchrun, the processes
+    share the images, and each returns the same result. It depends neither on the number of workers nor, as long as
+    `batch` is 1, on the number of processes.
 
     Args:
-        classifier: the network; nothing of it is changed.
+        classifier: the network; it is not changed.
         dataset: as `read_ilsvrc`, `read_voc`, `read_csv` or `shipped_photos` gives it.
-        translation: for classes of the data set that are no WordNet id and no label of the network: which of the
-            network's classes mean them. Classes with none do not count; an image that has no others is left out.
+        translation: the network's classes that stand for a class of the data set which is neither a WordNet id nor a
+            label of the network. A class with none of them does not count; an image without another is left out.
         crops: 1 or 10 maps to average.
-        problems: what an image gets that cannot be used (unreadable, without annotation, of an unknown class, ...).
-            "stop": an error, before anything is computed where it can be seen so early. "miss": it counts as wrong in
-            every figure and is listed by name. It never leaves the denominator.
-        out: a folder; results are kept in it, and a run that was stopped goes on where it was.
-        workers: processes for the cuts beside this one, which does the network's part; 0: all of it in this one.
-        chunk: at most so many images are computed again after a crash. So many are in hand at most, which keeps workers
-            waiting if it is less than two for each. 0: `CHUNK`, or with many workers twice what they have in hand.
-        batch: images that the network takes at once, times five with ten crops; no more than a chunk. 0: one on a CPU,
-            where more are no faster, `BATCH` on an accelerator. The maps depend on it by rounding alone.
-        progress: a bar with rate and time left, on the first rank.
+        problems: what happens to images that cannot be used. "stop": an error, as early as possible. "miss": they
+            count as wrong in every figure and are listed by name.
+        out: a folder for the results; a run that was stopped goes on where it was.
+        workers: processes for the cuts beside this one; 0: this process computes them itself.
+        chunk: upper bound on the images recomputed after a crash, and on those in flight. 0: `CHUNK`, or enough for
+            all workers.
+        batch: images that the network takes at once, at most a chunk. 0: 1 on a CPU, `BATCH` on an accelerator.
+        progress: show a bar with rate and time left, on the first rank.
         options: of `localise`: foreground, background, blur, components, smoothness, hard_seeds, random_state.
 
     Returns:
@@ -119,76 +116,76 @@ def localisation_error(
     Raises:
         ValueError: images that cannot be used, an option out of its range, or a folder with results of other settings.
         TypeError: an unknown option.
-        OSError: a disk that is full, workers that died, another rank that ended, or another run that writes to the same
-            folder. What was finished is kept.
+        OSError: a full disk, a worker or a rank that ended, or another run that writes to the folder.
         RuntimeError: a step that failed for another reason than the image's, with the image's name.
 
     Source: paper, Section 3.2; ILSVRC development kit.
     """
     check_classifier(classifier)
-    known = accept.options(options, segment)
+    chosen = _all_options(options)
     crops, progress = accept.crops(crops), accept.flag("progress", progress)
     if problems not in ("stop", "miss"):
         raise ValueError(f'expected problems="stop" or "miss", got {problems!r}.')
     workers, chunk, batch = (
         accept.whole(name, value, 0) for name, value in (("workers", workers), ("chunk", chunk), ("batch", batch))
     )
-    chosen = {k: v.item() if isinstance(v, np.generic) else v for k, v in known.items()}
-    check_options(chosen)
-    cases = _cases(classifier, dataset, translation or {})
-    left_out = len(dataset.left_out) + len(dataset.examples) - len(cases)
-    if not cases:
-        raise ValueError(f"{dataset!r} has no image to compute an error of ({left_out} left out).")
-    bad = [f"{case.example.name} ({case.problem})" for case in cases if case.problem]
-    if bad and problems == "stop":
-        some = "; ".join(bad[:20]) + ("; …" if len(bad) > 20 else "")
-        raise ValueError(
-            f"{len(bad)} of {len(cases)} images cannot be used: {some}. Mend them, or let them count as misses: "
-            'problems="miss" (--problems miss).'
-        )
-    settings = {
+    cases = _usable_cases(classifier, dataset, translation or {}, problems)
+    facts = {
         "version": __version__, "network": _network_name(classifier), "data": dataset.name, "crops": crops,
         "classes": {name: sorted(meant) for name, meant in sorted((translation or {}).items())},
     } | chosen  # fmt: skip
     at_once = batch or (1 if classifier.device.type == "cpu" else BATCH)
     chunk = chunk or max(CHUNK, 2 * (2 * workers + at_once))
-    work = Work(classifier, crops, chosen, workers, chunk, min(at_once, chunk), problems, progress)
+    settings = RunSettings(classifier, crops, chosen, workers, chunk, min(at_once, chunk), problems, progress)
     with ranks(classifier.device) as group:
-        group.agree(settings | {"images": len(cases), "names, classes and boxes": _digest(map(_truth_in_words, cases))})
+        group.agree(facts | {"images": len(cases), "names, classes and boxes": _digest(map(_truth_in_words, cases))})
         share = cases[group.rank :: group.size]
-        outcomes = _run(work, share, group, None if out is None else as_path(out), settings)
-        counts, problem_lines, notes = Counts(), [], []
-        for case in share:
-            outcome = outcomes[case.example.name]
-            counts = accumulate(counts, _verdict(case, outcome))
-            if outcome.problem:
-                problem_lines.append(f"{outcome.name}: {outcome.problem}")
-            elif note := _look(outcome.size, case)[1]:
-                notes.append(f"{outcome.name}: {note}")
-        return compute(
-            Counts(*group.total(astuple(counts))),
-            sorted(group.gather(problem_lines)),
-            sorted(group.gather(notes)),
-            left_out,
+        outcomes = _run(settings, share, group, None if out is None else as_path(out), facts)
+        left_out = len(dataset.left_out) + len(dataset.examples) - len(cases)
+        return _summed(group, [(case, outcomes[case.example.name]) for case in share], left_out)
+
+
+def _all_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    chosen = {k: v.item() if isinstance(v, np.generic) else v for k, v in accept.options(options, segment).items()}
+    check_options(chosen)
+    return chosen
+
+
+def _usable_cases(
+    classifier: Classifier, dataset: Dataset, translation: Mapping[str, Collection[str]], problems: str
+) -> list[Case]:
+    cases = _cases(classifier, dataset, translation)
+    if not cases:
+        left_out = len(dataset.left_out) + len(dataset.examples)
+        raise ValueError(f"{dataset!r} has no image to compute an error of ({left_out} left out).")
+    bad = [f"{case.example.name} ({case.problem})" for case in cases if case.problem]
+    if bad and problems == "stop":
+        some = "; ".join(bad[:20]) + ("; …" if len(bad) > 20 else "")
+        raise ValueError(
+            f"{len(bad)} of {len(cases)} images cannot be used: {some}. Repair them, or let them count as misses: "
+            'problems="miss" (--problems miss).'
         )
+    return cases
 
 
-def check_options(options: Mapping[str, Any]) -> None:
-    """Try the options behind the map once: out of their range they would fail in each image, and each would count."""
-    saliency = np.arange(224 * 224, dtype=np.float32).reshape(224, 224)
-    y, x = np.mgrid[:224, :224].astype(np.uint8)
-    picture = Image.fromarray(np.stack([x, y, x ^ y], axis=-1))
-    hard_seeds = accept.flag("hard_seeds", options["hard_seeds"])
-    chosen = seeds(saliency, options["foreground"], options["background"], options["blur"])
-    costs = colour_models(picture, chosen, options["components"], options["random_state"]).costs(picture)
-    graph_cut(picture, costs, options["smoothness"], chosen if hard_seeds else None)
+def _summed(group: Ranks, share: Iterable[tuple[Case, Outcome]], left_out: int) -> LocalisationError:
+    """The errors over all ranks, from this rank's share."""
+    counts, problems, notes = Counts(), [], []
+    for case, outcome in share:
+        counts = accumulate(counts, _result(case, outcome))
+        if outcome.problem:
+            problems.append(f"{outcome.name}: {outcome.problem}")
+        elif note := _look(outcome.size, case)[1]:
+            notes.append(f"{outcome.name}: {note}")
+    total = Counts(*group.total(astuple(counts)))
+    return errors_from(total, sorted(group.gather(problems)), sorted(group.gather(notes)), left_out)
 
 
 def _cases(classifier: Classifier, dataset: Dataset, translation: Mapping[str, Collection[str]]) -> list[Case]:
-    """The truth in the network's classes, without the images whose every class, as the translation says, it lacks."""
+    """The truth in the network's classes, without the images all of whose classes the network lacks."""
     names = {name for example in dataset.examples for name in example.classes}
     found: dict[str, tuple[int, ...] | str] = {}
-    for targets in translation.values():  # whoever wrote it mends it: no image is to blame
+    for targets in translation.values():  # an error in the translation is the caller's; do not blame an image
         for each in targets:
             class_indices(classifier.labels, classifier.wordnet_ids, {}, each)
     for name in names:
@@ -212,7 +209,7 @@ def _cases(classifier: Classifier, dataset: Dataset, translation: Mapping[str, C
 
 
 @dataclass(frozen=True)
-class Work:
+class RunSettings:
     """How the images are worked on; see `localisation_error`."""
 
     classifier: Classifier
@@ -224,65 +221,77 @@ class Work:
     problems: str
     progress: bool
 
+    @property
+    def room(self) -> int:
+        """Images in flight. Two per worker and a batch keep all busy; more would fill the memory."""
+        return min(2 * self.workers + self.batch, self.chunk)
+
 
 def _run(
-    work: Work, share: Sequence[Case], group: Ranks, out: Path | None, settings: Mapping[str, Any]
+    settings: RunSettings, share: Sequence[Case], group: Ranks, out: Path | None, facts: Mapping[str, Any]
 ) -> dict[str, Outcome]:
-    """An outcome for each image of this rank's share: those that are on the disk, then the others."""
-    before = read_folder(out, settings) if out else {}
+    """An outcome for each image of this rank's share: first those that are on the disk, then the others."""
+    before = read_folder(out, facts) if out else {}
     group.meet()  # nobody writes while somebody still reads
-    silent = not work.progress or group.rank > 0
+    silent = not settings.progress or group.rank > 0
     look = tqdm(share if before else (), "look at what is there", unit="image", leave=False, disable=silent)
     outcomes = {case.example.name: kept for case in look if (kept := _still_good(before, case))}
-    file = ResultsFile(out / f"results-{group.rank}-of-{group.size}.jsonl", settings) if out else None
-    fresh: list[Outcome] = []
-
-    def keep() -> None:
-        kept = fresh.copy()
-        fresh.clear()
-        outcomes.update((each.name, each) for each in kept)
-        if file:
-            file.append([each for each in kept if each not in before.get(each.name, ())])
-
-    todo = deque(case for case in share if case.example.name not in outcomes)
-    waiting: deque[Future[Outcome]] = deque()
-    # Two a worker and a batch keep all of them busy; more would fill the memory and be lost in a crash.
-    room = min(2 * work.workers + work.batch, work.chunk)
+    todo = [case for case in share if case.example.name not in outcomes]
+    file = ResultsFile(out / f"results-{group.rank}-of-{group.size}.jsonl", facts) if out else None
     bar = tqdm(
         total=len(share), initial=len(outcomes), unit="image", smoothing=0.02,
         desc="evaluate" if group.size == 1 else f"rank 0 of {group.size}", disable=silent,
     )  # fmt: skip
+    fresh: list[Outcome] = []
+    with closing(file) if file else nullcontext():
+        try:
+            with bar, closing(_work(settings, todo)) as found:
+                for outcome in found:
+                    fresh.append(outcome)
+                    bar.update()
+                    if len(fresh) + settings.room > settings.chunk:
+                        _keep(fresh, outcomes, before, file)
+        finally:
+            _keep(fresh, outcomes, before, file)
+    return outcomes
+
+
+def _keep(
+    fresh: list[Outcome],
+    outcomes: dict[str, Outcome],
+    before: Mapping[str, Sequence[Outcome]],
+    file: ResultsFile | None,
+) -> None:
+    """Move what is fresh to the outcomes, and to the disk unless it is there already."""
+    kept = fresh.copy()
+    fresh.clear()
+    outcomes.update((each.name, each) for each in kept)
+    if file:
+        file.append([each for each in kept if each not in before.get(each.name, ())])
+
+
+def _work(settings: RunSettings, cases: Iterable[Case]) -> Generator[Outcome]:
+    """The outcome of each image, in order; the network takes the next images while the workers cut."""
+    todo, waiting = deque(cases), deque[Future[Outcome]]()
     try:
-        with bar, _cutters(work.workers) as pool:
+        with _cutters(settings.workers) as pool:
             while todo or waiting:
-                if todo and len(waiting) + work.batch <= room:
-                    some = [todo.popleft() for _ in range(min(work.batch, len(todo)))]
-                    waiting += _begin(work, some, pool)
+                if todo and len(waiting) + settings.batch <= settings.room:
+                    some = [todo.popleft() for _ in range(min(settings.batch, len(todo)))]
+                    waiting += _begin(settings, some, pool)
                     continue
                 outcome = waiting.popleft().result()
-                if outcome.problem and work.problems == "stop":
+                if outcome.problem and settings.problems == "stop":
                     raise ValueError(
-                        f"{outcome.name} cannot be used: {outcome.problem.rstrip('.')}. What was finished is kept: "
-                        "mend it and start again, or let such images count as misses: "
-                        'problems="miss" (--problems miss).'
+                        f"{outcome.name} cannot be used: {outcome.problem.rstrip('.')}. Repair it and start again, or "
+                        'let such images count as misses: problems="miss" (--problems miss).'
                     )
-                fresh.append(outcome)
-                bar.update()
-                if len(fresh) + room > work.chunk:
-                    keep()
+                yield outcome
     except BrokenProcessPool as error:
         raise OSError(
-            "a worker process ended, perhaps for want of memory. What was finished is kept: start the same command "
-            "again, with fewer workers, and it goes on. (A script of your own that asks for workers has to stand under "
-            "`if __name__ == '__main__':`.)"
+            "a worker process ended, perhaps because the memory is full. What was finished is kept: start the same "
+            "command again, with fewer workers, and it goes on."
         ) from error
-    finally:
-        try:
-            keep()
-        finally:
-            if file:
-                file.close()
-    return outcomes
 
 
 def _still_good(before: Mapping[str, Sequence[Outcome]], case: Case) -> Outcome | None:
@@ -310,19 +319,19 @@ def _content(example: Example) -> bytes:
         return b""
 
 
-def _begin(work: Work, cases: Sequence[Case], pool: Executor) -> list[Future[Outcome]]:
-    """The network's part of some images; the cuts are handed on."""
+def _begin(settings: RunSettings, cases: Sequence[Case], pool: Executor) -> list[Future[Outcome]]:
+    """Run the network on some images, and hand the cuts on."""
     opened = [_open(case) for case in cases]
-    usable = [(case, photo) for case, photo in zip(cases, opened, strict=True) if isinstance(photo, Opened)]
+    usable = [(case, photo) for case, photo in zip(cases, opened, strict=True) if not isinstance(photo, Outcome)]
     names = ", ".join(case.example.name for case, _ in usable)
     try:
-        tasks = iter(_tasks(work, usable) if usable else ())
+        tasks = iter(_tasks(settings, usable) if usable else ())
     except ValueError as error:
         raise ValueError(f"{names}: {error}") from error
     except torch.OutOfMemoryError as error:
         raise OSError(
             f"the GPU's memory is too small for {len(usable)} images at once ({names}). What was finished is kept: "
-            "start again with a smaller batch (--batch), which changes maps by rounding alone, and it goes on."
+            "start again with a smaller batch (--batch), and it goes on."
         ) from error
     futures = []
     for photo in opened:
@@ -331,41 +340,35 @@ def _begin(work: Work, cases: Sequence[Case], pool: Executor) -> list[Future[Out
             useless.set_result(photo)
             futures.append(useless)
         else:
-            futures.append(pool.submit(cut, next(tasks), work.options))
+            futures.append(pool.submit(cut, next(tasks), settings.options))
     return futures
 
 
 @full_precision()
-def _tasks(work: Work, usable: Sequence[tuple[Case, Opened]]) -> list[Task]:
+def _tasks(settings: RunSettings, usable: Sequence[tuple[Case, Opened]]) -> list[Task]:
     """Scores and maps of some images at once."""
-    classifier = work.classifier
-    x = torch.cat([classifier.prepare(each.photo) for _, each in usable])
+    classifier = settings.classifier
+    x = torch.cat([classifier.prepare(photo) for _, (photo, _) in usable])
     with torch.no_grad():
         rankings = [ranked(row, classifier.labels, len(classifier.labels)) for row in classifier.scores(x)]
     told, wanted = [], []
     for (case, _), ranking in zip(usable, rankings, strict=True):
-        # Of several classes that mean the true one, the network's favourite is told.
+        # Of several classes that mean the true one, the one with the highest score is used.
         told.append([next(each for each in ranking if each.class_index in true.class_indices) for true in case.truth])
         wanted.append(tuple(dict.fromkeys([*ranking[:GUESSES], *told[-1]])))
-    maps = saliency_maps_of_batch(classifier, x, [[each.class_index for each in row] for row in wanted], work.crops)
+    maps = saliency_maps_of_batch(classifier, x, [[each.class_index for each in row] for row in wanted], settings.crops)
     tasks = []
-    for n, (case, each) in enumerate(usable):
+    for n, (case, (photo, seen)) in enumerate(usable):
         height, width = maps[n][0].shape
-        picture = each.photo.resize((width, height), Image.Resampling.BICUBIC)
-        name, size = case.example.name, each.photo.size
-        tasks.append(Task(name, each.fingerprint, size, picture, wanted[n], maps[n], rankings[n][:GUESSES], told[n]))
+        picture = photo.resize((width, height), Image.Resampling.BICUBIC)
+        tasks.append(
+            Task(case.example.name, seen, photo.size, picture, wanted[n], maps[n], rankings[n][:GUESSES], told[n])
+        )
     return tasks
 
 
-class Opened(NamedTuple):
-    """A photo, and what its file is recognised by."""
-
-    photo: Image.Image
-    fingerprint: str
-
-
 def _open(case: Case) -> Opened | Outcome:
-    """The photo, or the outcome of an image that cannot be used."""
+    """The photo and its file's fingerprint, or the outcome of an image that cannot be used."""
     example, seen = case.example, ""
     if case.problem or example.path is None:
         return Outcome(example.name, problem=case.problem)
@@ -376,7 +379,7 @@ def _open(case: Case) -> Opened | Outcome:
     except (ValueError, OSError) as error:
         return Outcome(example.name, seen, problem=told(error))
     problem, _ = _look(photo.size, case)
-    return Outcome(example.name, seen, photo.size, problem=problem) if problem else Opened(photo, seen)
+    return Outcome(example.name, seen, photo.size, problem=problem) if problem else (photo, seen)
 
 
 def _look(size: tuple[int, int], case: Case) -> tuple[str, str]:
@@ -434,10 +437,10 @@ def cut(task: Task, options: Mapping[str, Any]) -> Outcome:
     return Outcome(task.name, task.fingerprint, task.size, guesses, told)
 
 
-def _verdict(case: Case, outcome: Outcome) -> Verdict:
+def _result(case: Case, outcome: Outcome) -> ImageResult:
     if outcome.problem:
-        return miss(case.true_classes)
-    return judge(outcome.guesses, case.truth, [guess.box for guess in outcome.told])
+        return missed_image(case.true_classes)
+    return judge_image(outcome.guesses, case.truth, [guess.box for guess in outcome.told])
 
 
 class _InThisProcess(Executor):

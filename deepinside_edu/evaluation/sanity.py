@@ -46,7 +46,7 @@ class Similarity(NamedTuple):
     ssim: float
 
 
-def compare(one: ArrayLike, other: ArrayLike) -> Similarity:
+def compare_maps(one: ArrayLike, other: ArrayLike) -> Similarity:
     """Compare two maps of absolute values: by the order of their pixels, and by their structure.
 
     Rank correlation: ρ = cov(r, r′) / (σ_r σ_r′), r the ranks of one map's pixels; equal values share their
@@ -172,7 +172,7 @@ def layer_names(classifier: Classifier) -> tuple[str, ...]:
     return tuple(_modules_of_layers(classifier))
 
 
-def randomise(classifier: Classifier, down_to: int, random_state: int = 0) -> Classifier:
+def randomise_layers(classifier: Classifier, down_to: int, random_state: int = 0) -> Classifier:
     """Make a network that has forgotten its last layers: they get fresh random weights, the others stay trained.
 
     Each kind of layer draws them as PyTorch does when such a layer is made, by its `reset_parameters`: a convolution
@@ -312,7 +312,7 @@ def _check(
     x = classifier.prepare(image)
     c = classifier.top(x, 1)[0].class_index if class_index is None else classifier.find(class_index)
     maps = tuple(compute_maps(cascade(k), x, c, methods, cascade.random_state) for k in range(len(cascade.layers) + 1))
-    similarities = tuple({method: compare(maps[0][method], m) for method, m in each.items()} for each in maps)
+    similarities = tuple({method: compare_maps(maps[0][method], m) for method, m in each.items()} for each in maps)
     return SanityCheck(c, cascade.layers, maps, similarities)
 
 

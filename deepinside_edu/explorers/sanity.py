@@ -17,7 +17,7 @@ from .. import figures
 from ..classifier import Classifier, Prediction
 from ..deconvnet import NoReluError
 from ..evaluation.maps import METHODS, compute_maps
-from ..evaluation.sanity import Cascade, Similarity, compare
+from ..evaluation.sanity import Cascade, Similarity, compare_maps
 from ..opening import ImageLike
 from .explorer import ClassExplorer, upto
 from .joined import browser_half
@@ -111,7 +111,7 @@ class SanityExplorer(ClassExplorer[SanityResult | None]):
             self._left_out = say("sanity.left_out", why=error.why)
             self.set_trait("methods", ["gradient"])
             self._train(wish)
-        compare(*2 * [next(iter(self._trained.values()))])  # maps that are too small for it are told here
+        compare_maps(*2 * [next(iter(self._trained.values()))])  # maps that are too small for it are told here
         self._is_done("train", wish)
         self._begin()
 
@@ -171,7 +171,7 @@ class SanityExplorer(ClassExplorer[SanityResult | None]):
         if k not in self._results:
             ranking = wish.cascade(k).top(self._x(wish.source), len(self.classifier.labels))
             now = next(each for each in ranking if each.class_index == self._class.class_index)
-            similarities = {method: compare(self._trained[method], maps[method]) for method in self.methods}
+            similarities = {method: compare_maps(self._trained[method], maps[method]) for method in self.methods}
             layer = self.layers[k - 1] if k else ""
             self._results[k] = SanityResult(self._class, k, layer, now, ranking[0], maps, self._trained, similarities)
         self._result = result = self._results[k]
