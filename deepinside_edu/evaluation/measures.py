@@ -85,53 +85,40 @@ def measure_maps(
     random_state: int = 0,
     progress: bool = True,
 ) -> Measures:
-    """Measure the maps of several methods over a data set; the true classes are told.
+    """Measure the maps of several methods over a data set, given the true classes.
 
     pointing: 1 if the maximum is in a box of the class or near one, else 0 (`pointing_game`).
-    grid: the image lies in one cell of 2×2, which one is drawn, among three others of the data set, drawn too, of
-    other classes than its own and one another's; the share of the map in its cell (`grid_share`). The network sees
-    the grid twice as high and wide as an image.
+    grid: the image is one of 2×2 photos of different classes, at a random place; the share of the map in its cell
+    (`grid_share`). The network sees the grid twice as high and wide as an image.
     insertion, deletion: the areas under the two curves (`insertion_curve`, `deletion_curve`).
 
     An image of several classes has the mean over them, so that each image counts once.
 
     Args:
-        classifier: the network; nothing of it is changed.
-        dataset: its classes are WordNet ids or labels of the network, or stand in the translation. "grid" and the
-            curves do not need its boxes.
+        classifier: the network; it is not changed.
+        dataset: its classes are WordNet ids, labels of the network, or in the translation. Only "pointing" needs boxes.
         methods: out of `METHODS` and `BASELINES`.
         measures: out of `MEASURES`.
-        translation: as in `localisation_error`. Of several classes that mean the true one the network's favourite is
-            told; an image of none but classes that the network lacks is left out.
+        translation: as in `localisation_error`. Of several classes that mean the true one, the one with the highest
+            score is used. An image is left out if the network lacks all of its classes.
         tolerance: of the pointing game, in pixels of the map.
         steps: of the curves.
-        blur: σ in pixels of a Gaussian that each map is evened out with first; 0 leaves it as it is.
+        blur: σ in pixels of a Gaussian that first smooths each map; 0 leaves it unchanged.
         random_state: of the random maps and of the grids.
-        progress: a bar with rate and time left.
+        progress: show a bar with rate and time left.
 
     Returns:
         `Measures`; print it.
 
     Raises:
-        ValueError: images that cannot be used, all by name where it can be seen before anything is computed; none is
-            passed over. An unknown method or measure, or fewer images of different classes than a grid needs.
+        ValueError: images that cannot be used, all by name if possible; an unknown method or measure; or fewer images
+            of different classes than a grid needs.
         OSError: an image's file that cannot be opened.
     """
-    check_classifier(classifier)
-    check_methods(methods)
-    if isinstance(measures, str) or not measures or set(measures) - set(MEASURES):
-        raise ValueError(f"expected some of {', '.join(MEASURES)}, got {measures!r}. Pass a list.")
-    height, width = classifier.size
-    blur = accept.number("blur", blur, 0, max(height, width), "In pixels, no wider than the map itself; 0 is none.")
-    steps = accept.whole("steps", steps, 1, height * width, "There are so many pixels.")
-    tolerance, random_state = accept.number("tolerance", tolerance, 0), accept.random_state(random_state)
+    settings = _settings(classifier, methods, measures, tolerance, steps, blur, random_state)
     progress = accept.flag("progress", progress)
     truth = _truth(classifier, dataset, translation or {}, "pointing" in measures)
-    rng = np.random.default_rng(random_state)
-    if "grid" in measures:
-        _check_grid(classifier)
-    draws = [_draw(dataset, truth, n, rng) if "grid" in measures else None for n in range(len(truth))]
-    settings = MeasureSettings(classifier, tuple(methods), tuple(measures), tolerance, steps, blur, random_state)
+    draws = _draws(settings, dataset, truth)
     values = {each: {method: np.zeros(len(truth)) for method in methods} for each in measures}
     for n, told in enumerate(tqdm(truth, unit="image", desc="measure", disable=not progress)):
         try:
@@ -154,6 +141,21 @@ class MeasureSettings:
     steps: int
     blur: float
     random_state: int
+
+
+def _settings(
+    classifier: Classifier, methods: Sequence[str], measures: Sequence[str], tolerance: float, steps: int, blur: float,
+    random_state: int,
+) -> MeasureSettings:  # fmt: skip
+    check_classifier(classifier)
+    check_methods(methods)
+    if isinstance(measures, str) or not measures or set(measures) - set(MEASURES):
+        raise ValueError(f"expected some of {', '.join(MEASURES)}, got {measures!r}. Pass a list.")
+    height, width = classifier.size
+    blur = accept.number("blur", blur, 0, max(height, width), "In pixels, no wider than the map itself; 0 is none.")
+    steps = accept.whole("steps", steps, 1, height * width, "There are so many pixels.")
+    tolerance, random_state = accept.number("tolerance", tolerance, 0), accept.random_state(random_state)
+    return MeasureSettings(classifier, tuple(methods), tuple(measures), tolerance, steps, blur, random_state)
 
 
 class Truth(NamedTuple):
@@ -205,6 +207,15 @@ def _truth(
             "Repair them, or leave them out of the data set."
         )
     return truth
+
+
+def _draws(settings: MeasureSettings, dataset: Dataset, truth: Sequence[Truth]) -> Sequence[Draw | None]:
+    """A grid for each image, if grids are measured."""
+    if "grid" not in settings.measures:
+        return [None] * len(truth)
+    _check_grid(settings.classifier)
+    rng = np.random.default_rng(settings.random_state)
+    return [_draw(dataset, truth, n, rng) for n in range(len(truth))]
 
 
 def _check_grid(classifier: Classifier) -> None:

@@ -91,8 +91,7 @@ def localisation_error(
     """Measure ILSVRC's localisation error: the share of images none of whose five (class, box) guesses is right.
 
     A guess is right if its class is true and IoU ≥ 0.5 with any instance of that class. Under torchrun, the processes
-    share the images, and each returns the same result. It depends neither on the number of workers nor, as long as
-    `batch` is 1, on the number of processes.
+    share the images, and each returns the same result, whatever the number of workers and (with `batch` 1) processes.
 
     Args:
         classifier: the network; it is not changed.
@@ -104,9 +103,8 @@ def localisation_error(
             count as wrong in every figure and are listed by name.
         out: a folder for the results; a run that was stopped goes on where it was.
         workers: processes for the cuts beside this one; 0: this process computes them itself.
-        chunk: upper bound on the images recomputed after a crash, and on those in flight. 0: `CHUNK`, or enough for
-            all workers.
-        batch: images that the network takes at once, at most a chunk. 0: 1 on a CPU, `BATCH` on an accelerator.
+        chunk: upper bound on the images recomputed after a crash, and on those in flight; 0: enough for all workers.
+        batch: images that the network takes at once, at most a chunk; 0: 1 on a CPU, `BATCH` on an accelerator.
         progress: show a bar with rate and time left, on the first rank.
         options: of `localise`: foreground, background, blur, components, smoothness, hard_seeds, random_state.
 
@@ -121,34 +119,56 @@ def localisation_error(
 
     Source: paper, Section 3.2; ILSVRC development kit.
     """
+    settings = _settings(classifier, crops, options, workers, chunk, batch, problems, progress)
+    cases = _usable_cases(classifier, dataset, translation or {}, problems)
+    facts = {
+        "version": __version__, "network": _network_name(classifier), "data": dataset.name, "crops": settings.crops,
+        "classes": {name: sorted(meant) for name, meant in sorted((translation or {}).items())},
+    } | settings.options  # fmt: skip
+    with ranks(classifier.device) as group:
+        group.agree(facts | {"images": len(cases), "names, classes and boxes": _digest(map(_truth_in_words, cases))})
+        share = cases[group.rank :: group.size]
+        outcomes = _run(settings, share, group, None if out is None else as_path(out), facts)
+        left_out = len(dataset.left_out) + len(dataset.examples) - len(cases)
+        return _summed(group, share, outcomes, left_out)
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """How the images are worked on; see `localisation_error`."""
+
+    classifier: Classifier
+    crops: int
+    options: dict[str, Any]
+    workers: int
+    chunk: int
+    batch: int
+    problems: str
+    progress: bool
+
+    @property
+    def room(self) -> int:
+        """Images in flight. Two per worker and a batch keep all busy; more would fill the memory."""
+        return min(2 * self.workers + self.batch, self.chunk)
+
+
+def _settings(
+    classifier: Classifier, crops: int, options: Mapping[str, Any], workers: int, chunk: int, batch: int,
+    problems: str, progress: bool,
+) -> RunSettings:  # fmt: skip
+    """Check what `localisation_error` was given, and fill in what was left to it."""
     check_classifier(classifier)
-    chosen = _all_options(options)
+    chosen = {k: v.item() if isinstance(v, np.generic) else v for k, v in accept.options(options, segment).items()}
     crops, progress = accept.crops(crops), accept.flag("progress", progress)
     if problems not in ("stop", "miss"):
         raise ValueError(f'expected problems="stop" or "miss", got {problems!r}.')
     workers, chunk, batch = (
         accept.whole(name, value, 0) for name, value in (("workers", workers), ("chunk", chunk), ("batch", batch))
     )
-    cases = _usable_cases(classifier, dataset, translation or {}, problems)
-    facts = {
-        "version": __version__, "network": _network_name(classifier), "data": dataset.name, "crops": crops,
-        "classes": {name: sorted(meant) for name, meant in sorted((translation or {}).items())},
-    } | chosen  # fmt: skip
+    check_options(chosen)
     at_once = batch or (1 if classifier.device.type == "cpu" else BATCH)
     chunk = chunk or max(CHUNK, 2 * (2 * workers + at_once))
-    settings = RunSettings(classifier, crops, chosen, workers, chunk, min(at_once, chunk), problems, progress)
-    with ranks(classifier.device) as group:
-        group.agree(facts | {"images": len(cases), "names, classes and boxes": _digest(map(_truth_in_words, cases))})
-        share = cases[group.rank :: group.size]
-        outcomes = _run(settings, share, group, None if out is None else as_path(out), facts)
-        left_out = len(dataset.left_out) + len(dataset.examples) - len(cases)
-        return _summed(group, [(case, outcomes[case.example.name]) for case in share], left_out)
-
-
-def _all_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    chosen = {k: v.item() if isinstance(v, np.generic) else v for k, v in accept.options(options, segment).items()}
-    check_options(chosen)
-    return chosen
+    return RunSettings(classifier, crops, chosen, workers, chunk, min(at_once, chunk), problems, progress)
 
 
 def _usable_cases(
@@ -168,10 +188,13 @@ def _usable_cases(
     return cases
 
 
-def _summed(group: Ranks, share: Iterable[tuple[Case, Outcome]], left_out: int) -> LocalisationError:
+def _summed(
+    group: Ranks, share: Sequence[Case], outcomes: Mapping[str, Outcome], left_out: int
+) -> LocalisationError:
     """The errors over all ranks, from this rank's share."""
     counts, problems, notes = Counts(), [], []
-    for case, outcome in share:
+    for case in share:
+        outcome = outcomes[case.example.name]
         counts = accumulate(counts, _result(case, outcome))
         if outcome.problem:
             problems.append(f"{outcome.name}: {outcome.problem}")
@@ -206,25 +229,6 @@ def _cases(classifier: Classifier, dataset: Dataset, translation: Mapping[str, C
         if truth or problem:
             cases.append(Case(example, truth, len(truth) + len(unknown), problem))
     return cases
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """How the images are worked on; see `localisation_error`."""
-
-    classifier: Classifier
-    crops: int
-    options: Mapping[str, Any]
-    workers: int
-    chunk: int
-    batch: int
-    problems: str
-    progress: bool
-
-    @property
-    def room(self) -> int:
-        """Images in flight. Two per worker and a batch keep all busy; more would fill the memory."""
-        return min(2 * self.workers + self.batch, self.chunk)
 
 
 def _run(
