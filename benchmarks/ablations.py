@@ -13,7 +13,7 @@ import numpy as np
 
 import deepinside_edu as di
 from deepinside_edu.evaluation.ablations import ABLATIONS, AblationRuns, AblationTable, tabulate, try_ablations
-from deepinside_edu.evaluation.composites import GROUNDS, STAMPS, Composite, composites, read_cutouts
+from deepinside_edu.evaluation.composites import BACKGROUNDS, STAMPS, Composite, composites, read_cutouts
 
 from .cases import classifier
 from .table import show
@@ -23,7 +23,7 @@ AGAIN = ("smoothness 60", "smoothness 150", "background 50 %", "background 70 %"
 HOW = "No composites: `apt-get install tuxpaint-stamps-default` (of Debian 12: 2022.06.04-1), or --stamps FOLDER."
 
 
-def of_ground(runs: AblationRuns, which: Sequence[int]) -> AblationRuns:
+def of_background(runs: AblationRuns, which: Sequence[int]) -> AblationRuns:
     images = tuple(runs.images[i] for i in which)
     parts = {name: getattr(runs, name)[:, which] for name in ("iou", "mask_iou", "found")}
     return replace(runs, images=images, **parts)
@@ -42,11 +42,11 @@ def report(title: str, runs: AblationRuns) -> AblationTable:
     return table
 
 
-def by_ground(runs: AblationRuns, made: Sequence[Composite]) -> None:
-    kinds = {kind: [i for i, each in enumerate(made) if each.ground == kind] for kind in GROUNDS}
-    tables = [tabulate(of_ground(runs, which)) for which in kinds.values()]
+def by_background(runs: AblationRuns, made: Sequence[Composite]) -> None:
+    kinds = {kind: [i for i, each in enumerate(made) if each.background == kind] for kind in BACKGROUNDS}
+    tables = [tabulate(of_background(runs, which)) for which in kinds.values()]
     show(
-        "IoU of the box by kind of ground; * differs from the full method (95 % intervals)",
+        "IoU of the box by kind of background; * differs from the full method (95 % intervals)",
         ["", *kinds],
         [
             [
@@ -72,7 +72,7 @@ def main() -> None:
     made = composites(read_cutouts(folder, LIST))
     runs = try_ablations(classifier(), made, ABLATIONS)
     report("Composites", runs)
-    by_ground(runs, made)
+    by_background(runs, made)
     shares = [classifier().top(each.picture, 1)[0].class_index == classifier().find(each.wordnet_id) for each in made]
     sizes = [each.mask.mean() for each in made]
     again = {name: ABLATIONS[name] for name in AGAIN}

@@ -1,4 +1,4 @@
-"""Composites against pixels blended by hand, grounds against what they say they are, and every bad input by name."""
+"""Composites against pixels blended by hand, backgrounds against what they claim, and every bad input by name."""
 
 import csv
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from PIL import Image
 
 import deepinside_edu as di
 from deepinside_edu.evaluation.composites import (
-    GROUNDS,
+    BACKGROUNDS,
     SHARES,
     SHORTEST_SIDE,
     STAMPS,
@@ -57,9 +57,9 @@ def test_every_pixel_is_blended_as_the_equation_says() -> None:
     levels = rgba(5, 4)
     levels[..., 3] = np.random.default_rng(0).integers(0, 256, (4, 5))
     levels[1, 1, 3], levels[2, 2, 3] = 127, 128
-    ground = Image.fromarray(np.random.default_rng(1).integers(0, 256, (8, 10, 3), dtype=np.uint8))
-    made = composite(cutout(levels), ground, share=0.5, place=(1.0, 0.5))  # 0.5 of 10×8: as large as it is
-    expected, mask = np.asarray(ground).astype(float), np.zeros((8, 10), bool)
+    background = Image.fromarray(np.random.default_rng(1).integers(0, 256, (8, 10, 3), dtype=np.uint8))
+    made = composite(cutout(levels), background, share=0.5, place=(1.0, 0.5))  # 0.5 of 10×8: as large as it is
+    expected, mask = np.asarray(background).astype(float), np.zeros((8, 10), bool)
     for y in range(4):
         for x in range(5):
             alpha = levels[y, x, 3] / 255
@@ -71,29 +71,29 @@ def test_every_pixel_is_blended_as_the_equation_says() -> None:
     assert made.mask[4, 7]
 
 
-def test_it_carries_the_cut_out_s_name_and_class_and_the_ground_s_kind() -> None:
+def test_it_carries_the_cut_out_s_name_and_class_and_the_background_s_kind() -> None:
     made = composite(cutout(rgba(4, 4)), Image.new("RGB", (8, 8), GREY), 0.5, (0, 0), "lawn")
-    assert (made.name, made.wordnet_id, made.ground, made.box) == ("red.png", "n00000001", "lawn", (0, 0, 4, 4))
+    assert (made.name, made.wordnet_id, made.background, made.box) == ("red.png", "n00000001", "lawn", (0, 0, 4, 4))
 
 
 @given(
     size=st.tuples(st.integers(2, 40), st.integers(2, 40)),
-    ground=st.tuples(st.integers(20, 60), st.integers(20, 60)),
+    background=st.tuples(st.integers(20, 60), st.integers(20, 60)),
     share=st.floats(0.1, 1),
     place=st.tuples(st.floats(0, 1), st.floats(0, 1)),
 )
 def test_an_opaque_cut_out_fills_its_box_keeps_its_proportions_and_stays_inside(
-    size: tuple[int, int], ground: tuple[int, int], share: float, place: tuple[float, float]
+    size: tuple[int, int], background: tuple[int, int], share: float, place: tuple[float, float]
 ) -> None:
-    made = composite(cutout(rgba(*size)), Image.new("RGB", ground, GREY), share, place)
+    made = composite(cutout(rgba(*size)), Image.new("RGB", background, GREY), share, place)
     left, top, right, bottom = made.box
-    assert made.mask.shape == (ground[1], ground[0])
+    assert made.mask.shape == (background[1], background[0])
     assert made.mask.sum() == (right - left) * (bottom - top)
-    scale = share * min(ground[0] / size[0], ground[1] / size[1])
+    scale = share * min(background[0] / size[0], background[1] / size[1])
     assert right - left == pytest.approx(max(1, size[0] * scale), abs=0.51)
     assert bottom - top == pytest.approx(max(1, size[1] * scale), abs=0.51)
-    assert left == pytest.approx(place[0] * (ground[0] - (right - left)), abs=0.51)
-    assert top == pytest.approx(place[1] * (ground[1] - (bottom - top)), abs=0.51)
+    assert left == pytest.approx(place[0] * (background[0] - (right - left)), abs=0.51)
+    assert top == pytest.approx(place[1] * (background[1] - (bottom - top)), abs=0.51)
     changed = (np.asarray(made.picture) != GREY).any(2)
     np.testing.assert_array_equal(changed, made.mask)
 
@@ -105,10 +105,10 @@ def test_what_hides_in_transparent_pixels_does_not_bleed_into_the_picture() -> N
     assert np.asarray(made.picture)[..., 1].max() <= RED[1]
 
 
-def test_neither_ground_nor_cut_out_is_changed() -> None:
-    ground, red = Image.new("RGB", (9, 9), GREY), cutout(rgba(3, 3))
-    with no_trace(ground, red.image):
-        composite(red, ground)
+def test_neither_background_nor_cut_out_is_changed() -> None:
+    background, red = Image.new("RGB", (9, 9), GREY), cutout(rgba(3, 3))
+    with no_trace(background, red.image):
+        composite(red, background)
 
 
 @pytest.mark.parametrize("share", [0, -0.1, 1.01, float("nan")])
@@ -150,8 +150,8 @@ def test_cut_outs_come_in_the_list_s_order_without_their_transparent_border(tmp_
     ("lines", "says"),
     [
         ("stamp,wordnet_id\nnone.png,n1\n", r"no stamp none\.png .*apt-get install --reinstall tuxpaint"),
-        ("stamp,wordnet_id\nopaque.png,n1\n", r"opaque\.png has no transparent ground"),
-        ("stamp,wordnet_id\nempty.png,n1\n", r"empty\.png has no transparent ground, or nothing else"),
+        ("stamp,wordnet_id\nopaque.png,n1\n", r"opaque\.png has no transparent background"),
+        ("stamp,wordnet_id\nempty.png,n1\n", r"empty\.png has no transparent background, or nothing else"),
         ("stamp,wordnet_id\nlist.csv,n1\n", r"list\.csv is not a picture"),
         ("stamp,wordnet_id\ngood.png,n1\ngood.png,n1\n", r"good\.png twice"),
         ("stamp,class\ngood.png,n1\n", "a stamp and a wordnet_id in each line"),
@@ -181,15 +181,15 @@ def test_without_the_list_it_says_which_is_missing(tmp_path: Path) -> None:
 # Grounds
 
 
-@pytest.mark.parametrize("make", GROUNDS.values())
-def test_a_ground_has_its_size_and_depends_on_the_random_numbers_alone(make: Callable) -> None:
+@pytest.mark.parametrize("make", BACKGROUNDS.values())
+def test_a_background_has_its_size_and_depends_on_the_random_numbers_alone(make: Callable) -> None:
     one, same, other = (make((30, 20), np.random.default_rng(seed)) for seed in (3, 3, 4))
     assert (one.size, one.mode) == ((30, 20), "RGB")
     np.testing.assert_array_equal(one, same)
     assert (np.asarray(one) != np.asarray(other)).any()
 
 
-def test_a_plain_ground_has_one_colour() -> None:
+def test_a_plain_background_has_one_colour() -> None:
     assert len(plain((30, 20), np.random.default_rng(0)).getcolors()) == 1
 
 
@@ -249,7 +249,7 @@ def test_the_free_rectangle_is_the_largest_of_all_that_touch_no_box(
     assert tuple(sorted((right - left, bottom - top))) == best
 
 
-def test_photographed_grounds_are_pieces_without_an_object() -> None:
+def test_photographed_backgrounds_are_pieces_without_an_object() -> None:
     pieces = []
     for photo in di.photos():
         left, top, right, bottom = free_rectangle(photo)
@@ -266,16 +266,16 @@ def test_photographed_grounds_are_pieces_without_an_object() -> None:
 # All of them
 
 
-def test_each_cut_out_comes_on_each_kind_of_ground_and_no_picture_depends_on_the_others() -> None:
+def test_each_cut_out_comes_on_each_kind_of_background_and_no_picture_depends_on_the_others() -> None:
     some = [Cutout(name, Image.fromarray(rgba(30, 20)), "n1") for name in ("a", "b", "c")]
-    made = composites(some, GROUNDS, random_state=5, size=(60, 50))
-    assert [(each.name, each.ground) for each in made] == [(name, kind) for name in "abc" for kind in GROUNDS]
+    made = composites(some, BACKGROUNDS, random_state=5, size=(60, 50))
+    assert [(each.name, each.background) for each in made] == [(name, kind) for name in "abc" for kind in BACKGROUNDS]
     assert {each.mask.shape for each in made} == {(50, 60)}
-    fewer = composites(some[:2], GROUNDS, random_state=5, size=(60, 50))
+    fewer = composites(some[:2], BACKGROUNDS, random_state=5, size=(60, 50))
     for one, same in zip(fewer, made, strict=False):
         np.testing.assert_array_equal(one.picture, same.picture)
         np.testing.assert_array_equal(one.mask, same.mask)
-    other = composites(some, GROUNDS, random_state=6, size=(60, 50))
+    other = composites(some, BACKGROUNDS, random_state=6, size=(60, 50))
     assert all(one.box != another.box for one, another in zip(made, other, strict=True))
     assert len({each.box for each in made}) == len(made)
 
@@ -291,8 +291,8 @@ def test_sizes_and_places_spread_over_their_ranges() -> None:
     assert abs(np.corrcoef(places.T)[0, 1]) < 0.5
 
 
-def test_composites_want_cut_outs_and_grounds() -> None:
-    with pytest.raises(ValueError, match="expected cut-outs and grounds, got 0 and 4"):
+def test_composites_want_cut_outs_and_backgrounds() -> None:
+    with pytest.raises(ValueError, match="expected cut-outs and backgrounds, got 0 and 4"):
         composites([])
     with pytest.raises(ValueError, match="got 1 and 0"):
         composites([cutout(rgba(3, 3))], {})
@@ -319,7 +319,7 @@ def test_the_listed_stamps_are_there_and_are_classes_of_the_network(classifier: 
 )  # fmt: skip
 def test_options_of_another_kind_are_named(options: dict, named: str) -> None:
     with pytest.raises(TypeError, match=f"expected a .*{named}"):
-        composites([cutout(rgba(3, 3))], {"plain": GROUNDS["plain"]}, **options)
+        composites([cutout(rgba(3, 3))], {"plain": BACKGROUNDS["plain"]}, **options)
 
 
 @pytest.mark.parametrize(

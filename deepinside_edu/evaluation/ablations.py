@@ -204,7 +204,7 @@ class AblationRuns:
 
 @dataclass(frozen=True)
 class AblationTable:
-    """The rows, and what stands behind them.
+    """The rows of the table, and the runs that they come from.
 
     Attributes:
         rows: the full method first.
@@ -218,7 +218,7 @@ class AblationTable:
 
     @property
     def images(self) -> int:
-        """How many images stand behind each row."""
+        """How many images each row averages."""
         return len(self.runs.images)
 
     @property
@@ -234,7 +234,7 @@ class AblationTable:
         raise KeyError(f"there is no row {name!r}; there are {', '.join(row.name for row in self.rows)}")
 
     def __str__(self) -> str:
-        """Give the table; * marks a difference whose interval leaves 0 out."""
+        """Give the table; * marks a difference whose interval excludes 0."""
         masks = self.rows[0].mask_iou is not None
         header = ["", "IoU of the box", "hits", "IoU − full method's"]
         header += ["mask IoU", "mask IoU − full's"] if masks else []
@@ -282,7 +282,7 @@ def ablate(
     progress: bool = True,
     confidence: float = 0.95,
 ) -> AblationTable:
-    """Measure the full method and each ablation on the same images, the true class told.
+    """Measure the full method and each ablation on the same images, given the true class.
 
     IoU is that of the box with the best of the true boxes; a method that finds no object has IoU 0, and it counts.
 
@@ -321,7 +321,7 @@ def try_ablations(
     """Let every row find the object in every image; `ablate` without the intervals.
 
     Args:
-        classifier: as in `ablate`, and so are the rest.
+        classifier: as in `ablate`.
         examples: as in `ablate`.
         ablations: as in `ablate`.
         crops: as in `ablate`.

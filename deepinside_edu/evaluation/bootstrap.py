@@ -84,7 +84,7 @@ def bootstrap_mean(
 
 
 def check_confidence(confidence: object) -> float:
-    """Hold that a confidence lies between 0 and 1, and give it as a float.
+    """Check that a confidence lies between 0 and 1, and give it as a float.
 
     Raises:
         TypeError: no number.

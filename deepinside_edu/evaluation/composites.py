@@ -1,6 +1,6 @@
-"""Composites: objects that were cut out of photos, laid on other grounds, so that the true mask is known exactly.
+"""Composites: objects that were cut out of photos, laid on other backgrounds, so that the true mask is known exactly.
 
-They are no photographs: no object throws a shadow, grounds have nothing to do with objects, and borders are sharp.
+They are not photographs: no object throws a shadow, no background belongs to its object, and borders are sharp.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ SHARES = (0.4, 0.8)
 """The longer side of a cut-out takes a share of the picture's side that is drawn between these two."""
 
 SHORTEST_SIDE = 100
-"""In pixels: smaller grounds would be blurred by their enlargement."""
+"""In pixels. Smaller backgrounds would be blurred by their enlargement."""
 
-Ground: TypeAlias = Callable[[tuple[int, int], np.random.Generator], Image.Image]
+Background: TypeAlias = Callable[[tuple[int, int], np.random.Generator], Image.Image]
 """Makes an RGB picture of a size (width, height)."""
 
 
 @dataclass(frozen=True)
 class Cutout:
-    """An object on a transparent ground.
+    """An object on a transparent background.
 
     Attributes:
         name: of its file, relative to its folder.
@@ -54,11 +54,11 @@ class Cutout:
 
 @dataclass(frozen=True, eq=False)
 class Composite:
-    """A cut-out on a ground, and the truth about it.
+    """A cut-out on a background, and the truth about it.
 
     Attributes:
         name: of the cut-out.
-        ground: what kind it is.
+        background: what kind it is.
         picture: RGB.
         mask: boolean `(H, W)`, true where the cut-out's alpha is at least one half.
         box: around the mask, (left, top, right, bottom), right and bottom exclusive.
@@ -66,7 +66,7 @@ class Composite:
     """
 
     name: str
-    ground: str
+    background: str
     picture: Image.Image = field(repr=False)
     mask: NDArray[np.bool_] = field(repr=False)
     box: Box
@@ -86,7 +86,7 @@ def read_cutouts(folder: AnyPath, csv_file: AnyPath) -> tuple[Cutout, ...]:
 
     Raises:
         ValueError: no such folder or file, a missing column, a picture that is not there, is listed twice, cannot be
-            read or has no transparent ground. None is skipped.
+            read or has no transparent background. None is skipped.
     """
     folder, csv_file = as_path(folder), as_path(csv_file)
     if not os.path.isdir(folder):  # noqa: PTH112  # it raises nothing, whatever the name is
@@ -110,7 +110,7 @@ def read_cutouts(folder: AnyPath, csv_file: AnyPath) -> tuple[Cutout, ...]:
             raise ValueError(f"{csv_file.name} has {name} twice; expected each stamp once.")
         cutouts[name] = Cutout(name, _read_rgba(folder, name), wordnet_id)
     if not cutouts:
-        raise ValueError(f"{csv_file} lists no stamp; expected a line for each.")
+        raise ValueError(f"{csv_file} lists no stamp; expected one line per stamp.")
     return tuple(cutouts.values())
 
 
@@ -128,25 +128,25 @@ def _read_rgba(folder: Path, name: str) -> Image.Image:
         raise ValueError(f"{name} is not a picture that can be read: {told(error)}.") from error
     low, high = image.getchannel("A").getextrema()
     if low > 0 or high == 0:  # type: ignore[operator]  # of one band they are two numbers
-        raise ValueError(f"{name} has no transparent ground, or nothing else. Give it an alpha channel.")
+        raise ValueError(f"{name} has no transparent background, or nothing else. Give it an alpha channel.")
     return image.crop(image.getchannel("A").getbbox())
 
 
 def composite(
     cutout: Cutout,
-    ground: Image.Image,
+    background: Image.Image,
     share: float = 0.6,
     place: tuple[float, float] = (0.5, 0.5),
-    ground_name: str = "",
+    background_name: str = "",
 ) -> Composite:
-    """Lay a cut-out on a ground: I = α · object + (1 − α) · ground, and the true mask is α ≥ ½.
+    """Lay a cut-out on a background: I = α · object + (1 − α) · background, and the true mask is α ≥ ½.
 
     Args:
         cutout: what to lay there; it is scaled, keeping its proportions.
-        ground: a picture, whose size is that of the result; it is not changed.
-        share: of the ground's width or height, whichever is reached first, that the cut-out takes: above 0, up to 1.
+        background: a picture, whose size is that of the result; it is not changed.
+        share: of the background's width or height (whichever is reached first) that the cut-out takes, above 0 to 1.
         place: (x, y): 0 is at the left or upper border, 1 at the right or lower one.
-        ground_name: what kind of ground it is.
+        background_name: what kind of background it is.
 
     Returns:
         A `Composite`.
@@ -160,22 +160,22 @@ def composite(
     if np.shape(place) != (2,):
         raise TypeError(f"expected a place of two numbers from 0 to 1, got {place!r}. The middle is (0.5, 0.5).")
     place = accept.number("place's x", place[0], 0, 1), accept.number("place's y", place[1], 0, 1)
-    scale = share * min(ground.width / cutout.image.width, ground.height / cutout.image.height)
+    scale = share * min(background.width / cutout.image.width, background.height / cutout.image.height)
     size = max(1, round(cutout.image.width * scale)), max(1, round(cutout.image.height * scale))
     # Of RGBA, Pillow weights each colour by its alpha: what hides in transparent pixels does not bleed in.
     small = cutout.image.resize(size, Image.Resampling.LANCZOS)
-    left, top = round(place[0] * (ground.width - size[0])), round(place[1] * (ground.height - size[1]))
-    picture = ground.convert("RGB")  # a copy
+    left, top = round(place[0] * (background.width - size[0])), round(place[1] * (background.height - size[1]))
+    picture = background.convert("RGB")  # a copy
     picture.paste(small, (left, top), small)
-    mask = np.zeros((ground.height, ground.width), bool)
+    mask = np.zeros((background.height, background.width), bool)
     mask[top : top + size[1], left : left + size[0]] = np.asarray(small)[:, :, 3] >= 128  # of 255: one half
     if not mask.any():
         raise ValueError(f"nothing is left of {cutout.name} at {size[0]}×{size[1]} pixels. Raise the share.")
-    return Composite(cutout.name, ground_name, picture, mask, bounding_box(mask), cutout.wordnet_id)
+    return Composite(cutout.name, background_name, picture, mask, bounding_box(mask), cutout.wordnet_id)
 
 
 def plain(size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
-    """Make a ground of one colour.
+    """Make a background of one colour.
 
     Args:
         size: (width, height) in pixels.
@@ -189,7 +189,7 @@ def plain(size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
 
 
 def gradient(size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
-    """Make a ground that goes from one colour to another, straight across in some direction.
+    """Make a background that goes from one colour to another, straight across in some direction.
 
     Args:
         size: as in `plain`.
@@ -206,7 +206,7 @@ def gradient(size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
 
 
 def noise(size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
-    """Make a ground of clouds whose amplitude falls as 1/f, as that of photographs does, brightness more than colour.
+    """Make a background of clouds whose amplitude falls as 1/f, as in photographs, brightness more than colour.
 
     Args:
         size: as in `plain`.
@@ -228,7 +228,7 @@ def noise(size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
 
 
 def photographed(size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
-    """Take a ground from a shipped photo: the largest piece of it that no true box touches, cut to the proportions.
+    """Take a background from a shipped photo: the largest piece of it that no true box touches, cut to the proportions.
 
     Args:
         size: as in `plain`.
@@ -275,24 +275,24 @@ def _sides(box: Box) -> tuple[int, int]:
     return min(width, height), max(width, height)
 
 
-GROUNDS: Mapping[str, Ground] = MappingProxyType(
+BACKGROUNDS: Mapping[str, Background] = MappingProxyType(
     {"plain": plain, "gradient": gradient, "noise": noise, "photo": photographed}
 )
-"""Each kind of ground, and what makes it."""
+"""Each kind of background, and what makes it."""
 
 
 def composites(
     cutouts: Sequence[Cutout],
-    grounds: Mapping[str, Ground] = GROUNDS,
+    backgrounds: Mapping[str, Background] = BACKGROUNDS,
     random_state: int = 0,
     size: tuple[int, int] = (224, 224),
 ) -> tuple[Composite, ...]:
-    """Lay each cut-out on a ground of each kind, in a size and at a place that are drawn each time.
+    """Lay each cut-out on a background of each kind, in a size and at a place that are drawn each time.
 
     Args:
         cutouts: as `read_cutouts` gives them.
-        grounds: kinds of ground.
-        random_state: of grounds, sizes and places; the same number gives the same pictures.
+        backgrounds: kinds of background.
+        random_state: of backgrounds, sizes and places; the same number gives the same pictures.
         size: (width, height) of the pictures; that of the network's input keeps the masks exact.
 
     Returns:
@@ -300,18 +300,18 @@ def composites(
         cut-outs and on its kind's among the kinds, not on how many there are.
 
     Raises:
-        ValueError: no cut-out or no ground, or an option out of its range.
+        ValueError: no cut-out or no background, or an option out of its range.
         TypeError: an option of another kind, such as text.
     """
     random_state, size = accept.random_state(random_state), _checked_size(size)
-    if not cutouts or not grounds:
-        raise ValueError(f"expected cut-outs and grounds, got {len(cutouts)} and {len(grounds)}.")
+    if not cutouts or not backgrounds:
+        raise ValueError(f"expected cut-outs and backgrounds, got {len(cutouts)} and {len(backgrounds)}.")
     made = []
     for i, cutout in enumerate(cutouts):
-        for j, (kind, ground) in enumerate(grounds.items()):
+        for j, (kind, background) in enumerate(backgrounds.items()):
             rng = np.random.default_rng([random_state, i, j])  # no picture depends on how many others there are
             share, x, y = rng.uniform(*SHARES), *rng.uniform(size=2)
-            made.append(composite(cutout, ground(size, rng), share, (x, y), kind))
+            made.append(composite(cutout, background(size, rng), share, (x, y), kind))
     return tuple(made)
 
 

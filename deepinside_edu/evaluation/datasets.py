@@ -52,7 +52,7 @@ class Example:
 
 
 def open_example(example: Example, content: ImageLike | None = None) -> Image.Image:
-    """Open an image as whoever drew its boxes saw it.
+    """Open an image in the orientation in which its boxes were drawn.
 
     The boxes of ILSVRC's and VOC's files are in the pixels as they are stored: the devkits do not turn a photo that a
     camera has marked as turned (EXIF). An annotation whose size fits the turned photo alone was made by a program
@@ -86,7 +86,7 @@ class Dataset:
     Attributes:
         name: for people.
         examples: the images, in an order that is the same on every machine.
-        left_out: names of the images that whoever reads the data asked to leave out.
+        left_out: names of the images that the caller left out.
 
     Raises:
         ValueError: two images of one name.
@@ -97,7 +97,7 @@ class Dataset:
     left_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse what results could not be told apart of."""
+        """Refuse names that would make results ambiguous."""
         seen: set[str] = set()
         for each in self.examples:
             if each.name in seen:
@@ -172,7 +172,7 @@ def read_voc(folder: AnyPath, split: str = "", leave_out: Collection[str] = ()) 
 
 
 def read_csv(path: AnyPath, images: AnyPath | None = None) -> Dataset:
-    """Read a CSV with one box a line: columns ``image``, ``wordnet_id`` or ``class``, ``left, top, right, bottom``.
+    """Read a CSV with one box per line: columns ``image``, ``wordnet_id`` or ``class``, ``left, top, right, bottom``.
 
     Several lines may have one image and several classes. The box is (left, top, right, bottom) in whole pixels,
     counted from 0, **right and bottom exclusive**, of the upright photo, as everywhere in this package. The file is the
@@ -247,7 +247,7 @@ def read_text(path: Path) -> str:
 
 
 def read_names(path: AnyPath) -> tuple[str, ...]:
-    """Read names of images, or numbers, one a line; empty lines and lines that begin with ``#`` and a space are none.
+    """Read names of images, or numbers, one per line; empty lines and lines that begin with ``# `` do not count.
 
     Args:
         path: of the file, UTF-8.
@@ -268,7 +268,7 @@ def _is_comment(line: str) -> bool:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The rows of a CSV, each with the number of its last line; comments and empty lines are passed over."""
+    """The rows of a CSV, each with the number of its last line; comments and empty lines are ignored."""
     number = 0
 
     def lines() -> Iterator[str]:
@@ -297,7 +297,7 @@ def shipped_photos() -> Dataset:
 
 
 def read_translation(path: AnyPath) -> dict[str, tuple[str, ...]]:
-    """Read which of a network's classes mean a data set's class: a CSV without header, two columns a line.
+    """Read which of a network's classes mean a data set's class: a CSV without header, with two columns.
 
     Args:
         path: of a UTF-8 file with lines such as ``bird,n01530575``; several lines for one class add up, and nothing

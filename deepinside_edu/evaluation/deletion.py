@@ -143,7 +143,7 @@ def _curve(
             f"expected a map of {height}×{width} like the prepared image, got {m.shape[0]}×{m.shape[1]}. "
             "Compute it from the same image: compute_map(classifier, image)."
         )
-    steps = accept.whole("steps", steps, 1, m.size, "There are so many pixels.")
+    steps = accept.whole("steps", steps, 1, m.size, "That is the number of pixels.")
     batch_size = accept.whole("batch_size", batch_size, 1)
     place = np.empty(m.size, np.int64)
     place[np.argsort(-m, axis=None, kind="stable")] = np.arange(m.size)  # of each pixel in the order

@@ -39,7 +39,7 @@ class ImageResult:
         named_1: the first guess has a true class, wherever its box is.
         named_5: one of the first five has.
         true_classes: how many true classes there are, in ILSVRC one.
-        true_class_hits: for how many of them the box is right if the class is told.
+        true_class_hits: for how many of them the box is right if the class is given.
         without_box: how many of the five guesses have no box.
         unusable: nothing was guessed because the image cannot be used.
     """
@@ -71,18 +71,18 @@ class Counts:
 
 @dataclass(frozen=True)
 class LocalisationError:
-    """Shares of images without a hit, 0 (all found) to 1 (none), and how many images stand behind them.
+    """Shares of images without a hit, 0 (all found) to 1 (none), and the number of images that they average.
 
     Attributes:
         top_1: of the first guess.
         top_5: of five guesses; the paper's figure.
-        true_class: if the class is told: the share of (image, true class) pairs without a right box.
+        true_class: if the class is given: the share of (image, true class) pairs without a right box.
         class_top_1: of the first guess, if boxes do not count.
-        class_top_5: of five guesses, likewise.
+        class_top_5: of five guesses, if boxes do not count.
         counts: the whole numbers behind them.
         problems: the images that cannot be used, each "name: why". They count as misses.
-        notes: images that count as they stand though something is odd, likewise.
-        left_out: how many images do not count because whoever ran it asked for it.
+        notes: images that count unchanged although something is odd, each "name: why".
+        left_out: how many images do not count because the caller left them out.
     """
 
     top_1: float
@@ -97,7 +97,7 @@ class LocalisationError:
 
     @property
     def images(self) -> int:
-        """How many images stand behind the errors, those that cannot be used among them."""
+        """How many images the errors average, including those that cannot be used."""
         return self.counts.images
 
     def __str__(self) -> str:
@@ -128,13 +128,13 @@ def judge_image(guesses: Sequence[Guess], truth: Sequence[TrueClass], told: Sequ
     Args:
         guesses: at most five are looked at, best first.
         truth: each true class, with its instances.
-        told: for each of `truth` the box that was found when the class was told, or none.
+        told: for each of `truth` the box that was found for that class, or none.
 
     Returns:
         An `ImageResult`. With several true classes (VOC) a guess may fit any of them.
 
     Raises:
-        ValueError: no true class, one without a box, another number of boxes told, or a box that is inside out.
+        ValueError: no true class, one without a box, another number of boxes, or a box with swapped corners.
 
     Source: paper, Section 3.2; ILSVRC development kit, ``eval_localization_flat.m``: an overlap below 0.5 is an error.
     """
@@ -192,9 +192,9 @@ def errors_from(
 
     Args:
         counts: of at least one image.
-        problems: as `LocalisationError` keeps them, and so are the rest.
-        notes: likewise.
-        left_out: likewise.
+        problems: as in `LocalisationError`.
+        notes: as in `LocalisationError`.
+        left_out: as in `LocalisationError`.
 
     Returns:
         A `LocalisationError`.

@@ -20,7 +20,7 @@ METHODS = RULES
 """Rules of `backward_ladder`: they look at the image through the network."""
 
 BASELINES = ("centre", "edges", "random")
-"""They know nothing of the network or of the class: what a method has to beat before its figure says anything."""
+"""They do not depend on the network or the class. A method's figure says something only if it beats them."""
 
 CENTRE_WIDTH = 0.25
 """σ of the centre map in widths and heights of the image."""
@@ -105,7 +105,7 @@ def compute_maps(
 
 
 def check_methods(methods: Sequence[str]) -> None:
-    """Hold that methods are known, each named once, and at least one.
+    """Check that methods are known, each named once, and at least one.
 
     Raises:
         ValueError: otherwise.
@@ -116,7 +116,7 @@ def check_methods(methods: Sequence[str]) -> None:
 
 
 def check_map(saliency: ArrayLike) -> NDArray[np.float64]:
-    """Hold that a map to be measured is `(H, W)` of finite numbers, and give it in float64.
+    """Check that a map to be measured is `(H, W)` of finite numbers, and give it in float64.
 
     Raises:
         ValueError: otherwise.

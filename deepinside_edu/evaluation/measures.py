@@ -37,8 +37,8 @@ class Measures:
     Attributes:
         images: their names, in the order of the data set.
         values: for each measure and each method one number for each image, 0 to 1, `(images,)` float64.
-        left_out: how many images do not count because whoever measured asked for it: the data set's, and those of none
-            but classes that the network lacks, as the translation says.
+        left_out: how many images do not count: those that the data set leaves out, and those all of whose classes the
+            network lacks, as the translation says.
     """
 
     images: tuple[str, ...]
@@ -52,12 +52,12 @@ class Measures:
     def difference(self, measure: str, method: str, beside: str) -> Interval:
         """Compare two methods image by image: mean(method − beside).
 
-        It tells more than two intervals that overlap, since what is hard for one is mostly hard for the other.
+        It tells more than two overlapping intervals, because what is hard for one is mostly hard for the other.
         """
         return bootstrap_mean(self.values[measure][method] - self.values[measure][beside])
 
     def __str__(self) -> str:
-        """Give the table: a line for each method."""
+        """Give the table, one line per method."""
         methods = next(iter(self.values.values()))
         lines = [f"{'':<10}" + "".join(f"{measure:<24}" for measure in self.values)]
         lines += [
@@ -153,7 +153,7 @@ def _settings(
         raise ValueError(f"expected some of {', '.join(MEASURES)}, got {measures!r}. Pass a list.")
     height, width = classifier.size
     blur = accept.number("blur", blur, 0, max(height, width), "In pixels, no wider than the map itself; 0 is none.")
-    steps = accept.whole("steps", steps, 1, height * width, "There are so many pixels.")
+    steps = accept.whole("steps", steps, 1, height * width, "That is the number of pixels.")
     tolerance, random_state = accept.number("tolerance", tolerance, 0), accept.random_state(random_state)
     return MeasureSettings(classifier, tuple(methods), tuple(measures), tolerance, steps, blur, random_state)
 
@@ -167,7 +167,7 @@ class Truth(NamedTuple):
 
 
 class Draw(NamedTuple):
-    """The images of a grid in reading order, by their places in the truth, and the cell of the one that is told."""
+    """The images of a grid in reading order, by their places in the truth, and the cell of the measured one."""
 
     images: tuple[int, ...]
     cell: int
@@ -219,7 +219,7 @@ def _draws(settings: MeasureSettings, dataset: Dataset, truth: Sequence[Truth]) 
 
 
 def _check_grid(classifier: Classifier) -> None:
-    """Try a blank grid, so that a network made for one size is told before anything is computed."""
+    """Try a blank grid, so that a network made for one size is refused before anything is computed."""
     height, width = classifier.size
     blank = Image.new("RGB", (GRID * width, GRID * height))
     try:

@@ -86,7 +86,7 @@ class Ranks:
         """Check that every rank was given the same. Otherwise some images would count twice and others never.
 
         Args:
-            facts: what has to be the same, by name, short enough to be told.
+            facts: what has to be the same, by name, short enough for a message.
 
         Raises:
             ValueError: a fact that differs; on every rank.

@@ -43,7 +43,7 @@ def fingerprint(content: bytes) -> str:
 
 
 class ResultsFile:
-    """A file of JSON lines: the settings first, then an `Outcome` a line.
+    """A file of JSON lines: the settings first, then one `Outcome` per line.
 
     Args:
         path: of the file; its folder is made if need be.
@@ -107,7 +107,7 @@ class ResultsFile:
 
 
 def _lock(file: BinaryIO, path: Path) -> None:
-    """Hold the file for this process alone: two that write would cut each other's lines off.
+    """Lock the file for this process, because two that write would cut each other's lines off.
 
     The system lets go of it when the process ends, however it ends. Windows and some network file systems have no such
     lock; there nothing is held.

@@ -28,7 +28,7 @@ from .maps import METHODS, compute_maps
 from .precision import full_precision
 
 WINDOW, SIGMA = 11, 1.5
-"""SSIM's Gaussian window, as in Wang et al. 2004: pixels of a side, and its standard deviation."""
+"""SSIM's Gaussian window, as in Wang et al. 2004: pixels per side, and its standard deviation."""
 
 THE_REST = "the rest"
 """Weights in no layer that runs by itself: those that the network's own forward uses, and those that it leaves out."""
@@ -150,7 +150,7 @@ class Cascade:
         Raises:
             ValueError: more layers than there are, or fewer than 0.
         """
-        down_to = accept.whole("down_to", down_to, 0, len(self.layers), "So many layers can be random.")
+        down_to = accept.whole("down_to", down_to, 0, len(self.layers), "That is how many layers can be random.")
         return _replace(self.classifier, {k: new for layer in self._fresh[:down_to] for k, new in layer.items()})
 
 
@@ -223,7 +223,7 @@ def _modules_of_layers(classifier: Classifier) -> dict[str, list[str]]:
 
 
 def _replace(classifier: Classifier, instead: dict[int, Tensor]) -> Classifier:
-    """Copy the modules with all they hold; every weight is the very same, or what stands for its id in `instead`."""
+    """Copy the module tree; every weight is shared, or replaced by the one for its id in `instead`."""
     network = classifier.network
     memo = {id(weight): instead.get(id(weight), weight) for weight in (*network.parameters(), *network.buffers())}
     return classifier._with_network(copy.deepcopy(network, memo | _left_behind(network)))
