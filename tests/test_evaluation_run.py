@@ -25,6 +25,7 @@ from tiny_evaluation import IDS, annotation, picture, tiny_classifier, write_ils
 from deepinside_edu import Classifier, box_iou, localise, open_image
 from deepinside_edu import evaluation as ev
 from deepinside_edu.evaluation.datasets import open_example
+from deepinside_edu.evaluation.localisation_error import LocalisationError
 from deepinside_edu.evaluation.ranks import local_device, ranks
 
 run = import_module("deepinside_edu.evaluation.run")
@@ -45,11 +46,11 @@ def data(folder: Path) -> ev.Dataset:
 
 
 @pytest.fixture(scope="module")
-def expected(data: ev.Dataset) -> ev.LocalisationError:
+def expected(data: ev.Dataset) -> LocalisationError:
     return measure(data)
 
 
-def measure(data: ev.Dataset, classifier: Classifier | None = None, **options: Any) -> ev.LocalisationError:
+def measure(data: ev.Dataset, classifier: Classifier | None = None, **options: Any) -> LocalisationError:
     return ev.localisation_error(classifier or tiny_classifier(), data, **{"crops": 1, "progress": False} | options)
 
 
@@ -101,7 +102,7 @@ def test_a_run_equals_a_plain_loop(data: ev.Dataset, tmp_path: Path, crops: int,
 
 
 def test_the_true_class_is_told_though_it_is_not_guessed(
-    data: ev.Dataset, expected: ev.LocalisationError, monkeypatch: pytest.MonkeyPatch
+    data: ev.Dataset, expected: LocalisationError, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run, "GUESSES", 1)
     one = measure(data)
@@ -111,7 +112,7 @@ def test_the_true_class_is_told_though_it_is_not_guessed(
 
 @pytest.mark.parametrize(("workers", "chunk"), [(2, 5), (0, 1), (0, 3)])
 def test_workers_and_chunks_change_nothing(
-    data: ev.Dataset, expected: ev.LocalisationError, tmp_path: Path, workers: int, chunk: int
+    data: ev.Dataset, expected: LocalisationError, tmp_path: Path, workers: int, chunk: int
 ) -> None:
     before = dict(os.environ)
     assert measure(data, workers=workers, chunk=chunk, out=tmp_path) == expected
@@ -140,7 +141,7 @@ def test_the_batch_changes_nothing_and_is_what_the_network_takes(
 
 @pytest.mark.parametrize("chunk", [1, 4])
 def test_a_run_that_is_stopped_goes_on_where_it_was(
-    data: ev.Dataset, expected: ev.LocalisationError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
+    data: ev.Dataset, expected: LocalisationError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
 ) -> None:
     opened: list[str] = []
     for stop in (3, 1, 6, 0, 100):  # stopped with the third, then with the first that is left, ...
@@ -186,7 +187,7 @@ def test_at_most_one_chunk_is_computed_again_after_a_crash(
 
 
 def test_another_number_of_processes_goes_on_with_the_same_results(
-    data: ev.Dataset, expected: ev.LocalisationError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: ev.Dataset, expected: LocalisationError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measure(data, out=tmp_path)
     lines = (tmp_path / "results-0-of-1.jsonl").read_text("utf-8").splitlines(keepends=True)
@@ -309,7 +310,7 @@ def test_an_unusable_image_stops_the_run_or_is_a_miss_by_name(kind: str, tmp_pat
 
 
 def test_an_image_that_could_not_be_read_for_a_while_is_looked_at_again(
-    data: ev.Dataset, expected: ev.LocalisationError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: ev.Dataset, expected: LocalisationError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read_bytes = Path.read_bytes
 
@@ -432,7 +433,7 @@ def test_a_class_without_an_object_is_a_guess_without_a_box(tmp_path: Path) -> N
 
 
 def test_the_network_goes_on_while_a_worker_cuts(
-    data: ev.Dataset, expected: ev.LocalisationError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: ev.Dataset, expected: LocalisationError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first cut does not end before the network has begun the third image, nor before another cut has begun."""
     begun, begin = [0], run._begin
@@ -511,7 +512,7 @@ def test_an_error_of_the_network_names_the_image(data: ev.Dataset, monkeypatch: 
 
 
 def test_an_error_of_a_cut_names_the_image_and_costs_nothing_that_was_finished(
-    data: ev.Dataset, expected: ev.LocalisationError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: ev.Dataset, expected: LocalisationError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calls, segment = [0], run.segment
 
@@ -541,7 +542,7 @@ def test_a_gpu_that_is_too_small_says_what_to_do(data: ev.Dataset, monkeypatch: 
         measure(data, batch=2)
 
 
-def test_numbers_of_numpy_are_options_too(data: ev.Dataset, expected: ev.LocalisationError, tmp_path: Path) -> None:
+def test_numbers_of_numpy_are_options_too(data: ev.Dataset, expected: LocalisationError, tmp_path: Path) -> None:
     for options in ({"components": np.int64(5), "hard_seeds": np.bool_(False)}, {}):
         assert measure(data, out=tmp_path, **options) == expected
     assert len(found_in(tmp_path)) == 13
@@ -567,7 +568,7 @@ def test_a_network_with_the_same_weights_is_another_if_its_modules_are() -> None
 
 
 def test_a_worker_that_dies_is_said_and_costs_nothing_that_was_finished(
-    data: ev.Dataset, expected: ev.LocalisationError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: ev.Dataset, expected: LocalisationError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measure(ev.Dataset(data.name, data.examples[:4]), out=tmp_path)
     with monkeypatch.context() as patch:
@@ -756,7 +757,7 @@ def test_a_rank_does_not_wait_for_days_for_one_that_never_comes() -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in Linux's /proc")
 def test_two_processes_equal_one_though_one_of_them_was_killed(
-    folder: Path, data: ev.Dataset, expected: ev.LocalisationError, tmp_path: Path
+    folder: Path, data: ev.Dataset, expected: LocalisationError, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     agent = torchrun(folder, str(out), workers=1, slow=0.5)  # time enough to kill one
