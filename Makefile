@@ -1,6 +1,6 @@
 # The same commands for learners, contributors, pre-commit and continuous integration.
 .DEFAULT_GOAL := help
-.PHONY: help lab test test-steps test-browser test-lessons test-everywhere demo bench lessons lint types clean set-up
+.PHONY: help lab test test-steps test-quick test-browser test-lessons test-everywhere demo bench lessons lint types clean set-up
 PYTHON_HERE := .venv/bin/python
 PHOTO ?= deepinside_edu/data/photos/red_panda.jpg
 
@@ -22,6 +22,9 @@ test: set-up ## lint, types, unit tests, browser tests, every lesson executed an
 
 test-steps: set-up ## the unit tests alone (ARGS=tests/test_saliency.py for one file)
 	$(ON_ALL_CORES) worksteal --ignore tests/browser $(ARGS)
+
+test-quick: set-up ## the unit tests without the slow ones, for the loop between two edits: at most 90 s
+	$(ON_ALL_CORES) worksteal --ignore tests/browser -m "not slow" $(ARGS)
 
 test-browser: set-up ## the explorers in a real browser alone
 	$(ON_ALL_CORES) loadfile tests/browser

@@ -98,6 +98,7 @@ def test_the_score_is_climbed_and_not_the_probability_unless_it_is_asked_for() -
 weights = st.lists(st.floats(-4, 4, width=16), min_size=6, max_size=6).filter(lambda w: max(map(abs, w)) > 0.1)
 
 
+@pytest.mark.slow
 @given(weights, st.floats(-3, 3), st.sampled_from([0.02, 0.1, 0.5, 2.0]), st.sampled_from(["zero", "noise"]))
 def test_both_rules_find_the_optimum_of_a_linear_network(w: list[float], b: float, weight: float, start: str) -> None:
     classifier = linear([[1, 1, 1, 1, 1, 1], w], [0, b], (2, 3), torch.float64)
@@ -243,6 +244,7 @@ def rises(objectives: Sequence[float]) -> bool:
     return all(one < other for one, other in itertools.pairwise(objectives))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", ["zero", "noise", "photo"])
 def test_on_the_shipped_network_each_class_rises_in_every_step(classifier: Classifier, start: str) -> None:
     classes = [130, 8, 806]
@@ -256,6 +258,7 @@ def test_on_the_shipped_network_each_class_rises_in_every_step(classifier: Class
             assert steps[0][i].objective > objective_of(classifier, x, c, 0.03)
 
 
+@pytest.mark.slow
 @given(
     st.integers(0, 999),
     st.sampled_from([0.01, 1.0, 30.0, 1e8]),
@@ -320,12 +323,14 @@ def test_a_rising_ascent_leaves_the_kink_of_a_flat_start() -> None:
         assert len(climb(classifier, 0, start=start, steps=5, regularisation=0)) == 5
 
 
+@pytest.mark.slow
 def test_a_first_step_far_beyond_all_numbers_is_halved_until_it_fits() -> None:
     steps = climb(kinked_network(), 1, steps=5, step_size=1e200)
     assert len(steps) == 5
     assert rises([step.objective for step in steps])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step_size", [1e4, 1e10])
 def test_a_rising_ascent_does_not_diverge_however_long_its_first_step(step_size: float) -> None:
     steps = climb(on_paper(), 0, steps=60, step_size=step_size, **PAPER)
@@ -678,6 +683,7 @@ def test_scores_that_noise_does_not_make_finite_are_told_with_what_to_begin_with
         next(steps)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
 def test_a_reentrant_checkpoint_is_told() -> None:
     class Checkpointed(nn.Module):

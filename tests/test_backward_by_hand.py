@@ -86,6 +86,7 @@ def test_relu_equals_a_loop_and_differs_from_the_gradient_where_the_masks_do(
         assert (found != relu_backward(x, r, "gradient", ceiling))[0].tolist() == differs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layer", "ceiling"), [(nn.ReLU(), math.inf), (nn.ReLU6(), 6.0), (nn.Hardtanh(0, 2), 2.0)])
 def test_the_gradient_of_relu_equals_autograd(layer: nn.Module, ceiling: float) -> None:
     x = torch.cat([4 * normal(50), torch.tensor([0.0, -0.0, 2.0, 6.0])]).requires_grad_()

@@ -97,6 +97,7 @@ def test_lesson_1_opens():
     assert (ROOT / address.removeprefix("/lab/tree/")).is_file()
 
 
+@pytest.mark.slow
 def test_repo2docker_takes_up_every_file():
     run = subprocess.run(
         # repo2docker refuses to act for root unless it is told another user.

@@ -189,6 +189,7 @@ def test_an_ascent_that_is_abandoned_leaves_nothing(options: dict[str, Any]) -> 
 # The same call, the same bits
 
 
+@pytest.mark.slow
 def test_the_same_call_gives_the_same_bits_on_the_shipped_network(classifier: Classifier) -> None:
     for preset, start in (("paper", "zero"), ("readable", "zero"), ("readable", "noise")):
         first, again, other = (
@@ -285,6 +286,7 @@ def test_a_class_whose_step_overflows_does_not_shorten_those_of_others() -> None
 # No trace
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["paper", "readable"])
 def test_leaves_no_trace_on_the_shipped_network(preset: str) -> None:
     classifier = load_classifier(device="cpu")  # one of its own: the shared one may bear traces of earlier tests
@@ -653,6 +655,7 @@ def test_an_image_that_is_not_finite_is_named_by_a_kind_of_its_own(classifier: C
 # On the real network
 
 
+@pytest.mark.slow
 def test_every_class_that_the_last_relu_holds_at_the_zero_image_gives_a_picture(classifier: Classifier) -> None:
     """As many steps as one needs to see that each climbs; docs/class_models.md tells of all 1,000 and of all steps."""
     zero = torch.zeros(1, 3, 224, 224)
@@ -667,6 +670,7 @@ def test_every_class_that_the_last_relu_holds_at_the_zero_image_gives_a_picture(
     assert bits(climb(classifier, held[0], steps=1)) == bits(climb(classifier, held[0], steps=1))
 
 
+@pytest.mark.slow
 def test_three_classes_are_certain_after_the_paper_recipe_and_a_png(classifier: Classifier) -> None:
     classes = [classifier.find(name) for name in ("goose", "ostrich", "racer")]
     for step in climb(classifier, classes, steps=30)[-1]:

@@ -17,6 +17,7 @@ import deepinside_edu as di
 from deepinside_edu.cli import main
 
 
+@pytest.mark.slow
 def test_a_photo_gives_top_five_boxes_times_and_a_picture_of_every_stage(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -38,6 +39,7 @@ def test_a_photo_gives_top_five_boxes_times_and_a_picture_of_every_stage(
         assert picture.size == photo.image.size
 
 
+@pytest.mark.slow
 def test_one_class_can_be_asked_for_by_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = str(di.photo("lemurs").path)
     assert main([path, "--class", "madagascar", "--crops", "1", "--hard-seeds", "--out", str(tmp_path)]) == 0
@@ -119,6 +121,7 @@ def test_a_class_without_an_object_costs_no_other_class_and_not_the_scores(
     assert "0 pictures" in said
 
 
+@pytest.mark.slow
 def test_pictures_of_two_photos_of_one_name_never_mix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for _ in range(2):
@@ -136,6 +139,7 @@ def boxes(folder: Path, *lines: str, header: str = HEADER) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 def test_evaluate_prints_the_errors_and_lists_what_cannot_be_used(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -214,6 +218,7 @@ def test_evaluate_reads_every_layout_and_what_to_leave_out(monkeypatch: pytest.M
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_evaluate_that_is_stopped_says_that_nothing_is_lost(tmp_path: Path, number: signal.Signals) -> None:
     # Whatever runs the tests in the background may have told its children to ignore Ctrl-C.

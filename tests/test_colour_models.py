@@ -168,6 +168,7 @@ def test_colours_are_counted_as_by_a_loop(seed: int, pixels: int, levels: int) -
     assert found.moments.tolist() == [expected[n].tolist() for n in sorted(expected)]  # whole numbers: exactly
 
 
+@pytest.mark.slow
 def test_a_start_draws_cells_by_their_weight() -> None:
     """Of two colours, one three times as frequent: over many random states the first centre is it in three of four."""
     z = np.repeat(np.array([[20, 20, 20], [220, 220, 220]], np.uint8), [30, 90], axis=0)

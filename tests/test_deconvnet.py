@@ -262,6 +262,7 @@ def chains(draw: Any) -> tuple[list[Any], np.ndarray]:
     return layers, image
 
 
+@pytest.mark.slow
 @given(chains(), st.integers(0, 8), st.integers(0, 999), st.booleans())
 def test_ladders_equal_nested_loops_to_the_bit(chain: Any, top: int, unit: int, in_place: bool) -> None:
     """Whole numbers: no rounding, so nothing is left for a tolerance to hide."""
@@ -397,6 +398,7 @@ def assert_ladders_agree(ladder: Ladder, rule: str, xs: dict[str, Tensor], rs: d
         assert float((ladder[name].r[rule] - rs[name]).norm()) <= 1e-5 * float(rs[name].norm()), name
 
 
+@pytest.mark.slow
 def test_what_torchvision_ships_equals_an_oracle_and_stays_as_it_was(shipped: Any) -> None:
     name, classifier, x = shipped
     x.requires_grad_()
@@ -451,6 +453,7 @@ WITHOUT_RELU = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WITHOUT_RELU)
 def test_networks_without_relu_have_a_gradient_and_no_other_rule(name: str) -> None:
     options, kind = WITHOUT_RELU[name]
@@ -650,6 +653,7 @@ def test_networks_of_every_shape_equal_the_oracle_at_every_layer(shape: str, fro
 seeds = st.integers(0, 999)
 
 
+@pytest.mark.slow
 @given(seeds, st.sampled_from(["relu", "relu6"]))
 def test_below_a_relu_guided_is_only_where_both_others_are_and_equals_them(seed: int, name: str) -> None:
     """At the first ReLU on the way down all rules still share one R."""
@@ -666,6 +670,7 @@ def test_below_a_relu_guided_is_only_where_both_others_are_and_equals_them(seed:
     assert bool(((guided != 0) <= (deconvnet != 0)).all())
 
 
+@pytest.mark.slow
 @given(seeds)
 def test_where_every_activity_is_positive_guided_is_deconvnet(seed: int) -> None:
     """The forward masks are all open; the backward masks are what is left of either."""
@@ -685,6 +690,7 @@ def test_where_every_activity_is_positive_guided_is_deconvnet(seed: int) -> None
         assert rung.r["gradient"].equal(rung.r["deconvnet"])
 
 
+@pytest.mark.slow
 @given(seeds, st.sampled_from([0.125, 4.0]))
 def test_a_score_twice_as_steep_brings_down_twice_as_much_under_every_rule(seed: int, scale: float) -> None:
     classifier = made_of(lambda self, x: self.b(self.a(x).relu()).relu(), seed=seed, a=conv(), b=conv(4, 4))

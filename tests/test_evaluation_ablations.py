@@ -181,6 +181,7 @@ def test_in_a_picture_with_two_objects_the_largest_component_matters(tiny: di.Cl
 # What is shared
 
 
+@pytest.mark.slow
 def test_each_map_seed_set_and_pair_of_mixtures_is_computed_once_an_image(
     monkeypatch: pytest.MonkeyPatch, tiny: di.Classifier, examples: tuple[Photo, ...]
 ) -> None:
@@ -205,6 +206,7 @@ def test_each_map_seed_set_and_pair_of_mixtures_is_computed_once_an_image(
     assert len(calls["colour_models"]) == len(seeded) + 4  # other numbers of components, on the same seeds
 
 
+@pytest.mark.slow
 def test_nothing_is_left_behind(tiny: di.Classifier, examples: tuple[Photo, ...]) -> None:
     made = as_composite(examples[0])
     with no_trace(tiny.network, made.picture, made.mask):

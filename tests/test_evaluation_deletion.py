@@ -83,6 +83,7 @@ def test_insertion_on_paper() -> None:
     assert curve.probabilities[-1] == pytest.approx(sigmoid(3.25))
 
 
+@pytest.mark.slow
 def test_the_best_order_of_a_linear_network_is_by_contribution() -> None:
     """Of all 720 orders none has a smaller area than that of w x, largest first, and none a larger than the reverse."""
     contributions = np.array(W) * X

@@ -59,6 +59,7 @@ def judged(guesses: list, label: int, instances: list, told: tuple | None = None
     return judge_image([Guess(c, exclusive(box)) for c, box in guesses], [truth], [exclusive(told)])
 
 
+@pytest.mark.slow
 @settings(max_examples=400)
 @given(GUESSES, st.integers(0, 3), INSTANCES, st.none() | INCLUSIVE)
 def test_a_verdict_is_the_devkits(guesses: list, label: int, instances: list, told: tuple | None) -> None:

@@ -107,6 +107,7 @@ MEASUREMENTS: dict[str, Callable[[di.Classifier], object]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fast")
 @pytest.mark.parametrize("name", MEASUREMENTS)
 def test_measurements_are_made_with_it(classifier: di.Classifier, name: str) -> None:

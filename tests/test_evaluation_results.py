@@ -37,6 +37,7 @@ def write(path: Path, *chunks: list[Outcome]) -> dict[str, Outcome]:
     return file.kept
 
 
+@pytest.mark.slow
 @given(st.lists(OUTCOMES, max_size=6))
 @settings(max_examples=25)
 def test_what_is_written_is_read_again(tmp_path_factory: pytest.TempPathFactory, outcomes: list[Outcome]) -> None:
@@ -50,6 +51,7 @@ def test_what_is_written_is_read_again(tmp_path_factory: pytest.TempPathFactory,
     assert path.read_text("utf-8").count("\n") == len(outcomes) + 1
 
 
+@pytest.mark.slow
 def test_a_write_cut_off_at_any_byte_costs_that_write_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # hundreds of them take seconds
     path = tmp_path / "results-0-of-1.jsonl"

@@ -69,6 +69,7 @@ def box_of(classifier: Classifier, image: object, class_index: int, **options: A
 # The number itself
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("crops", "options"), [(1, {}), (10, {}), (1, {"blur": 8.0, "components": 1})])
 def test_a_run_equals_a_plain_loop(data: ev.Dataset, tmp_path: Path, crops: int, options: dict[str, Any]) -> None:
     classifier = tiny_classifier()
@@ -110,6 +111,7 @@ def test_the_true_class_is_told_though_it_is_not_guessed(
     assert one.counts.true_class_hits == expected.counts.true_class_hits > one.counts.top_1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("workers", "chunk"), [(2, 5), (0, 1), (0, 3)])
 def test_workers_and_chunks_change_nothing(
     data: ev.Dataset, expected: LocalisationError, tmp_path: Path, workers: int, chunk: int
@@ -120,6 +122,7 @@ def test_workers_and_chunks_change_nothing(
     assert dict(os.environ) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [2, 5, 100])
 @pytest.mark.parametrize("crops", [1, 10])
 def test_the_batch_changes_nothing_and_is_what_the_network_takes(
@@ -432,6 +435,7 @@ def test_a_class_without_an_object_is_a_guess_without_a_box(tmp_path: Path) -> N
 # Side by side
 
 
+@pytest.mark.slow
 def test_the_network_goes_on_while_a_worker_cuts(
     data: ev.Dataset, expected: LocalisationError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -449,6 +453,7 @@ def test_the_network_goes_on_while_a_worker_cuts(
     assert measure(data, workers=2) == expected
 
 
+@pytest.mark.slow
 def test_the_bar_counts_every_image_with_rate_and_time_left(
     data: ev.Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -567,6 +572,7 @@ def test_a_network_with_the_same_weights_is_another_if_its_modules_are() -> None
 # Processes
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_said_and_costs_nothing_that_was_finished(
     data: ev.Dataset, expected: LocalisationError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -745,6 +751,7 @@ except ConnectionError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_rank_does_not_wait_for_days_for_one_that_never_comes() -> None:
     alone = {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
@@ -755,6 +762,7 @@ def test_a_rank_does_not_wait_for_days_for_one_that_never_comes() -> None:
     assert "GLOO_SOCKET_IFNAME" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for processes in Linux's /proc")
 def test_two_processes_equal_one_though_one_of_them_was_killed(
     folder: Path, data: ev.Dataset, expected: LocalisationError, tmp_path: Path

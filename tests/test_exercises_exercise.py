@@ -243,6 +243,7 @@ def test_no_two_mistakes_give_the_same(name):
         assert not np.allclose(flat[said], flat[other], 1e-6, 1e-9, equal_nan=True), (said, other)
 
 
+@pytest.mark.slow
 @exercises
 @pytest.mark.filterwarnings("ignore")
 def test_each_mistake_is_named_and_no_other(name):

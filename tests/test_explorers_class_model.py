@@ -82,6 +82,7 @@ def test_it_opens_in_one_line_on_the_paper_s_goose():
     assert repr(explorer) == "ClassModelExplorer('goose', 'paper', step 0 of 150)"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["paper", "readable"])
 def test_it_climbs_as_the_step_function_does(preset):
     classifier = di.load_classifier()

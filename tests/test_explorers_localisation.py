@@ -171,6 +171,7 @@ def test_only_what_is_new_is_told(lab, trait, value, kinds):
     assert lab.kinds() == kinds
 
 
+@pytest.mark.slow
 def test_a_map_is_computed_once(lab, monkeypatch):
     calls, computed = [], MODULE.saliency_map
     monkeypatch.setattr(MODULE, "saliency_map", lambda *args: calls.append(args[2:]) or computed(*args))

@@ -85,6 +85,7 @@ def test_result_holds_class_map_and_w(explorer):
     assert repr(result) == "SaliencyResult('red thing', crops=1, map (24, 24))"
 
 
+@pytest.mark.slow
 def test_one_and_ten_crops_are_the_package_s(classifier):
     explorer = Saliency(di.photo("hens"), classifier)
     one = explorer.result

@@ -191,6 +191,7 @@ def test_a_class_that_comes_while_maps_are_computed_gets_its_own(explorer, held)
     check(explorer)
 
 
+@pytest.mark.slow
 def test_no_setting_is_lost_while_the_thread_settles_an_older_wish(explorer):
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)  # so that the two threads meet everywhere

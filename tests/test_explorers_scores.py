@@ -242,6 +242,7 @@ def test_a_page_that_is_opened_later_gets_everything(explorer):
     assert set(explorer.kinds()) == {"scores", "state"}
 
 
+@pytest.mark.slow
 def test_without_a_kernel_there_is_a_picture(explorer):
     data, _ = explorer._repr_mimebundle_()
     assert data["text/plain"] == "ScoresExplorer('pig', k=5)"

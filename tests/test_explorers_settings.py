@@ -48,6 +48,7 @@ def test_nonsense_is_refused_in_words_and_changes_nothing(explorer):
             setattr(explorer, name, before)
 
 
+@pytest.mark.slow
 def test_nonsense_from_a_page_is_said_once_and_forgotten_with_the_next_action(explorer):
     for name in ours(explorer, Judged):
         explorer.set_state({name: {"a": 1}})

@@ -49,6 +49,7 @@ def cosine(one, two):
     return float((one * two).sum() / (one.norm() * two.norm()))
 
 
+@pytest.mark.slow
 def test_it_opens_in_one_line_on_the_shipped_network_and_says_the_truth(classifier):
     explorer = di.explore.taylor(classifier=classifier)
     assert isinstance(explorer, TaylorExplorer)

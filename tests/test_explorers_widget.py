@@ -31,6 +31,7 @@ def shown(monkeypatch):
     return show
 
 
+@pytest.mark.slow
 def test_three_outputs_that_do_not_depend_on_each_other(shown, classifier):
     one, two = di.explore.scores(None, classifier), di.explore.saliency(di.photo("duck"), classifier)
     (sentence, _), (picture, about), (view, _) = shown(one)

@@ -227,6 +227,7 @@ def prints(figure):
     return Image.open(io.BytesIO(figure._repr_png_())).size
 
 
+@pytest.mark.slow
 def test_figure_2_shows_each_photo_over_its_map():
     photos, saliencies = [picture(), picture(300, 200)], [a_map(), a_map(9, 9)]
     with no_trace(*photos, *saliencies):
@@ -434,6 +435,7 @@ def test_one_colour_becomes_grey_and_its_shape_stays():
     assert figures.stretch_contrast(picture().convert("L")).size == (80, 60)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("pictures", "count", "chosen"), [
     (10, 4, [0, 3, 6, 9]), (11, 6, [0, 2, 4, 6, 8, 10]), (6, 6, [0, 1, 2, 3, 4, 5]), (3, 6, [0, 1, 2]), (9, 2, [0, 8]),
     (9, 1, [8]), (1, 6, [0]), (101, 5, [0, 25, 50, 75, 100]),
@@ -700,6 +702,7 @@ def drawn(figure: Any) -> list[str]:
     return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("label", ODD_LABELS)
 def test_a_label_is_text_and_never_mathematics_in_every_figure(label: str) -> None:
     photo, grid = Image.new("RGB", (40, 30)), np.eye(3)

@@ -82,6 +82,7 @@ def problems(draw: st.DrawFn) -> tuple[np.ndarray, Costs, float, Seeds, int]:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=200)
 @given(problems())
 def test_equals_brute_force_over_all_labellings(problem: tuple[np.ndarray, Costs, float, Seeds, int]) -> None:
@@ -433,6 +434,7 @@ def sequences(draw: st.DrawFn) -> tuple[np.ndarray, float, int, list[tuple[Costs
     return image, smoothness, draw(st.sampled_from([4, 8])), [first, *rest]
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(sequences())
 def test_every_cut_of_a_sequence_equals_brute_force_and_the_cold_cut(sequence: tuple) -> None:
@@ -455,6 +457,7 @@ def test_every_cut_of_a_sequence_equals_brute_force_and_the_cold_cut(sequence: t
         assert_same(cut, graph_cut(image, costs, smoothness, seeds, neighbours))
 
 
+@pytest.mark.slow
 @settings(max_examples=100)
 @given(st.lists(hnp.arrays(np.int8, (3, 4), elements=st.integers(-3, 3)), min_size=2, max_size=6), st.integers(0, 3))
 def test_of_equally_good_masks_it_is_the_one_within_all_others(pulls: list[np.ndarray], smoothness: int) -> None:

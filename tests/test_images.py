@@ -219,6 +219,7 @@ def test_an_annotation_has_the_whole_size_or_none(size, read, tmp_path):
     assert read_annotation(path) == (read, (("dog", (1, 2, 4, 5)),))
 
 
+@pytest.mark.slow
 def test_photo_finds_by_name_and_shows_itself():
     panda = photo("panda")
     assert panda.name == "panda"

@@ -113,6 +113,7 @@ def grey(level: int, contrast: int = 0, turned: bool = False, side: int = 90) ->
     return base64.b64encode(stored.getvalue()).decode()
 
 
+@pytest.mark.slow
 def test_planted_wrong_numbers_and_pictures_make_the_run_fail(tmp_path: Path) -> None:
     """Proves that the comparison compares: cells that are as stored pass beside those with one thing changed."""
     number, square = "6 * 7", "from PIL import Image\nImage.new('L', (90, 90), 100)"

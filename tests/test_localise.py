@@ -292,6 +292,7 @@ def test_keeps_every_step_and_equals_the_steps_by_hand(
         found.box = (0, 0, 1, 1)
 
 
+@pytest.mark.slow
 def test_each_result_is_consistent(localised: dict[str, Localisation]) -> None:
     for name, found in localised.items():
         left, top, right, bottom = found.box
@@ -313,6 +314,7 @@ def test_draws_itself(localised: dict[str, Localisation]) -> None:
         plt.close(figure)
 
 
+@pytest.mark.slow
 def test_without_classes_the_five_best_each_as_if_alone(classifier: Classifier) -> None:
     image = photo("red_panda")
     five = localise_classes(classifier, image, crops=1)
@@ -327,6 +329,7 @@ def test_without_classes_the_five_best_each_as_if_alone(classifier: Classifier) 
     assert [each.prediction.class_index for each in some] == [388, 387]
 
 
+@pytest.mark.slow
 def test_leaves_no_trace() -> None:
     classifier = load_classifier(device="cpu")  # one of its own: the shared one may bear traces of earlier tests
     image, levels = photo("hens").image, np.asarray(photo("hens").image)
@@ -347,6 +350,7 @@ def test_gives_the_same_within_any_gradient_mode(mode: Callable[[], object]) -> 
     assert found.box == expected.box
 
 
+@pytest.mark.slow
 def test_two_threads_give_what_one_gives(classifier: Classifier, localised: dict[str, Localisation]) -> None:
     names = ["panda", "pig", "macaw", "tabby"]
 
@@ -361,6 +365,7 @@ def test_two_threads_give_what_one_gives(classifier: Classifier, localised: dict
             assert found.box == localised[name].box
 
 
+@pytest.mark.slow
 def test_the_same_call_gives_the_same_bits(classifier: Classifier, localised: dict[str, Localisation]) -> None:
     again = localise(classifier, photo("duck"), localised["duck"].prediction.class_index)
     assert np.array_equal(again.saliency, localised["duck"].saliency)
@@ -371,6 +376,7 @@ def test_the_same_call_gives_the_same_bits(classifier: Classifier, localised: di
     assert not np.array_equal(other.costs, again.costs)
 
 
+@pytest.mark.slow
 def test_the_steps_take_the_photo_as_it_is(classifier: Classifier) -> None:
     """A learner who never resizes anything gets what `localise` gives: each step brings the photo to the map's grid."""
     image, c = photo("koala").image, 105

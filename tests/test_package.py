@@ -39,6 +39,7 @@ def tell(): print("+".join(name for name in heavy if name in sys.modules) or "no
 """
 
 
+@pytest.mark.slow
 def test_each_step_loads_what_it_needs_and_nothing_before():
     after = in_a_fresh_process(LOADED + """
 import deepinside_edu as di; tell()
@@ -116,6 +117,7 @@ def test_results_and_what_no_lesson_uses_stay_within_reach():
             assert getattr(di, name) is getattr(import_module(f"deepinside_edu.{home}"), name)
 
 
+@pytest.mark.slow
 def test_a_step_stays_a_function_in_every_order_of_imports():
     """`di.seeds` is the step, though a file of that name exists: importing the file must not put it in its place."""
     told = in_a_fresh_process("""
@@ -189,6 +191,7 @@ def own_rooms(path):
     return {name[1:] for name in imports(path) if name[0] == "."} & ROOMS - {room(path)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: p.relative_to(PACKAGE).as_posix())
 def test_imports_run_one_way(path):
     mine, theirs = room(path), own_rooms(path)

@@ -3,9 +3,12 @@
 import re
 from pathlib import Path
 
+import pytest
+
 README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_examples_run_one_after_the_other(capsys):
     blocks = re.findall(r"^```python\n(.*?)^```", README, re.M | re.S)
     assert len(blocks) >= 2

@@ -80,6 +80,7 @@ def double(classifier: Classifier) -> Classifier:
     return Classifier(copy.deepcopy(classifier.network).double(), classifier.labels, classifier.wordnet_ids)
 
 
+@pytest.mark.slow
 def test_w_equals_central_differences_of_squeezenet_in_float64(double: Classifier) -> None:
     x = double.prepare(photo("panda"))
     c = double.find("giant panda")
@@ -263,6 +264,7 @@ def test_maps_of_several_classes_equal_one_by_one(crops: int) -> None:
         np.testing.assert_allclose(found, saliency_map(classifier, x, c, crops), rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crops", [1, 10])
 def test_maps_of_several_images_equal_one_by_one_each_of_its_own_classes(classifier: Classifier, crops: int) -> None:
     names, classes = ("duck", "panda", "koala"), ([97, 388], [388], [])
@@ -345,6 +347,7 @@ def test_gradients_that_were_there_stay_as_they_were() -> None:
         saliency_map(classifier, x, 1, 10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crops", [1, 10])
 def test_leaves_no_trace_on_the_shipped_network(crops: int) -> None:
     classifier = load_classifier(device="cpu")  # one of its own: the shared one may bear traces of earlier tests
@@ -501,6 +504,7 @@ def test_ten_crops_equal_the_slow_way(size: tuple[int, int], build: Callable[...
         np.testing.assert_allclose(found, expected, rtol=2e-5, atol=2e-5 * expected.max())
 
 
+@pytest.mark.slow
 def test_ten_crops_of_a_prepared_image_enlarge_it(double: Classifier) -> None:
     """A prepared tensor is enlarged in its own precision, a picture before it is rounded: nearly the same maps."""
     picture = photo("koala").image.resize((224, 224), Image.Resampling.BICUBIC)
@@ -646,6 +650,7 @@ def with_decisions_of(classifier: Classifier, decided: dict[str, Tensor]) -> Cla
     return Classifier(network.eval(), classifier.labels)
 
 
+@pytest.mark.slow
 def test_float32_agrees_with_float64(classifier: Classifier, double: Classifier) -> None:
     """A pixel's gradient hangs on some million yes-or-no decisions, and near zero rounding decides, on each processor
     another way. What holds on all of them: few decisions flip, and given the decisions the maps agree in every pixel.

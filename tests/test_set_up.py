@@ -115,6 +115,7 @@ def test_not_writable(project):
     assert_one_line(project.set_up(), "cannot write to", str(project.root))
 
 
+@pytest.mark.slow
 def test_index_out_of_reach(project):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, not listening: every connection is refused
@@ -241,6 +242,7 @@ def test_make_test_runs_all_of_its_parts_and_names_those_that_failed(tmp_path, b
         assert "every part passed" in run.stdout
 
 
+@pytest.mark.slow
 def test_the_wheel_carries_network_photos_and_lessons(tmp_path):
     subprocess.run(
         [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path, ROOT],

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 SCRIPT = runpy.run_path(str(ROOT / "scripts" / "test_everywhere.py"), run_name="script")
 
@@ -29,6 +31,7 @@ def test_every_kind_of_arithmetic_that_is_asked_for_is_varied():
     assert threads == {"1", "2", "4", None}
 
 
+@pytest.mark.slow
 def test_a_disturbed_map_differs_in_a_hundredth_of_a_per_cent_of_its_pixels_by_a_thousandth_and_zero_by_a_millionth():
     script = (
         SCRIPT["DISTURBED"]

@@ -41,6 +41,7 @@ def test_the_order_is_that_of_each_photos_largest_activity(classifier: Classifie
         assert each.patch.tobytes() == each.picture.crop(each.box).tobytes()
 
 
+@pytest.mark.slow
 def test_without_photos_it_takes_all_that_ship_with_the_package(classifier: Classifier) -> None:
     found = top_photos(classifier, "classifier.3", 388, k=99)
     assert sorted(each.name for each in found) == [each.name for each in photos()]

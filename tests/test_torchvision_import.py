@@ -56,6 +56,7 @@ def test_the_installed_torchvision_works():
         assert network(torch.zeros(1, 3, 32, 32)).shape == (1, 1000)
 
 
+@pytest.mark.slow
 def test_a_wheel_that_was_built_for_cuda_is_imported_all_the_same(tmp_path):
     for folder, source in (("fitting", ""), ("built_for_cuda", BUILT_FOR_CUDA)):
         package = tmp_path / folder / "torchvision"

@@ -390,6 +390,7 @@ def test_own_mode_is_left_as_it_was_found():
             )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_autocast_changes_nothing(classifier, dtype):
     """Bit for bit: everything is computed as outside of it."""

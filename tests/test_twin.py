@@ -40,6 +40,7 @@ FORMS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_layers_and_ladders_see_the_network_in_every_form(form):
     classifier = Classifier(FORMS[form](), list("abc"), size=(9, 9))

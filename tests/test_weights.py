@@ -31,6 +31,7 @@ def test_the_default_comes_from_the_package(classifier):
     assert (classifier.size, classifier.dtype, classifier.device.type) == ((224, 224), torch.float32, "cpu")
 
 
+@pytest.mark.slow
 def test_it_knows_most_of_the_shipped_photos(classifier):
     from deepinside_edu import photos
 

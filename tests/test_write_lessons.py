@@ -5,11 +5,13 @@ import sys
 from pathlib import Path
 
 import nbformat
+import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 SCRIPT = Path(__file__).parent.parent / "scripts" / "write_lessons.py"
 
 
+@pytest.mark.slow
 def test_two_rebuilds_do_not_differ(tmp_path):
     cells = [
         new_code_cell("import ipywidgets\nipywidgets.IntSlider()", id="slider"),
@@ -39,6 +41,7 @@ def test_two_rebuilds_do_not_differ(tmp_path):
     assert total.outputs[0].text == "5\n"
 
 
+@pytest.mark.slow
 def test_a_cell_that_fails_untagged_leaves_the_lesson_as_it_was(tmp_path):
     path = tmp_path / "lesson.ipynb"
     nbformat.write(new_notebook(cells=[new_code_cell("1 / 0", id="mistake")]), path)
