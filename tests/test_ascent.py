@@ -155,6 +155,7 @@ def test_the_gradient_equals_central_differences(build: Callable[..., Classifier
 # Loops of our own
 
 
+@pytest.mark.slow
 def test_fixed_steps_on_the_shipped_network_equal_three_lines(classifier: Classifier) -> None:
     x, c = classifier.prepare(photo("panda")), 130
     steps = class_model(classifier, c, start=x, steps=3, regularisation=0.01, step_size=10.0, **FIXED)

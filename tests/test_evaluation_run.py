@@ -142,6 +142,7 @@ def test_the_batch_changes_nothing_and_is_what_the_network_takes(
 # Going on
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk", [1, 4])
 def test_a_run_that_is_stopped_goes_on_where_it_was(
     data: ev.Dataset, expected: LocalisationError, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, chunk: int
@@ -170,6 +171,7 @@ def test_a_run_that_is_stopped_goes_on_where_it_was(
     assert len(found_in(tmp_path)) == len(names), "nothing is computed again"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 3, 4, 50])
 def test_at_most_one_chunk_is_computed_again_after_a_crash(
     data: ev.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
@@ -711,16 +713,19 @@ def said_by_two(folder: Path, unusable: Path) -> str:
     return "".join((unusable / f"said by {rank}").read_text() for rank in "01")
 
 
+@pytest.mark.slow
 def test_one_run_after_another_in_the_same_processes(said_by_two: str) -> None:
     """Torch fails, or waits for ever, in one of some thirty groups that are built where another was."""
     assert said_by_two.count("ended") == 2
 
 
+@pytest.mark.slow
 def test_a_rank_that_has_finished_waits_longer_than_for_the_others_to_join(said_by_two: str) -> None:
     """The group's own patience is a second here, and one comes two seconds later."""
     assert said_by_two.count("together (2,) ('0', '1')") == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "differs",
     ["images 13 on rank 0, 9 on rank 1", "names, classes and boxes", "smoothness 100.0 on rank 0, 7 on rank 1"],
@@ -730,6 +735,7 @@ def test_ranks_that_were_given_other_images_or_options_stop(said_by_two: str, di
     assert said_by_two.count("the ranks were not given the same: " + differs) == 2, "each of the two says so"
 
 
+@pytest.mark.slow
 def test_every_rank_tells_what_could_not_be_used_whosoever_share_it_was(said_by_two: str, unusable: Path) -> None:
     alone = measure(ev.read_ilsvrc(unusable / "images", unusable / "boxes"), problems="miss")
     assert [each[:8] for each in (*alone.problems, *alone.notes)] == ["val_0000", "val_0003", "val_0001", "val_0002"]

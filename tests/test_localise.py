@@ -249,6 +249,7 @@ def localised(classifier: Classifier) -> dict[str, Localisation]:
     return {p.name: localise(classifier, p, classifier.find(p.wordnet_id)) for p in photos()}
 
 
+@pytest.mark.slow
 def test_finds_most_of_the_shipped_photos_objects(localised: dict[str, Localisation]) -> None:
     """12 of 16 when this bound was set; one less is allowed for another machine's rounding."""
     assert len(localised) == 16
@@ -256,6 +257,7 @@ def test_finds_most_of_the_shipped_photos_objects(localised: dict[str, Localisat
     assert len(right) >= 11, right
 
 
+@pytest.mark.slow
 def test_keeps_every_step_and_equals_the_steps_by_hand(
     classifier: Classifier, localised: dict[str, Localisation]
 ) -> None:
@@ -306,6 +308,7 @@ def test_each_result_is_consistent(localised: dict[str, Localisation]) -> None:
         assert str(found.box) in repr(found)
 
 
+@pytest.mark.slow
 def test_draws_itself(localised: dict[str, Localisation]) -> None:
     from matplotlib import pyplot as plt
 
