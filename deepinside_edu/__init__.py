@@ -1,8 +1,8 @@
 """See what a convolutional network sees: Simonyan, Vedaldi & Zisserman 2013, step by step.
 
 A photo goes in; scores, a straight line, a map, seeds, two colour models, a cut, a mask and a box come out.
-The names below stand in the order of that pipeline. Each is imported when it is first used, so that
-``import deepinside_edu`` is quick and torch comes with the first step that needs it.
+The names below stand in the order of that pipeline. Each is imported when it is first used, so
+``import deepinside_edu`` is quick, and the first step that needs torch imports it.
 """
 
 import sys
@@ -57,7 +57,7 @@ _HOMES = {
 }
 _MODULES = {"figures": "figures", "explore": "explorers", "evaluation": "evaluation", "exercises": "exercises"}
 
-# What the lessons use. Results, which nobody types, are there too, but not among the names that completion offers.
+# The names that lessons use. Results, which nobody types, can be reached too, but completion does not offer them.
 __all__ = [  # noqa: RUF022 - in the order of the pipeline
     "open_image", "photo", "photos",
     "load_classifier", "Classifier",
@@ -90,7 +90,7 @@ def __getattr__(name: str) -> Any:
 
 
 class _Package(ModuleType):
-    """Keeps `di.seeds` the step, not the file: importing a submodule would set the package's attribute to the file."""
+    """Keeps `di.seeds` the step, because importing the file of that name would put the file in the step's place."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, ModuleType) and name in _HOMES.get(name, ()):

@@ -1,7 +1,8 @@
-"""What an option of a step may be: one rule for each kind, checked before anything is computed.
+"""Which values an option of a step may have: one rule per kind, checked before anything is computed.
 
-Each function takes the option's name and value, and gives the value as Python's own. NumPy's numbers and truth values
-count, text and arrays do not. Another kind of value is a `TypeError`, and one that is out of range a `ValueError`.
+Each function takes the option's name and value, and returns the value as one of Python's own. NumPy's numbers and truth
+values are accepted, text and arrays are not. A value of another kind raises a `TypeError`, and one that is out of range
+a `ValueError`.
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ from numpy.typing import NDArray
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 LARGEST_STATE = 2**64 - 1
-"""NumPy takes any whole number from 0 on, and torch no larger one than this."""
+"""NumPy accepts any whole number from 0 on; torch accepts none that is larger than this."""
 
 
 def number(name: str, value: object, least: float, most: float = math.inf, remedy: str = "") -> float:
-    """Check that an option is a finite number from `least` to `most`; `remedy` is a sentence behind a complaint."""
+    """Check that an option is a finite number from `least` to `most`; `remedy` is a sentence at a message's end."""
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f"expected a number for {name}, got {_show(value)}. Pass one such as 0.5, without quotes.")
     try:
         found = float(value)
-    except OverflowError:  # a whole number of more than 308 digits
+    except OverflowError:  # a whole number with more than 308 digits
         found = math.inf
     if not (least <= found <= most and math.isfinite(found)):
         limits = f"from {least:.7g} to {most:.7g}" if math.isfinite(most) else f"of {least:.7g} or more"
@@ -38,32 +39,32 @@ def number(name: str, value: object, least: float, most: float = math.inf, remed
 
 
 def whole(name: str, value: object, least: int, most: int | None = None, remedy: str = "") -> int:
-    """Check that an option is a whole number from `least` to `most`; 5.0 is none."""
+    """Check that an option is a whole number from `least` to `most`; 5.0 is refused."""
     try:
         if isinstance(value, (bool, np.bool_)):
             raise TypeError
-        found = operator.index(value)  # type: ignore[arg-type]  # whether it is one is the question
+        found = operator.index(value)  # type: ignore[arg-type]  # this is what is checked
     except TypeError:
         raise TypeError(
             f"expected a whole number for {name}, such as {least}, got {_show(value)}.{_append(remedy)}"
         ) from None
     if found < least or (most is not None and found > most):
         limits = f"of {least} or more" if most is None else f"from {least} to {most}"
-        # Python writes no number of more than 4,300 digits.
+        # Python cannot write a number with more than 4,300 digits.
         got = str(found) if abs(found) < 10**60 else "one of more than 60 digits"
         raise ValueError(f"expected {name} {limits}, a whole number, got {got}.{_append(remedy)}")
     return found
 
 
 def flag(name: str, value: object) -> bool:
-    """Check that an option is True or False; a text is neither, since "no" would count as yes."""
+    """Check that an option is True or False; text is refused, because "no" would count as yes."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"expected True or False for {name}, got {_show(value)}.")
     return bool(value)
 
 
 def choice(name: str, value: object, names: Iterable[str]) -> str:
-    """Check that an option is one of some words."""
+    """Check that an option is one of these words."""
     known = tuple(names)
     if not isinstance(value, str) or value not in known:
         raise ValueError(f"expected the {name} {' or '.join(map(repr, known))}, got {_show(value)}.")
@@ -71,7 +72,7 @@ def choice(name: str, value: object, names: Iterable[str]) -> str:
 
 
 def random_state(value: object) -> int:
-    """Check that a random state is from 0 to 2⁶⁴ − 1. With None or a generator no two calls would be alike."""
+    """Check that a random state is from 0 to 2⁶⁴ − 1. None or a generator would make each call differ."""
     return whole("random_state", value, 0, LARGEST_STATE, "The same number gives the same result again.")
 
 
@@ -83,9 +84,9 @@ def crops(value: object) -> int:
 
 
 def options_of(source: Callable[..., Any]) -> Callable[[Function], Function]:
-    """Show the arguments with a default of another function or class in place of `**options`.
+    """Show the arguments of another function or class that have a default in the place of `**options`.
 
-    Shift+Tab and completion then list them; what the decorated function does stays as it is.
+    Shift+Tab and completion then list them; the decorated function works as before.
     """
     options = [each.replace(kind=each.KEYWORD_ONLY) for each in _with_default(source)]
 
@@ -99,10 +100,10 @@ def options_of(source: Callable[..., Any]) -> Callable[[Function], Function]:
 
 
 def options(given: Mapping[str, Any], source: Callable[..., Any]) -> dict[str, Any]:
-    """Check that options are another function's, and give all of its options, with its defaults if they are not given.
+    """Check that another function has these options, and return all that it has, with its default where none is given.
 
     Raises:
-        TypeError: an option that the function does not have, with those that it has.
+        TypeError: an option that the function does not have; the message lists those that it has.
     """
     known = {each.name: each.default for each in _with_default(source)}
     if unknown := ", ".join(sorted(given.keys() - known.keys())):
@@ -115,13 +116,13 @@ def _with_default(source: Callable[..., Any]) -> list[inspect.Parameter]:
 
 
 def real_map(values: Any) -> NDArray[Any]:
-    """Check that a map holds real numbers, and give it as an array, whatever device or gradient a tensor of it is on.
+    """Check that a map holds real numbers, and return it as an array; a tensor may be on any device.
 
     Args:
         values: an array, a nested list, or a tensor of any precision; it is not changed.
 
     Returns:
-        An array of the same numbers: of the same type, if NumPy has it, and float32 otherwise, as for bfloat16.
+        An array of the same numbers. It has the same type, or float32 if NumPy does not have it, such as bfloat16.
 
     Raises:
         ValueError: truth values, complex numbers, text, or rows of several lengths.
@@ -145,6 +146,6 @@ def _append(remedy: str) -> str:
 
 
 def _show(value: object) -> str:
-    """A value in a message, cut short, and of what kind it is."""
+    """Write a value for a message: cut short, with its type."""
     words = repr(value)
     return f"{words if len(words) <= 60 else words[:57] + '…'} ({type(value).__name__})"

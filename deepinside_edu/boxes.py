@@ -1,4 +1,4 @@
-"""Boxes and masks: the box around a mask, overlap, and the way between a photo's pixels and its map's."""
+"""Boxes and masks: the box around a mask, overlap, and the way from a photo's pixels to its map's and back."""
 
 from __future__ import annotations
 
@@ -25,10 +25,11 @@ def largest_component(mask: ArrayLike) -> Mask:
         mask: boolean `(H, W)`.
 
     Returns:
-        A mask like it. Of several equally large components, the one whose first pixel comes first in reading order.
+        A mask of the same shape. If several components are equally large, the one whose first pixel comes first in
+        reading order is kept.
 
     Raises:
-        ValueError: no boolean array of two dimensions, or one with nothing in it.
+        ValueError: an array that is not boolean, does not have two dimensions, or is False everywhere.
 
     Source: paper, Section 3.2.
 
@@ -82,7 +83,7 @@ def _check_mask(mask: ArrayLike) -> Mask:
 
 
 def box_iou(one: Box, other: Box) -> float:
-    """Compute intersection over union of two boxes: |A ∩ B| / |A ∪ B|.
+    """Compute the intersection over union of two boxes: |A ∩ B| / |A ∪ B|.
 
     Args:
         one: (left, top, right, bottom), right and bottom exclusive.
@@ -92,7 +93,7 @@ def box_iou(one: Box, other: Box) -> float:
         0 (apart) to 1 (the same).
 
     Raises:
-        ValueError: no four numbers, or a box that is empty or inside out.
+        ValueError: other than four numbers, or a box that is empty or inside out.
 
     Example:
         >>> di.box_iou((0, 0, 4, 4), (0, 0, 4, 2))
@@ -107,7 +108,7 @@ def box_iou(one: Box, other: Box) -> float:
 
 
 def mask_iou(one: Mask, other: Mask) -> float:
-    """Compute intersection over union of two masks: |A ∩ B| / |A ∪ B|.
+    """Compute the intersection over union of two masks: |A ∩ B| / |A ∪ B|.
 
     Args:
         one: boolean `(H, W)`.
@@ -128,10 +129,10 @@ def mask_iou(one: Mask, other: Mask) -> float:
 
 
 def check_box(box: object) -> Box:
-    """Check that a box has pixels, and give it in Python's own numbers: those of few bits wrap when multiplied.
+    """Check that a box has pixels, and return it in Python's own numbers, because those of few bits wrap in a product.
 
     Raises:
-        ValueError: no four numbers, or a box that is empty or inside out.
+        ValueError: other than four numbers, or a box that is empty or inside out.
     """
     corners: Any = tuple(unwrapped(corner) for corner in box) if isinstance(box, Iterable) else ()
     if len(corners) != 4 or not all(isinstance(corner, Real) for corner in corners):
@@ -146,7 +147,7 @@ def check_box(box: object) -> Box:
 
 
 def to_photo(box: Box, size: tuple[int, int], shape: tuple[int, ...]) -> Box:
-    """Turn a box in the pixels of a map into one in the pixels of the photo that was resized to it.
+    """Turn a box in the pixels of a map into one in the pixels of the photo, which was resized to the map.
 
     Args:
         box: (left, top, right, bottom) in the map, right and bottom exclusive.
@@ -163,7 +164,7 @@ def to_map(box: Box, size: tuple[int, int], shape: tuple[int, ...]) -> Box:
     """Turn a box in a photo's own pixels into one in the pixels of the map of the resized photo.
 
     Args:
-        box: (left, top, right, bottom), right and bottom exclusive; what reaches outside the photo is cut off.
+        box: (left, top, right, bottom), right and bottom exclusive; a part outside the photo is cut off.
         size: (width, height) of the photo.
         shape: (H, W) of the map.
 
@@ -182,7 +183,7 @@ def to_map(box: Box, size: tuple[int, int], shape: tuple[int, ...]) -> Box:
 
 
 def _stretch(box: Box, old: tuple[int, int], new: tuple[int, int]) -> Box:
-    """From one (width, height) to another, never to nothing."""
+    """Stretch a box from one (width, height) to another, and keep at least one pixel of it."""
     left, top, right, bottom = (round(edge * new[i % 2] / old[i % 2]) for i, edge in enumerate(box))
     left, top = min(left, new[0] - 1), min(top, new[1] - 1)
     return left, top, max(right, left + 1), max(bottom, top + 1)

@@ -17,22 +17,22 @@ from .seeds import Seeds, check_seeds
 Array = NDArray[np.float64]
 
 CELL = 4
-"""Colours are counted in cells of 4×4×4 levels: every seed counts, and one more or less changes hardly anything."""
+"""Colours are counted in cells of 4×4×4 levels: every seed counts, but one more or less hardly changes the result."""
 
 SIDE = -(-256 // CELL)
 """Cells along each of the three axes."""
 
 MOST_COMPONENTS = 250
-"""Of the foreground's 2,509 seeds at 224×224 each Gaussian then has as many as it has parameters: ten."""
+"""With this many, each Gaussian has ten of the foreground's 2,509 seeds at 224×224, as many as it has parameters."""
 
 MIN_VARIANCE = 1.0
-"""Added to each variance, in squared grey levels: a colour of 8 bits is known no better than that."""
+"""This is added to each variance, in squared grey levels, because a colour of 8 bits is not known more precisely."""
 
 ITERATIONS = 30
-"""Of EM. A fixed number, because rounding can decide when a rule that watches the likelihood stops."""
+"""Iterations of EM. The number is fixed, because rounding can decide when a rule that watches the likelihood stops."""
 
 CHUNK = 4096
-"""Pixels are rated this many at a time: they stay in the cache, and BLAS starts no threads for so small a product."""
+"""Pixels are rated this many at a time: they stay in the cache, and BLAS starts no threads for such a small product."""
 
 ROWS, COLUMNS = np.triu_indices(3)
 
@@ -80,7 +80,7 @@ class Mixture:
 
 
 def quadratic_features(z: Array) -> Array:
-    """List 1, the colour and its six products, `(N, 10)` of `(N, 3)`: E and M steps are then a matrix product each."""
+    """List 1, the colour and its six products, `(N, 10)` of `(N, 3)`. E and M steps then take one matrix product."""
     features = np.empty((10, len(z)))
     features[0] = 1
     features[1:4] = z.T
@@ -118,7 +118,7 @@ class ColourModels:
             Two arrays `(H, W)`; where the first is smaller, the colour looks more like the object.
 
         Raises:
-            ValueError: no RGB picture.
+            ValueError: something that is not an RGB picture.
         """
         z = rgb_levels(image, self.grid)
         return Costs(-self.foreground.log_likelihood(z), -self.background.log_likelihood(z))
@@ -128,7 +128,7 @@ def colour_models(image: ImageLike, seeds: Seeds, components: int = 5, random_st
     """Fit one Gaussian mixture to the foreground seeds' colours and one to the background seeds'.
 
     Each has full covariances and comes from expectation maximisation on a histogram of the seeds' colours, with a
-    k-means++ start. Where the colours fill fewer cells than there are components, there are fewer components.
+    k-means++ start. If the colours fill fewer cells than there are components, there are fewer components.
 
     Args:
         image: whatever `open_image` takes, resized to the masks, or a uint8 array `(H, W, 3)` of their size.
@@ -141,7 +141,7 @@ def colour_models(image: ImageLike, seeds: Seeds, components: int = 5, random_st
 
     Raises:
         ValueError: masks of another shape than the picture, an empty seed set, or an option out of its range.
-        TypeError: an option of another kind, such as text.
+        TypeError: an option of another type, such as text.
 
     Source: paper, Section 3.2, which gives neither K nor the kind of covariance.
 
@@ -158,7 +158,7 @@ def colour_models(image: ImageLike, seeds: Seeds, components: int = 5, random_st
     chosen = check_seeds(seeds, (height, width))
     for side, mask in zip(chosen._fields, chosen, strict=True):
         if not mask.any():
-            raise ValueError(f"the {side} seeds are empty: no colour to learn from. Move their quantile.")
+            raise ValueError(f"the {side} seeds are empty: there is no colour to learn from. Move their quantile.")
     foreground, background = (fit_mixture(levels[mask], components, random_state) for mask in chosen)
     return ColourModels(foreground, background, (height, width))
 
@@ -168,12 +168,12 @@ def fit_mixture(colours: NDArray[Any], components: int, random_state: int = 0) -
 
     The colours are counted in cells j of a grid: n_j of them, with the mean z̄_j and the mean products of z. EM raises
     L = Σ_j n_j log Σ_k π_k exp⟨log N(z; μ_k, Σ_k)⟩_j, where ⟨ ⟩_j is the mean over the colours of a cell, so that all
-    of a cell have the same r_jk. L is at most the log-likelihood, and equals it where each cell has one colour.
+    colours of a cell have the same r_jk. L is at most the log-likelihood, and equals it if each cell has one colour.
 
-    E: r_jk ∝ π_k exp⟨log N(z; μ_k, Σ_k)⟩_j. M: π, μ, Σ are the share, mean and covariance that n_j r_jk weigh.
+    E: r_jk ∝ π_k exp⟨log N(z; μ_k, Σ_k)⟩_j. M: π, μ, Σ are shares, means and covariances with the weights n_j r_jk.
 
-    Which pixels are seeds is rounding's decision for a few of them, on each processor another. So nothing here may hang
-    on single pixels: the fit is a smooth function of the counts, and so is the chance that draws its start.
+    Rounding decides for a few pixels whether they are seeds, differently on each processor. So nothing here may depend
+    on single pixels: the fit is a smooth function of the counts, and so are the chances with which its start is drawn.
 
     Args:
         colours: z, `(N, 3)` on the scale 0..255, N at least 1.
@@ -196,11 +196,11 @@ def fit_mixture(colours: NDArray[Any], components: int, random_state: int = 0) -
 
 
 class Cells(NamedTuple):
-    """Colours, counted: the sums of `quadratic_features` over the colours of each cell that holds any.
+    """Counted colours: the sums of `quadratic_features` over the colours of each cell that holds any.
 
     Attributes:
-        number: (red · 64 + green) · 64 + blue of each cell on the grid, `(J,)`, rising.
-        moments: `(J, 10)`: count, sum and sum of products. Of 8-bit colours they are whole numbers, and so exact.
+        number: (red · 64 + green) · 64 + blue of each cell on the grid, `(J,)`, in ascending order.
+        moments: `(J, 10)`: count, sum and sum of products. For 8-bit colours they are whole numbers, so they are exact.
     """
 
     number: NDArray[np.int64]
@@ -211,7 +211,7 @@ def count_colours(colours: NDArray[Any]) -> Cells:
     """Count colours in the cells of a grid.
 
     Args:
-        colours: z, `(N, 3)` on the scale 0..255; what lies beyond is counted in the outermost cells.
+        colours: z, `(N, 3)` on the scale 0..255; values beyond it are counted in the outermost cells.
 
     Returns:
         The `Cells`.
@@ -236,10 +236,10 @@ def _maximise(responsibilities: Array, features: Array) -> Mixture:
 
 
 def _spread_out_start(cells: Cells, components: int, random_state: int) -> NDArray[np.intp]:
-    """k-means++: each next centre is drawn with a chance ∝ its weight and its squared distance to the nearest so far.
+    """k-means++: draw each next centre with a chance ∝ its weight times its squared distance to the nearest so far.
 
     Each cell of the grid waits for a random time of its own, ∝ 1/chance, and the first to arrive is taken. One seed
-    more or less then changes the winner only if two arrive together; a draw from the summed chances would shift all.
+    more or less then changes the winner only if two arrive together; in a draw from summed chances it would shift all.
     """
     waiting = _waiting_times(random_state)[cells.number]
     count = cells.moments[:, 0]
@@ -247,7 +247,7 @@ def _spread_out_start(cells: Cells, components: int, random_state: int) -> NDArr
     distances: list[Array] = []
     chance = count
     while len(distances) < components and chance.any():
-        with np.errstate(divide="ignore"):  # where there is no chance the wait has no end
+        with np.errstate(divide="ignore"):  # a cell without a chance waits for ever
             centre = means[:, [(waiting / chance).argmin()]]
         distances.append(((means - centre) ** 2).sum(0))
         chance = count * np.min(distances, axis=0)
@@ -264,13 +264,13 @@ def rgb_levels(image: ImageLike, grid: tuple[int, ...] | None = None) -> NDArray
 
     Args:
         image: a uint8 array `(H, W, 3)`, which is passed through, or whatever `open_image` takes.
-        grid: (H, W) that a picture of another size is resized to (bicubic); an array never is.
+        grid: (H, W) that a picture of another size is resized to (bicubic); an array is never resized.
 
     Returns:
         The levels.
 
     Raises:
-        ValueError: an array of another kind, or no picture.
+        ValueError: an array of another type or shape, or something that is not a picture.
     """
     if isinstance(image, np.ndarray):
         levels = image

@@ -12,7 +12,7 @@ from .trial import agree, bring_down
 from .twin import twin
 
 KINDS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
-"""Where a module keeps its hooks; those of all modules are in torch's own tables of nearly the same names."""
+"""The attributes in which a module keeps its hooks; torch keeps those of every module in tables of similar names."""
 
 FORWARD_KINDS = KINDS[:2]
 
@@ -40,7 +40,7 @@ def _is_foreign(hook: Any) -> bool:
 
 
 def without_foreign_hooks(network: nn.Module) -> nn.Module:
-    """Make a twin of the network on which they do not run."""
+    """Make a twin of the network on which these hooks do not run."""
 
     def strip(_: str, module: nn.Module, copy: nn.Module) -> None:
         kept = 0
@@ -48,7 +48,7 @@ def without_foreign_hooks(network: nn.Module) -> nn.Module:
             own = OrderedDict((key, hook) for key, hook in getattr(module, kind, {}).items() if not _is_foreign(hook))
             copy.__dict__[kind] = own
             kept += len(own)
-        if not kept:  # hooks of every module run where a module is called, and not in its forward
+        if not kept:  # hooks of every module run when a module is called, not in its forward
             copy.__class__ = type(type(module).__name__, (type(module),), {"__call__": _straight})
 
     return twin(network, strip)
@@ -64,7 +64,7 @@ def without_listeners(network: nn.Module, run: Callable[[nn.Module], Tensor]) ->
         run: gives the scores of a twin for the images; it shows which hooks answer or write into what they are given.
 
     Returns:
-        The twin, or the network itself if its scores need one of the hooks that seem to listen only.
+        The twin, or the network itself if its scores need one of the hooks that seem only to listen.
     """
     active: set[int] = set()
 
@@ -100,7 +100,7 @@ class _Watched(NamedTuple):
 
 
 def _versions(given: object) -> list[int]:
-    """How often each of the tensors was written into."""
+    """Count how often each of the tensors was written into."""
     if isinstance(given, Tensor):
         return [0 if given.is_inference() else given._version]
     inside = given.values() if isinstance(given, dict) else given if isinstance(given, (tuple, list)) else ()
@@ -123,7 +123,7 @@ def changed_by(scores: Tensor, batch: Tensor, bare: Callable[[Tensor], Tensor]) 
 
     Args:
         scores: of the network with its hooks, `(N, classes)`, with their graph, which is kept.
-        batch: what they are of, `(N, C, H, W)`, and asks for gradients.
+        batch: the images of these scores, `(N, C, H, W)`; it asks for gradients.
         bare: gives the scores without the hooks.
     """
     leaf = batch.detach().clone().requires_grad_()
@@ -137,6 +137,6 @@ def changed_by(scores: Tensor, batch: Tensor, bare: Callable[[Tensor], Tensor]) 
 
 
 def name_modules(hooks: Sequence[Hook]) -> str:
-    """Say on which modules they are."""
+    """Say on which modules the hooks are."""
     names = list(dict.fromkeys(hook.where for hook in hooks))
     return ", ".join(names[:3] + ["…"] * (len(names) > 3))

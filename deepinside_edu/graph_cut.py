@@ -16,25 +16,25 @@ from .opening import ImageLike
 from .seeds import Seeds, check_seeds
 
 SMOOTHNESS = 100.0
-"""λ, in nats: what it costs to part two neighbours of the same colour. Chosen on photos' boxes and on composites."""
+"""λ, in nats: the cost of separating two neighbours of the same colour. Tuned on photos' boxes and on composites."""
 
 SMOOTHEST = 1e6
-"""The largest λ. No colour of 8 bits costs more than some 10^5 nats under a mixture, so a larger one says nothing new,
-the search takes long, and 10^15 times more would drown the costs in their rounding (`RepeatedCut`)."""
+"""The largest λ. No colour of 8 bits costs more than some 10^5 nats under a mixture, so a larger λ changes nothing, but
+the search takes long, and at 10^15 times more the costs would be lost in rounding (`RepeatedCut`)."""
 
 CONTRAST = 2.5
-"""β⟨‖I_p − I_q‖²⟩: a step in colour of mean square counts e^−2.5 = 8 % of a flat border. Chosen on the boxes."""
+"""β⟨‖I_p − I_q‖²⟩: a border at a colour step of mean square costs e^−2.5 = 8 % of one without. Tuned on the boxes."""
 
 NEIGHBOURS = {4: ((0, 1), (1, 0)), 8: ((0, 1), (1, 0), (1, 1), (1, -1))}
-"""Steps (down, right) to half of a pixel's neighbours; the other half are theirs."""
+"""Steps (down, right) to half of a pixel's neighbours; the other half are reached by steps from these neighbours."""
 
 DECIDED = 2.0**50
 """The pull that no neighbours outweigh, counted in units of which λ has at most 2^47: the links of a pixel add up to
-no more than λ (4 + 4/√2) < 2^50 units. A hard seed pulls as much; a pixel that would pull more decides alone as well.
+no more than λ (4 + 4/√2) < 2^50 units. A hard seed pulls this much, and a stronger pull is limited to it.
 """
 
 FRESH_TREES = 1000
-"""Cuts until the search begins with new trees: it counts its steps in 32 bits, from the last new trees on."""
+"""Cuts until the search begins with new trees, because it counts its steps since the last new trees in 32 bits."""
 
 
 class Cut(NamedTuple):
@@ -51,7 +51,7 @@ def graph_cut(
     seeds: Seeds | None = None,
     neighbours: int = 8,
 ) -> Cut:
-    """Find the labelling L of least energy by one minimum cut; it is exact but for one rounding (`RepeatedCut`).
+    """Find the labelling L of least energy by one minimum cut; it is exact except for one rounding (`RepeatedCut`).
 
     E(L) = Σ_p cost_{L_p}(p) + λ Σ_{p,q neighbours} [L_p ≠ L_q] exp(−β‖I_p − I_q‖²) / dist(p, q), with
     β = 2.5 / ⟨‖I_p − I_q‖²⟩, the mean taken over all neighbours of the picture.
@@ -62,14 +62,14 @@ def graph_cut(
         smoothness: λ, 0 to 10^6, in nats.
         seeds: if given, hard constraints: no foreground seed can become background, nor the reverse. The
             paper says only that the seeds estimate the colour models; without them the cut may overrule them.
-        neighbours: 8 or 4 a pixel.
+        neighbours: 8 or 4 per pixel.
 
     Returns:
-        The mask and its energy; of several masks of least energy the one that lies within the others.
+        The mask and its energy; if several masks have the least energy, the one that lies within the others.
 
     Raises:
         ValueError: shapes that disagree, costs that are not finite, a smoothness out of its range, seeds that overlap.
-        TypeError: an option of another kind, such as text.
+        TypeError: an option of another type, such as text.
 
     Source: paper, Section 3.2; Boykov & Jolly 2001. The paper gives neither λ nor the neighbourhood.
 
@@ -83,12 +83,13 @@ def graph_cut(
 
 
 class RepeatedCut:
-    """The cut of one picture, again and again: after a small change the search goes on from where it stopped.
+    """Cuts one picture again and again: after a small change the search goes on from where it stopped.
 
     Mask and energy are those of `graph_cut` to the last bit, whatever was cut before. There is only one mask to find:
-    of all that have the least energy, the one that lies within the others (a tie is no object). And no errors gather
-    from cut to cut: costs and links are counted in whole units of λ/2^46 or less, and sums of whole numbers are exact.
-    So labellings tie if less than this rounding parts them: at 224×224 10^−6 nats of the usual λ, 10^−2 of the largest.
+    of all that have the least energy, the one that lies within the others (a tie is background). No errors add up from
+    cut to cut, because costs and links are counted in whole units of λ/2^46 or less, and sums of whole numbers are
+    exact. So two labellings tie if their energies differ by less than this rounding: at 224×224 by 10^−6 nats for the
+    usual λ, by 10^−2 for the largest.
 
     Attributes:
         result: the mask and its energy now.
@@ -107,11 +108,11 @@ class RepeatedCut:
         """Cut for the first time.
 
         Args:
-            image: as in `graph_cut`, and so are the rest; image, smoothness and neighbours stay.
-            costs: for now.
-            smoothness: λ.
-            seeds: for now.
-            neighbours: 8 or 4.
+            image: as in `graph_cut`, for all cuts.
+            costs: as in `graph_cut`, for this cut.
+            smoothness: λ, for all cuts.
+            seeds: as in `graph_cut`, for this cut.
+            neighbours: 8 or 4, for all cuts.
 
         Raises:
             ValueError: as in `graph_cut`.
@@ -141,15 +142,15 @@ class RepeatedCut:
         """Find the labelling of least energy for other costs or other seeds.
 
         Args:
-            costs: as in `graph_cut`, in place of those before; none if they are as before.
-            seeds: as in `graph_cut`, in place of all those before, so that a seed which is not among them binds no
-                more; none if there are no seeds.
+            costs: as in `graph_cut`; they replace those of the last cut. None keeps those.
+            seeds: as in `graph_cut`; they replace all seeds of the last cut, so one that is not among them does not
+                bind any more. None: there are no seeds.
 
         Returns:
             The mask and its energy; the same as `result` from now on.
 
         Raises:
-            ValueError: as in `graph_cut`. The cut before still holds, and the next one goes on from there.
+            ValueError: as in `graph_cut`. The last cut stays valid, and the next one goes on from it.
 
         Source: Kohli & Torr 2005. The paper cuts once.
         """
@@ -159,19 +160,19 @@ class RepeatedCut:
         return self.result
 
     def _cut(self, foreground: NDArray[np.float64], background: NDArray[np.float64], seeds: Seeds | None) -> None:
-        with np.errstate(over="ignore"):  # what overflows is decided
-            pull = np.ldexp(background - foreground, self._exponent)  # > 0: the pixel would rather be foreground
-        # Rounded away from zero: of a pixel without links the least preference decides.
+        with np.errstate(over="ignore"):  # a pull that overflows decides anyway
+            pull = np.ldexp(background - foreground, self._exponent)  # > 0: the pixel prefers foreground
+        # Rounded away from zero, so that the least preference decides a pixel without links.
         pull = np.copysign(np.ceil(np.minimum(np.abs(pull), DECIDED)), pull)
         if seeds is not None:
             pull = np.where(seeds[0], DECIDED, np.where(seeds[1], -DECIDED, pull))
 
-        # The graph holds what the flow so far has left of the pull before: what is new is added, as a change.
-        # The sink is the foreground, because a pixel that no flow reaches stays with the source: a tie is no object.
+        # The graph holds what the flow so far has left of the last pull, so only the change is added.
+        # The sink is the foreground, because a pixel that no flow reaches stays with the source: a tie is background.
         change = pull - self._pull
         changed = self._nodes[change != 0]
         reuse = self._cuts % FRESH_TREES > 0  # the first cut has no trees to reuse, and nothing may be marked before it
-        if len(changed) > 0:  # PyMaxflow takes no empty arrays
+        if len(changed) > 0:  # PyMaxflow does not accept empty arrays
             if reuse:
                 self._graph.mark_grid_nodes(changed)
             self._graph.add_grid_tedges(changed, np.zeros(len(changed)), change[change != 0])
@@ -180,7 +181,7 @@ class RepeatedCut:
         self._cuts += 1
 
         mask = np.asarray(self._graph.get_grid_segments(self._nodes), dtype=bool)
-        self._costs = Costs(foreground.copy(), background.copy())  # the caller may write into theirs
+        self._costs = Costs(foreground.copy(), background.copy())  # the caller may write into their own
         self.result = Cut(mask, _energy(mask, foreground, background, self._weights, self._smoothness))
 
 
@@ -236,11 +237,11 @@ def contrast_weights(image: ImageLike, neighbours: int = 8) -> list[NDArray[np.f
         neighbours: 8 or 4.
 
     Returns:
-        One array for each step of `NEIGHBOURS`, of the pairs that lie within the picture.
+        One array per step of `NEIGHBOURS`, of the pairs that lie within the picture.
 
     Raises:
-        ValueError: no RGB picture, or neither 4 nor 8 neighbours.
-        TypeError: a number of neighbours that is none.
+        ValueError: something that is not an RGB picture, or neither 4 nor 8 neighbours.
+        TypeError: a number of neighbours that is not a whole number.
     """
     neighbours = _check_neighbours(neighbours)
     planes = np.moveaxis(rgb_levels(image), 2, 0).astype(np.float32)
@@ -261,7 +262,7 @@ def contrast_weights(image: ImageLike, neighbours: int = 8) -> list[NDArray[np.f
 
 
 def _cut_out_pairs(plane: NDArray, down: int, right: int) -> tuple[NDArray, NDArray]:  # type: ignore[type-arg]
-    """Two views of a plane: each pixel that has such a neighbour, and that neighbour."""
+    """Give two views of a plane: the pixels that have such a neighbour, and these neighbours."""
     height, width = plane.shape
     here = plane[: height - down, max(0, -right) : width - max(0, right)]
     there = plane[down:, max(0, right) : width - max(0, -right)]
@@ -276,7 +277,7 @@ class _Pairs(NamedTuple):
 
 @lru_cache(maxsize=8)
 def _neighbour_pairs(height: int, width: int, neighbours: int) -> _Pairs:
-    """The ends of every edge, sorted by pixel: filled in that order, the graph lies in memory as the cut walks it."""
+    """List the ends of every edge by pixel, so that the graph lies in memory in the order in which the cut walks it."""
     pixels = np.arange(height * width).reshape(height, width)
     pairs = [_cut_out_pairs(pixels, down, right) for down, right in NEIGHBOURS[neighbours]]
     first = np.concatenate([a.ravel() for a, _ in pairs])

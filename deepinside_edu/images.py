@@ -26,7 +26,7 @@ def normalise(picture: Image.Image, size: tuple[int, int], mean: Sequence[float]
     """Turn a picture into a network's input: x_c = (p_c / 255 − mean_c) / std_c.
 
     Args:
-        picture: an RGB picture of any size; it is resized (bicubic, the whole of it, aspect not kept).
+        picture: an RGB picture of any size; the whole of it is resized (bicubic), and its aspect is not kept.
         size: (H, W) of the result in pixels.
         mean: of each channel on the scale 0..1; one channel means grey-scale.
         std: likewise.
@@ -41,7 +41,7 @@ def normalise(picture: Image.Image, size: tuple[int, int], mean: Sequence[float]
         picture.convert("RGB" if len(mean) == 3 else "L").resize((width, height), Image.Resampling.BICUBIC)
     ).reshape(height, width, len(mean))
     x = (levels / np.float32(255) - np.asarray(mean, np.float32)) / np.asarray(std, np.float32)
-    # The array's channels come last in memory; the tensor keeps that order, the fastest for convolutions.
+    # The array's channels come last in memory; the tensor keeps that order, which is the fastest for convolutions.
     return torch.from_numpy(x[None]).permute(0, 3, 1, 2)
 
 
@@ -63,7 +63,7 @@ def to_picture(x: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> 
     """
     if x.ndim not in (3, 4) or x.shape[:-3] not in ((), (1,)) or x.shape[-3] != len(mean):
         wanted = f"(1, {len(mean)}, H, W)"
-        raise ValueError(f"expected one image {wanted}, got {tuple(x.shape)}. Of a batch take one: x[:1].")
+        raise ValueError(f"expected one image {wanted}, got {tuple(x.shape)}. Take one out of a batch: x[:1].")
     if not all_finite(x):
         raise ValueError(
             "the image holds NaN or infinite values; expected finite ones. If it comes from a gradient ascent, take "
@@ -82,7 +82,7 @@ def all_finite(x: torch.Tensor) -> bool:
 
 
 class Crop(NamedTuple):
-    """Where a sub-image lies: its top-left pixel, its size, and whether it is seen in the mirror."""
+    """Where a sub-image lies: its top-left pixel, its size, and whether it is mirrored."""
 
     top: int
     left: int
@@ -101,7 +101,7 @@ def ten_crops(height: int, width: int, crop_height: int, crop_width: int) -> lis
         crop_width: of a sub-image, at most `width`.
 
     Returns:
-        Ten crops, the five as they are first, then the same five mirrored.
+        Ten crops: first the five as they are, then the same five mirrored.
 
     Raises:
         ValueError: a crop that is larger than the image.
@@ -121,7 +121,7 @@ class Photo:
         name: as `photo(name)` takes it.
         path: of the JPEG file.
         wordnet_id: of its class, for `classifier.find`.
-        boxes: one for each instance of the class, (left, top, right, bottom), right and bottom exclusive.
+        boxes: one per instance of the class, (left, top, right, bottom), right and bottom exclusive.
     """
 
     name: str
@@ -145,7 +145,7 @@ class Photo:
 
 
 class Annotation(NamedTuple):
-    """What an annotation file says: the size (width, height) of its image, if it has it, and each object's box."""
+    """What an annotation file says: the size (width, height) of its image, if it is given, and each object's box."""
 
     size: tuple[int, int] | None
     objects: tuple[tuple[str, Box], ...]
@@ -163,12 +163,12 @@ def read_annotation(path: Path, first_pixel: int = 0) -> Annotation:
 
     Returns:
         The image's size and for each object its class and its box (left, top, right, bottom), counted from 0, right
-        and bottom exclusive: xmax + 1. A fraction of a pixel, as VOC has a few, is rounded.
+        and bottom exclusive: xmax + 1. Fractions of a pixel, of which VOC has a few, are rounded.
 
     Raises:
-        ValueError: a folder, no XML, another root than annotation, an object without a name or without four numbers, a
-            size that is no whole number of pixels or has one side only, what should be there once twice, or a box that
-            is inside out.
+        ValueError: a folder, a file that is not XML, a root other than annotation, an object without a name or without
+            four numbers, a size that is not in whole pixels or has one side only, two elements where one is expected,
+            or a box that is inside out.
         OSError: a file that cannot be opened.
     """
     path = Path(path)
@@ -176,7 +176,7 @@ def read_annotation(path: Path, first_pixel: int = 0) -> Annotation:
         raise ValueError(f"{path} is a folder; expected the XML file of one image. Pass one of those in it.")
     try:
         root = ElementTree.parse(path).getroot()
-    except (ElementTree.ParseError, LookupError, ValueError) as error:  # the latter two: an encoding nobody knows
+    except (ElementTree.ParseError, LookupError, ValueError) as error:  # the last two: an unknown encoding
         raise ValueError(f"{path.name} is not XML that can be read ({error}); expected an annotation.") from error
 
     if root.tag != "annotation":
@@ -194,13 +194,13 @@ def read_annotation(path: Path, first_pixel: int = 0) -> Annotation:
         raise ValueError(f"{path.name} has {shown} for width and height; expected whole numbers of pixels.")
     width, height = (int(float(side)) for side in sides)
     missing = [side for side in ("width", "height") if root.find(f"size/{side}") is None]
-    if len(missing) == 1 and (width or height):  # a side of 0 or without text says that nobody knows it
+    if len(missing) == 1 and (width or height):  # a side of 0 or without text means that it is unknown
         raise ValueError(f"{path.name} has a size without {missing[0]}; expected both, or neither. Add it.")
     objects = []
     for entry in root.findall("object"):
         name = only(entry, "name")
         texts = [only(entry, f"bndbox/{corner}") for corner in ("xmin", "ymin", "xmax", "ymax")]
-        # float() would take 1_0 and nan too; 1e9 pixels are more than any file has.
+        # float() would accept 1_0 and nan too; 1e9 pixels are more than any file has.
         if not all(re.fullmatch(_CORNER, text) and abs(float(text)) < 1e9 for text in texts):
             texts = [text[:20] for text in texts]
             raise ValueError(f"{path.name} has {texts} for the corners of {name!r}; expected four numbers of pixels.")
@@ -260,7 +260,7 @@ def photo(name: str) -> Photo:
         The `Photo`.
 
     Raises:
-        ValueError: an unknown name; the error lists the names there are.
+        ValueError: an unknown name; the error lists all names.
 
     Example:
         >>> di.photo("panda")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 BLUR = 1.5
-"""In pixels: evens out the grid that a stride of 2 leaves in the map. Chosen on the boxes; the paper has none."""
+"""In pixels: evens out the grid that a stride of 2 leaves in the map. Tuned on the boxes; the paper does not blur."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,15 +34,15 @@ class Localisation:
 
     Attributes:
         image: the photo, upright RGB, in its own size.
-        picture: the same resized to W×H, what mixtures and cut saw.
+        picture: the photo resized to W×H, as the mixtures and the cut saw it.
         prediction: the class: index, label, score, probability.
         saliency: the map M.
         seeds: foreground and background pixels.
         models: the two mixtures.
-        costs: of calling each pixel foreground and background.
+        costs: of labelling each pixel foreground and background.
         cut: the minimum cut: mask and energy.
         mask: the largest component of the cut's foreground.
-        box: around it, (left, top, right, bottom) in pixels of `image`, right and bottom exclusive.
+        box: around the mask, (left, top, right, bottom) in pixels of `image`, right and bottom exclusive.
     """
 
     image: Image.Image
@@ -57,7 +57,7 @@ class Localisation:
     box: Box
 
     def __repr__(self) -> str:
-        """Say the class and the box; the arrays are for looking at."""
+        """Name the class and the box; the arrays are for looking at."""
         return f"Localisation({self.prediction.label!r}, box={self.box})"
 
     def figure_2(self) -> Figure:
@@ -70,7 +70,7 @@ class Localisation:
 
 
 class SegmentOptions(TypedDict, total=False):
-    """The options behind the map, which `segment` explains; `localise` and all that calls it take them too."""
+    """The options of all steps after the map, which `localise` explains; all that call `segment` take them too."""
 
     foreground: float
     background: float
@@ -98,7 +98,7 @@ def segment(
 
     Args:
         photo: upright RGB, of any size.
-        prediction: the class that the map is of.
+        prediction: the class that the map belongs to.
         saliency: M, `(H, W)`, of the whole photo.
         foreground: as in `localise`, and so are the rest.
         background: as in `localise`.
@@ -143,14 +143,15 @@ def localise(
     Args:
         classifier: the network; nothing of it is changed.
         image: whatever `open_image` takes, of any size and shape.
-        class_index: c, an index, a name or a WordNet id; without one the class that the network puts first.
+        class_index: c, an index, a name or a WordNet id; without one, the class that the network ranks first.
         crops: 1 or 10 maps to average.
         foreground: quantile above which pixels are foreground seeds.
         background: quantile below which pixels are background seeds.
-        blur: of the map before the quantiles, in pixels; the paper has none, which is 0.
+        blur: of the map before the quantiles, in pixels; 0 is none, as in the paper.
         components: of each colour mixture, 1 to 250.
         smoothness: λ of the cut, 0 to 10^6, in nats.
-        hard_seeds: false: the seeds estimate the colour models, as the paper says. True: they also bind the cut.
+        hard_seeds: if false, the seeds only estimate the colour models, as the paper says; if true, they also bind
+            the cut.
         random_state: of the mixtures; the same call gives the same bits.
 
     Returns:
@@ -186,7 +187,7 @@ def localise_classes(
     Args:
         classifier: as in `localise`.
         image: as in `localise`.
-        class_indices: the classes; without them the five that the network puts first, as in the paper.
+        class_indices: the classes; without them, the five that the network ranks first, as in the paper.
         crops: as in `localise`, and so are the rest.
         foreground: as in `localise`.
         background: as in `localise`.
@@ -221,9 +222,9 @@ def _localise_each(
     crops: int,
     options: SegmentOptions,
 ) -> tuple[Localisation, ...]:
-    """Of the given classes, or of the `count` that the network puts first."""
+    """Localise the given classes, or the `count` that the network ranks first."""
     check_classifier(classifier)
-    accept.options(options, segment)  # a name that is not known is told before anything is computed
+    accept.options(options, segment)  # an unknown name is refused before anything is computed
     photo = open_image(image)
     x = classifier.prepare(photo)
     ranking = classifier.top(x, len(classifier.labels))

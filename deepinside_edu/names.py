@@ -17,18 +17,18 @@ ClassLike: TypeAlias = SupportsIndex | str
 
 
 def in_order(names: object, what: str = "labels") -> tuple[str, ...]:
-    """Read one name for each class, in the network's order.
+    """Read one name per class, in the network's order.
 
     Args:
-        names: text in an order (a list, an array, a generator), or whatever says the order by numbers: from index to
-            name, or from name to index, as `id2label` and `class_to_idx` of other libraries do.
+        names: text in an order (a list, an array, a generator), or a mapping that numbers it: from index to name, or
+            from name to index, as `id2label` and `class_to_idx` of other libraries do.
         what: the name used in error messages.
 
     Returns:
         The names, the class with index 0 first.
 
     Raises:
-        TypeError: something without an order (a set), one text, or names that are no text.
+        TypeError: something without an order (a set), one text, or names that are not text.
         ValueError: numbers that are not 0, 1, 2, … once each.
     """
     one = f"{what[:-1]} for each class, such as ['cat', 'dog']"
@@ -77,13 +77,13 @@ def _is_pair(value: object) -> bool:
 
 
 def _as_written(name: str) -> str:
-    """What is written: of an `Enum` its value, of a line of a file all but its end."""
-    # Names of folders may have halves of letters in them, which no file and no browser takes.
+    """Give the text that is written: the value of an `Enum`, a line of a file without its end."""
+    # Names of folders may contain halves of letters, which neither a file nor a browser accepts.
     return name.encode("utf-8", "backslashreplace").decode().rstrip("\r\n")
 
 
 def _sort_by_number(names: dict[Any, Any], what: str) -> tuple[str, ...] | None:
-    """The names of {0: "cat", …}, of {"0": "cat", …} or of {"cat": 0, …} by their numbers; else nothing."""
+    """Sort the names of {0: "cat", …}, {"0": "cat", …} or {"cat": 0, …} by their numbers; None for other mappings."""
     for pairs in ([*names.items()], [(index, name) for name, index in names.items()]):
         by_number = [(_read_number(index), _as_written(name)) for index, name in pairs if isinstance(name, str)]
         numbers = sorted(number for number, _ in by_number if number is not None)
@@ -99,7 +99,7 @@ def _sort_by_number(names: dict[Any, Any], what: str) -> tuple[str, ...] | None:
 
 
 def _read_number(value: object) -> int | None:
-    """A class index, also one that JSON made text of, or a table a float."""
+    """Read a class index, also one that JSON has turned into text, or a table into a float."""
     value = unwrapped(value)
     if isinstance(value, float) and value.is_integer():
         return int(value)
@@ -112,14 +112,14 @@ def _list_some(values: Iterable[object]) -> str:
 
 
 def unwrapped(value: object) -> object:
-    """What a tensor or an array with one element holds; anything else as it is."""
+    """Take the value out of a tensor or an array with one element; give anything else as it is."""
     if hasattr(value, "shape") and hasattr(value, "item") and math.prod(value.shape) == 1:
         return value.item()
     return value
 
 
 def whole_number(value: object) -> int | None:
-    """An integer of any library, alone in a tensor or an array too; None for anything else, also for True and 8.0."""
+    """Read an integer of any library, also one alone in a tensor or an array; None for anything else: True, 8.0."""
     value = unwrapped(value)
     if isinstance(value, bool) or hasattr(value, "shape") or not hasattr(value, "__index__"):
         return None
@@ -133,10 +133,10 @@ def is_one(classes: object) -> bool:
 
 
 def listed(classes: ClassLike | Iterable[ClassLike]) -> list[Any]:
-    """The classes one by one, where one or several may be given.
+    """List the classes one by one, whether one or several are given.
 
     Raises:
-        TypeError: what has no order, bytes, or an array that is no list.
+        TypeError: a collection without an order, bytes, or an array that is not a list.
     """
     if is_one(classes):
         return [unwrapped(classes)]
@@ -144,7 +144,7 @@ def listed(classes: ClassLike | Iterable[ClassLike]) -> list[Any]:
     if unordered or isinstance(classes, (bytes, bytearray, memoryview)):  # bytes are a list of numbers to Python
         raise TypeError(f"expected a list of classes, got {type(classes).__name__}. Pass a list, such as [388, 8].")
     shape = getattr(classes, "shape", (0,))
-    if math.prod(shape) != max(shape):  # one row of topk(5) is a list
+    if math.prod(shape) != max(shape):  # one row of topk(5) counts as a list
         raise TypeError(f"expected a list of classes, got an array {tuple(shape)}. Pass one row of it.")
     several: Any = classes
     return list(several.reshape(-1) if len(shape) > 1 else several)
@@ -155,14 +155,14 @@ class _Name(NamedTuple):
 
     class_index: int
     whole: str
-    """Letters and digits alone: "T-shirt", "tshirt" and "T shirt" are one."""
+    """Only its letters and digits: "T-shirt", "tshirt" and "T shirt" are the same."""
     words: str
     """Its words between spaces; a hyphen joins two."""
 
 
 @lru_cache(maxsize=8)
 def _all_names(labels: tuple[str, ...], wordnet_ids: tuple[str, ...]) -> tuple[list[_Name], list[_Name], list[_Name]]:
-    """WordNet ids, labels and further names."""
+    """List WordNet ids, labels and further names."""
     further = [
         (c, name)
         for c, each in enumerate(wordnet_ids)
@@ -178,19 +178,19 @@ def _all_names(labels: tuple[str, ...], wordnet_ids: tuple[str, ...]) -> tuple[l
 
 @cache
 def _wordnet_names() -> dict[str, tuple[str, ...]]:
-    """WordNet's names of ImageNet's classes by their ids, such as "washer", "automatic washer", "washing machine"."""
+    """Read WordNet's names of ImageNet's classes by id, such as "washer", "automatic washer", "washing machine"."""
     lines = (files("deepinside_edu") / "data" / "imagenet_synonyms.tsv").read_text(encoding="utf-8").splitlines()
     return {wordnet_id: tuple(names.split(", ")) for wordnet_id, names in (line.split("\t") for line in lines)}
 
 
 def _fold(text: str) -> str:
-    """Without capitals and accents."""
+    """Remove capitals and accents."""
     plain = unicodedata.normalize("NFKD", text.casefold())
     return "".join(letter for letter in plain if not unicodedata.combining(letter))
 
 
 def _whole(text: str) -> str:
-    """Letters and digits alone; of a text without any, what there is."""
+    """Keep only letters and digits; a text without any stays as it is."""
     return "".join(filter(str.isalnum, _fold(text))) or text.strip()
 
 
@@ -233,9 +233,9 @@ def _describe(wanted: object) -> str:
 
 
 def _find_by_name(text: str, labels: tuple[str, ...], wordnet_ids: tuple[str, ...]) -> list[int]:
-    """The classes that a text fits, by the strictest reading that fits any."""
+    """Find the classes that a text fits, by the strictest reading that fits any."""
     stripped = text.strip()
-    if stripped.isdecimal():  # an index, or a label such as "7" of a digit, or both
+    if stripped.isdecimal():  # an index, or a label of a digit, such as "7", or both
         index = [int(stripped)] if int(stripped) < len(labels) else []
         return list(dict.fromkeys([*index, *(c for c, label in enumerate(labels) if label.strip() == stripped)]))
     if not stripped or stripped.removeprefix("-").isdecimal():
@@ -245,7 +245,7 @@ def _find_by_name(text: str, labels: tuple[str, ...], wordnet_ids: tuple[str, ..
 
 
 def _find_fitting(text: str, ids: list[_Name], own: list[_Name], more: list[_Name]) -> list[int]:
-    """The classes that a text fits, word for word or in part."""
+    """Find the classes that a text fits, word for word or in part."""
     whole, words = _whole(text), _words(text)
     readings = [{name.class_index for name in names if name.whole == whole} for names in (ids, own, more)]
     if words:
@@ -255,14 +255,14 @@ def _find_fitting(text: str, ids: list[_Name], own: list[_Name], more: list[_Nam
 
 
 def _singulars(text: str) -> list[str]:
-    """The text as it is, then without the ending of a plural."""
+    """List the text as it is, then without the ending of a plural."""
     ways = (("s", ""), ("es", ""), ("ies", "y"), ("ves", "f"))
     bare = text.rstrip()
     return [text, *(bare.removesuffix(many) + one for many, one in ways if bare.lower().endswith(many))]
 
 
 def _tell_apart(c: int, candidates: list[int], labels: tuple[str, ...], wordnet_ids: tuple[str, ...]) -> str:
-    """A candidate as an error lists it; where two have one name, with another name of it if there is one."""
+    """Write a candidate for an error's list; if two have the same name, add another name of it if there is one."""
     twins = [other for other in candidates if other != c and _whole(labels[other]) == _whole(labels[c])]
     names = _wordnet_names().get(wordnet_ids[c].strip().lower(), ()) if twins and wordnet_ids else ()
     other = next((name for name in names if _whole(name) != _whole(labels[c])), "")
@@ -273,7 +273,7 @@ def _unknown_name(text: str, labels: tuple[str, ...], wordnet_ids: tuple[str, ..
     _, own, more = _all_names(labels, wordnet_ids)
     wanted = _whole(text) if text.strip() else ""
     inside = [name.class_index for name in more if wanted and wanted in name.whole]
-    by_name = {name.whole: name.class_index for name in [*more, *own]}  # a label before another class's further name
+    by_name = {name.whole: name.class_index for name in [*more, *own]}  # a label wins over another class's further name
     similar = [by_name[name] for name in difflib.get_close_matches(wanted, by_name, n=5, cutoff=0.6)]
     near = list(dict.fromkeys([*similar, *inside]))[:5]
     hint = ", ".join(f"{labels[c]!r} ({c})" for c in near)
@@ -282,15 +282,15 @@ def _unknown_name(text: str, labels: tuple[str, ...], wordnet_ids: tuple[str, ..
 
 
 def why_no_wordnet_id(text: str, wordnet_ids: tuple[str, ...]) -> str:
-    """Say why a WordNet id finds no class, and the remedy, if a text is meant as one; else nothing."""
+    """Say why a WordNet id finds no class, and the remedy; an empty text if the text is not meant as an id."""
     if re.fullmatch(r"n[0-9]{8}", text.strip().lower()):
         if not any(wordnet_ids):
             return (
-                "It is a WordNet id, and this classifier was given none: Classifier(network, labels, wordnet_ids), one "
-                "for each label. ImageNet's are weights.imagenet_wordnet_ids()."
+                "It is a WordNet id, and this classifier was given none. Pass one per label: Classifier(network, "
+                "labels, wordnet_ids). ImageNet's are weights.imagenet_wordnet_ids()."
             )
         some = next(filter(None, wordnet_ids))
-        return f"It is a WordNet id, and none of this classifier's, which are such as {some!r}."
+        return f"It is a WordNet id, but not one of this classifier's, which look like {some!r}."
     if re.fullmatch(r"n?[0-9]{6,9}|n[0-9]+", text.strip().lower()):
         return "Is it meant as a WordNet id? That is n and eight digits, such as 'n02510455'."
     return ""

@@ -19,7 +19,7 @@ from .opening import ImageLike
 from .trial import own_mode
 
 CROP_SHARE = 224 / 256
-"""Each of ten crops has this share of the picture's width and height (of 256 pixels it would be 224)."""
+"""Each of ten crops has this share of the picture's width and height (224 of 256 pixels)."""
 
 CROPS_AT_ONCE = 5
 """Two batches of five are faster than one of ten: less memory is touched for the first time."""
@@ -68,7 +68,7 @@ def linearise(classifier: Classifier, x: Tensor, class_index: ClassLike) -> Line
 
     Raises:
         ValueError: an unknown class, an image of the wrong shape or with NaN in it.
-        TypeError: no tensor.
+        TypeError: something that is not a tensor.
 
     Source: paper, Section 3, equations 3 and 4.
 
@@ -123,7 +123,7 @@ class ForwardPass:
         return Linearisation(w, score - _dot(w, self.x.detach()), score)
 
     def gradient(self, class_index: int | Tensor, keep: bool = True) -> Tensor:
-        """Give w = ∂S_c/∂I at I₀, `(N, C, H, W)`, of one class for all images, or of one for each, int64 `(N,)`."""
+        """Give w = ∂S_c/∂I at I₀, `(N, C, H, W)`, of one class for all images, or of one per image, int64 `(N,)`."""
         chosen = torch.as_tensor(class_index, device=self.scores.device).expand(len(self.scores))
         with own_mode(self.x.device):
             # Each image's score depends on that image alone, so one pass gives the gradients of all.
@@ -144,7 +144,7 @@ def forward_pass(classifier: Classifier, x: Tensor) -> ForwardPass:
 
     Raises:
         ValueError: an image of the wrong shape or with NaN in it, or scores that do not depend on the image.
-        TypeError: no tensor.
+        TypeError: something that is not a tensor.
     """
     check_classifier(classifier)
     if not isinstance(x, Tensor):
@@ -168,7 +168,7 @@ def max_abs(w: Tensor) -> Tensor:
 
     Raises:
         ValueError: another number of dimensions.
-        TypeError: no tensor.
+        TypeError: something that is not a tensor.
 
     Source: paper, Section 3.1.
 
@@ -192,13 +192,13 @@ def saliency_map(
     M_ij = max_c |∂S_c/∂I_ijc|. With ten crops it is the average of ten such maps: four corners and the centre,
     7/8 of the prepared image wide and high, each also mirrored, are enlarged to the network's size; each gradient
     goes back through the enlargement to the crop's own pixels; each map is mirrored back and laid where its crop
-    was cut; each pixel's sum is divided by the number of crops that saw it. (The paper averages ten maps too, and
+    was cut; each pixel's sum is divided by the number of crops that saw it. (The paper averages ten maps too, but
     does not say how they are laid back.)
 
     Args:
         classifier: the network; nothing of it is changed.
         image: whatever `open_image` takes, or a prepared tensor.
-        class_index: c, an index, a name or a WordNet id; without one the class that the network puts first.
+        class_index: c, an index, a name or a WordNet id; without one, the class that the network ranks first.
         crops: 1 or 10.
 
     Returns:
@@ -245,20 +245,20 @@ def saliency_maps(
 def saliency_maps_of_batch(
     classifier: Classifier, x: Tensor, class_indices: Sequence[Iterable[ClassLike]], crops: int = 1
 ) -> tuple[tuple[NDArray[np.float32], ...], ...]:
-    """Compute the maps of several images at once, which an accelerator does faster, each of its own classes.
+    """Compute the maps of several images at once, each for its own classes; an accelerator does this faster.
 
     Args:
         classifier: as in `saliency_map`.
         x: `(N, C, H, W)` in normalised space, on the classifier's device; it is not changed.
-        class_indices: for each image its classes; not all have to have as many.
+        class_indices: for each image its classes; their numbers may differ.
         crops: 1 or 10.
 
     Returns:
-        For each image a map for each of its classes, as `saliency_map` gives it but for rounding.
+        For each image a map for each of its classes, as `saliency_map` gives it except for rounding.
 
     Raises:
         ValueError: as in `saliency_map`, or another number of images than of lists of classes.
-        TypeError: no tensor.
+        TypeError: something that is not a tensor.
     """
     check_classifier(classifier)
     crops = accept.crops(crops)
@@ -272,7 +272,7 @@ def saliency_maps_of_batch(
     most = max(map(len, found), default=0)
     if most == 0:
         return ((),) * len(found)
-    # Rows of one length: the padding is computed and thrown away, which costs nothing beside the others.
+    # All rows get one length: the padding is computed and thrown away, which costs nothing beside the others.
     full = [[*classes, *[0] * (most - len(classes))] for classes in found]
     rows = torch.tensor(full, dtype=torch.int64, device="cpu")
     with own_mode(x.device):
@@ -285,14 +285,14 @@ def saliency_maps_of_batch(
 
 
 def _gradients(classifier: Classifier, x: Tensor, classes: Tensor) -> list[Tensor]:
-    """∂S_c/∂I for each column of `classes` `(N, K)`: one forward pass, K backward passes."""
+    """Compute ∂S_c/∂I for each column of `classes` `(N, K)`: one forward pass, K backward passes."""
     run = forward_pass(classifier, x)
     columns = classes.to(run.scores.device).unbind(1)
     return [run.gradient(column, keep=k + 1 < len(columns)) for k, column in enumerate(columns)]
 
 
 def _ten_crop_maps(classifier: Classifier, x: Tensor, classes: Tensor) -> Tensor:
-    """`(K, N, H, W)`: of each image and each of its K classes."""
+    """Average ten crops' maps of each image and each of its K classes: `(K, N, H, W)`."""
     height, width = x.shape[-2:]
     places = ten_crops(height, width, round(height * CROP_SHARE), round(width * CROP_SHARE))
     total = x.new_zeros(classes.shape[1], len(x), height, width)
@@ -310,7 +310,7 @@ def _ten_crop_maps(classifier: Classifier, x: Tensor, classes: Tensor) -> Tensor
 
 
 def _crop_gradients(classifier: Classifier, x: Tensor, places: Sequence[Crop], classes: Tensor) -> list[Tensor]:
-    """∂S_c/∂(pixels of each crop) for each class: through the network, then back through the enlargement."""
+    """Compute ∂S_c/∂(pixels of each crop) for each class: through the network, then back through the enlargement."""
     views = [x[:, :, p.top : p.top + p.height, p.left : p.left + p.width] for p in places]
     crops = torch.cat([view.flip(3) if p.mirrored else view for view, p in zip(views, places, strict=True)])
     # Written as two matrices, the enlargement and its way back give the same bits on every run, also on a GPU.
@@ -319,7 +319,7 @@ def _crop_gradients(classifier: Classifier, x: Tensor, places: Sequence[Crop], c
 
 
 def _enlargement(small: int, large: int, like: Tensor) -> Tensor:
-    """The matrix `(large, small)` of linear interpolation."""
+    """Make the matrix `(large, small)` of linear interpolation."""
     unit = torch.eye(small, dtype=like.dtype, device=like.device)
     return torch.nn.functional.interpolate(unit[None], large, mode="linear")[0].T
 

@@ -53,14 +53,14 @@ def seeds(saliency: ArrayLike, foreground: float = 0.95, background: float = 0.3
     Foreground: M_ij above the `foreground` quantile. Background: M_ij below the `background` quantile.
 
     A first convolution of stride 2 leaves a grid of period 2 in the map, and the lowest values lie on it, inside the
-    object too; a small `blur` evens the grid out. The paper has none.
+    object too; a small `blur` evens the grid out. The paper does not blur.
 
     Args:
         saliency: M, `(H, W)`, finite: an array, or a tensor of any precision on any device.
         foreground: a quantile, 0 to 1, at least `background`.
         background: a quantile, 0 to 1.
         blur: standard deviation, in pixels, of a Gaussian that the map is blurred with first, at most the map's
-            longer side; 0 is the paper's.
+            longer side; 0 is none, as in the paper.
 
     Returns:
         Two boolean masks; the rest is unused.
@@ -68,7 +68,7 @@ def seeds(saliency: ArrayLike, foreground: float = 0.95, background: float = 0.3
     Raises:
         ValueError: a map of another shape, of truth values, not finite or constant, quantiles out of order, a blur out
             of its range, or a side that stays empty because too many pixels share one value.
-        TypeError: an option that is no number, such as text.
+        TypeError: an option that is not a number, such as text.
 
     Source: paper, Section 3.2 (95 % and 30 %).
 
@@ -83,7 +83,7 @@ def seeds(saliency: ArrayLike, foreground: float = 0.95, background: float = 0.3
     )
     m = accept.real_map(saliency)
     if m.ndim != 2 or m.size == 0:
-        raise ValueError(f"expected a map (H, W), got {m.shape}. Of a batch of maps take one: maps[0].")
+        raise ValueError(f"expected a map (H, W), got {m.shape}. Take one out of a batch of maps: maps[0].")
     if not np.isfinite(m).all():
         raise ValueError(
             "the map holds NaN or infinite values; expected finite ones. Check the image and the network's weights for "
@@ -97,7 +97,7 @@ def seeds(saliency: ArrayLike, foreground: float = 0.95, background: float = 0.3
         )
     if m.min() == m.max():
         raise ValueError(
-            f"the map is constant ({m.flat[0]:.3g} everywhere), so no quantile parts it. A score that the network "
+            f"the map is constant ({m.flat[0]:.3g} everywhere), so no quantile divides it. A score that the network "
             "holds at zero has a map of zeros: choose a class with a higher score."
         )
     if blur > 0:

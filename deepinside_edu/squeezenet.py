@@ -1,8 +1,8 @@
 """SqueezeNet 1.1, the network that ships with the package, short enough to read in a lesson.
 
-Iandola et al. 2016, arXiv 1602.07360. Convolutions, ReLU and max-pooling alone up to the last
-average, so that Section 4 of the paper holds for every layer. The module tree and the names are
-those of ``torchvision.models.squeezenet1_1``: a state dict of one loads into the other.
+Iandola et al. 2016, arXiv 1602.07360. Up to the last average it has only convolutions, ReLU and max-pooling, so
+Section 4 of the paper holds for every layer. The module tree and the names are those of
+``torchvision.models.squeezenet1_1``: a state dict of one loads into the other.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Fire(nn.Module):
         self.expand3x3_activation = nn.ReLU(inplace=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(N, channels, H, W)` to `(N, 2 · expanded, H, W)`."""
+        """Turn `(N, channels, H, W)` into `(N, 2 · expanded, H, W)`."""
         x = self.squeeze_activation(self.squeeze(x))
         return torch.cat(
             [self.expand1x1_activation(self.expand1x1(x)), self.expand3x3_activation(self.expand3x3(x))], 1
@@ -32,7 +32,7 @@ class Fire(nn.Module):
 
 
 class SqueezeNet(nn.Module):
-    """An image ``(N, 3, H, W)``, H and W at least 17, to the scores ``(N, 1000)`` before the softmax."""
+    """Turns images ``(N, 3, H, W)``, H and W at least 17, into scores ``(N, 1000)`` before the softmax."""
 
     def __init__(self, classes: int = 1000) -> None:
         super().__init__()
@@ -52,6 +52,6 @@ class SqueezeNet(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """`(N, 3, H, W)` to the scores `(N, classes)`."""
+        """Turn images `(N, 3, H, W)` into the scores `(N, classes)`."""
         scores: Tensor = self.classifier(self.features(x))
         return scores.flatten(1)

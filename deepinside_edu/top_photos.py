@@ -31,7 +31,7 @@ class TopPhoto:
         value: that unit's activity.
         picture: the photo as the network saw it.
         box: (left, top, right, bottom) in the pixels of `picture`, right and bottom exclusive: the smallest box around
-            all pixels that the unit depends on just there, where ∂f/∂I is not 0. The whole picture if none is.
+            all pixels that the unit depends on, where ∂f/∂I is not 0. If there are none, it is the whole picture.
     """
 
     name: str
@@ -67,10 +67,11 @@ def top_photos(
         classifier: the network; nothing of it is changed.
         layer: its name, as in `record(classifier, image).layers`.
         channel: from 0.
-        photos: a folder, of which all pictures are taken, or photos, each whatever `open_image` takes. None: those
+        photos: a folder, whose pictures are all taken, or photos, each whatever `open_image` takes. None takes those
             that ship with the package.
-        k: how many, at least 1; all of them where there are fewer.
-        progress: called with a list, an entry for each photo, gives them back one by one; `tqdm.auto.tqdm` shows a bar.
+        k: how many, at least 1; all of them if there are fewer.
+        progress: is called with a list of one entry per photo, and gives them back one by one; `tqdm.auto.tqdm` shows
+            a bar.
 
     Returns:
         k `TopPhoto`s (name, neuron, value, picture, box, patch), the most excited first.
@@ -78,7 +79,7 @@ def top_photos(
     Raises:
         ValueError: an unknown layer, a channel out of range, k below 1, no photo. A file in a folder that cannot be
             read is left out with a warning; a photo that was passed itself is an error.
-        OSError: a folder that is not there.
+        OSError: a folder that does not exist.
 
     Source: the choice of photos is Zeiler & Fergus 2014, Section 4.
     """
@@ -99,7 +100,7 @@ def top_photos(
         found = strongest.neuron
         assert isinstance(found, Neuron)
         seen.append((strongest.value, name or f"photo {i + 1}", x, found))
-        # Of a large folder only the best are held.
+        # Only the best are kept, because a folder may be large.
         seen = sorted(seen, key=lambda each: -each[0])[:k]
     if not seen:
         where = f"no photo could be read in {photos}" if folder else "there is no photo in the list"
@@ -111,7 +112,7 @@ def top_photos(
 
 
 def _list_sources(chosen: Any) -> tuple[bool, list[tuple[str, Any]]]:
-    """Whether it is a folder, and each photo with its name."""
+    """Say whether it is a folder, and list each photo with its name."""
     if isinstance(chosen, (Photo, Image.Image, bytes)) or (isinstance(chosen, (str, Path)) and Path(chosen).is_file()):
         chosen = [chosen]
     if isinstance(chosen, (str, Path)):

@@ -33,7 +33,7 @@ def twin(network: nn.Module, change: Change) -> nn.Module:
 
 
 def _copy_module(module: nn.Module, name: str, copies: dict[nn.Module, nn.Module], change: Change) -> nn.Module:
-    # No function within `twin`: one that calls itself is a circle, and would keep what was recorded alive.
+    # This is not a function inside `twin`: one that calls itself is a cycle, and would keep what was recorded alive.
     module = uncompiled(module)
     if module in copies or isinstance(module, torch.jit.ScriptModule):
         return copies.get(module, module)
@@ -50,7 +50,7 @@ def _copy_module(module: nn.Module, name: str, copies: dict[nn.Module, nn.Module
 
 
 def uncompiled(module: nn.Module) -> nn.Module:
-    """Give the module that torch.compile, or a parallel run, was given; they change no score."""
+    """Give the module inside the wrapping of torch.compile or of a parallel run, which change no score."""
     while True:
         parallel = isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel))
         inside = getattr(module, "module" if parallel else "_orig_mod", None)

@@ -595,9 +595,9 @@ def test_what_should_be_there_once_is_not_there_twice(tmp_path: Path, twice: str
 
 
 def test_that_there_are_no_wordnet_ids_is_said_with_the_remedy() -> None:
-    with pytest.raises(ValueError, match=r"this classifier was given none: Classifier\(network, labels, wordnet_ids\)"):
+    with pytest.raises(ValueError, match=r"given none. Pass one per label: Classifier\(network, labels, wordnet_ids\)"):
         class_indices(imagenet_labels(), (), {}, "n02410509")
-    with pytest.raises(ValueError, match=r"none of this classifier's, which are such as 'n01440764'"):
+    with pytest.raises(ValueError, match=r"not one of this classifier's, which look like 'n01440764'"):
         class_indices(imagenet_labels(), imagenet_wordnet_ids(), {}, "n99999999")
     for wrong in ("n2410509", "02410509"):
         with pytest.raises(ValueError, match="n and eight digits"):
