@@ -25,7 +25,7 @@ from .wrapping import bare_network, check_layers_can_be_seen, check_scale, each_
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 GREY_MEAN, GREY_STD = (0.449,), (0.226,)
-"""The mean of the three channels: for networks that see one."""
+"""The means of the three channels, for networks that see one channel."""
 
 
 CUT_OFF = (
@@ -49,7 +49,7 @@ class Prediction(NamedTuple):
 
 
 class Layer(NamedTuple):
-    """One layer as it ran: its name in the network, its kind, and the shape that came out, without the batch."""
+    """One layer as it ran: its name in the network, its kind, and the shape of its output without the batch."""
 
     name: str
     kind: str
@@ -60,29 +60,29 @@ class Layer(NamedTuple):
 class Classifier:
     """A convolutional network together with what is needed to talk about its class scores.
 
-    The network is used as it is and never changed: no hook, flag, gradient, mode or weight. Two threads may
-    use one classifier.
+    The network is used as it is: no hook, flag, gradient, mode or weight of it is ever changed. Two threads may use one
+    classifier.
 
     Args:
         network: a module from `(N, C, H, W)` to scores `(N, classes)` before the softmax, in evaluation mode.
-        labels: a name for each class, in the network's order.
-        wordnet_ids: likewise, or none.
+        labels: one name per class, in the network's order.
+        wordnet_ids: one per class, in the same order, or none.
         size: (H, W) in pixels that pictures are resized to.
-        mean: of each input channel on the scale 0..1; one value means a grey-scale network. Without one
-            ImageNet's, grey if the first convolution takes a single channel. Networks of other numbers of channels
-            take prepared tensors alone.
+        mean: of each input channel on the scale 0..1; one value means a grey-scale network. Without it, ImageNet's,
+            or ImageNet's grey mean if the first convolution takes a single channel. Networks with another number of
+            channels take only prepared tensors.
         std: likewise; 1/255 for a network that takes levels 0..255.
 
     Attributes:
         one_at_a_time: whether each image of a batch is run alone, because in this network an image's scores depend on
-            the others of its batch, as by a batch norm without running statistics. None: not tried yet.
+            the others of its batch, such as by a batch norm without running statistics. None: not tried yet.
 
     Raises:
         ValueError: a network in training mode, one whose scores change from call to call, one that ends with a softmax,
             a sigmoid or their logarithms, one with a single score, one whose number of scores is not the number of
             labels, or one with a function whose backward is no derivative, such as a guided ReLU. (A network that
             cannot take `size` is not tried before it is used.)
-        TypeError: a network that is no `torch.nn.Module`.
+        TypeError: a network that is not a `torch.nn.Module`.
 
     Example:
         >>> nn = torch.nn
@@ -111,7 +111,7 @@ class Classifier:
         given, channels = bool(mean or std), self._channels()
         scales = [(mean, std) if given else (GREY_MEAN, GREY_STD) if channels == 1 else (IMAGENET_MEAN, IMAGENET_STD)]
         if not given and channels is not None and channels not in (1, 3):
-            scales.append(((0.0,) * channels, (1.0,) * channels))  # no picture has as many, so nothing is known of them
+            scales.append(((0.0,) * channels, (1.0,) * channels))  # no picture has this many channels
         check_scale(*scales[0])
         self._set("size", sides(self.size))
         self._check_mode()
@@ -129,7 +129,7 @@ class Classifier:
                 if foreign_hooks(self.network):
                     self.be_tried(self.noise())
             except ValueError as error:
-                if error.__cause__ is None:  # not the network's own
+                if error.__cause__ is None:  # not an error of the network's own
                     raise
                 failed = error
                 break
@@ -139,7 +139,7 @@ class Classifier:
         self._refuse_what_is_known(failed, given)
 
     def _refuse_what_is_known(self, failed: Exception | None, given: bool) -> None:
-        """Of a network that cannot run at this size, made for images of another: the rest is told when it is used."""
+        """Refuse what is known of a network that cannot run at this size; other errors are reported when it is used."""
         hooks, channels = foreign_hooks(self.network), self._channels()
         if hooks and self._runs_without_hooks():
             cause = getattr(failed, "__cause__", None) or failed
@@ -165,7 +165,7 @@ class Classifier:
         return True
 
     def _judge(self, trial: Trial) -> None:
-        """Check that the scores are scores, and find out whether they are of one image each."""
+        """Check that the scores are scores, and note whether images must be run one at a time."""
         scores = self._check_scores(trial.scores)
         if trial.random:
             raise ValueError(
@@ -215,11 +215,11 @@ class Classifier:
         )
 
     def _channels(self) -> int | None:
-        """How many channels the first convolution takes, if there is one."""
+        """Say how many channels the first convolution takes, if there is one."""
         return next((m.in_channels for m in self.network.modules() if isinstance(m, nn.Conv2d)), None)
 
     def __repr__(self) -> str:
-        """Say what it is in one short line that is the same on every machine but for the device."""
+        """Say what it is in one short line that is the same on every machine except for the device."""
         colours = {1: "grey", 3: "RGB"}.get(len(self.mean), f"{len(self.mean)} channels")
         height, width = self.size
         name = type(self.network).__name__
@@ -227,7 +227,7 @@ class Classifier:
 
     @property
     def device(self) -> torch.device:
-        """Where the network's weights are."""
+        """The device that the network's weights are on."""
         return next((weight.device for weight in self.network.parameters()), torch.device("cpu"))
 
     @property
@@ -239,7 +239,7 @@ class Classifier:
         """Turn a picture into the network's input: x_c = (p_c / 255 − mean_c) / std_c.
 
         Args:
-            image: whatever `open_image` takes; the whole of it is resized, its aspect is not kept. A tensor
+            image: whatever `open_image` takes; the whole of it is resized, and its aspect is not kept. A tensor
                 `(1, C, H, W)` counts as prepared and passes through.
             size: (H, W) other than the classifier's own.
 
@@ -247,7 +247,8 @@ class Classifier:
             `(1, C, H, W)` in the network's normalised space, precision (float32 as a rule) and on its device.
 
         Raises:
-            ValueError: no picture, a size without pixels, or a tensor of another shape, of integers or with NaN in it.
+            ValueError: something that is not a picture, a size without pixels, or a tensor of another shape, of
+                integers or with NaN in it.
 
         Example:
             >>> classifier.prepare(di.photo("panda")).shape
@@ -293,7 +294,7 @@ class Classifier:
         Raises:
             ValueError: a network in training mode, a batch of the wrong shape, size, precision or device or
                 with NaN in it, scores that are not finite, or another number of them than there are labels.
-            TypeError: no tensor.
+            TypeError: something that is not a tensor.
 
         Example:
             >>> x = classifier.prepare(di.photo("panda"))
@@ -303,7 +304,7 @@ class Classifier:
         self._check(batch)
         if self.one_at_a_time is None:
             self._try_out(self.network, batch)
-        # Without a batch that asks for gradients nothing is recorded, whatever the weights' own flags say.
+        # If the batch does not ask for gradients, nothing is recorded, whatever the weights' own flags say.
         gradients = torch.is_grad_enabled() and batch.requires_grad
         strangers = self._untried_hooks()
         with own_mode(self.device, gradients or bool(strangers)):
@@ -380,21 +381,22 @@ class Classifier:
             got = tuple(scores.shape) if isinstance(scores, Tensor) else type(scores).__name__
             raise ValueError(
                 f"expected scores (N, {len(self.labels)}) from the network, got {got}. "
-                "Wrap it so that it gives one row a picture."
+                "Wrap it so that it gives one row per picture."
             )
         if scores.shape[1] != len(self.labels) or scores.shape[1] == 1:
             raise self._misfit(scores.shape[1])
         if not scores.is_floating_point():
             raise ValueError(
-                f"expected scores of floats from the network, got {scores.dtype}. Pass the network without what makes "
-                "them so, such as a rounding or a Fourier transform; of complex numbers give the real part."
+                f"expected scores of floats from the network, got {scores.dtype}. Pass the network without the "
+                "operation that changes their type, such as a rounding or a Fourier transform; of complex numbers give "
+                "the real part."
             )
         return scores
 
     def _not_finite(self) -> NotFiniteError:
         return NotFiniteError(
             "the network's scores are not finite. Look for NaN or huge values in its weights, or for a division by 0, "
-            "as by the spread of a plain image."
+            "such as by the spread of a plain image."
         )
 
     def _check(self, batch: Tensor) -> None:
@@ -402,7 +404,7 @@ class Classifier:
             got = type(batch).__name__
             raise TypeError(f"expected a tensor (N, C, H, W), got {got}. Use classifier.prepare(image).")
         _check_values(batch)
-        # Where mean and first convolution agree, the number of channels is known; else the network says it as it runs.
+        # If mean and first convolution agree, the number of channels is known; else the network itself refuses others.
         channels = len(self.mean)
         known = self._channels() == channels
         if batch.ndim != 4 or 0 in batch.shape or (known and batch.shape[1] != channels):
@@ -438,14 +440,14 @@ class Classifier:
 
         Args:
             image: whatever `open_image` takes, or a prepared tensor.
-            k: how many, at least 1; all of them where there are fewer.
+            k: how many, at least 1; all of them if there are fewer.
 
         Returns:
             k `Prediction`s (index, label, score, probability); P_c = exp S_c / Σ_k exp S_k.
 
         Raises:
             ValueError: k below 1, or a bad image.
-            TypeError: k that is no whole number.
+            TypeError: k that is not a whole number.
 
         Example:
             >>> [best.label for best in classifier.top(di.photo("panda"), k=2)]
@@ -458,19 +460,20 @@ class Classifier:
     def find(self, text: ClassLike) -> int:
         """Find a class by its index, its WordNet id, any of its names or a part of one.
 
-        A text is read strictly first, and more widely only where that fits nothing: an index or a WordNet id, the whole
+        A text is read strictly first, and more widely only if that fits nothing: as an index or a WordNet id, the whole
         label, one of WordNet's other names of the class ("washing machine" for "washer"), whole words of any of these,
-        a part of the label; at last in the singular. Capitals, hyphens, apostrophes and surplus spaces do not matter.
+        a part of the label; and at last all this in the singular. Capitals, hyphens, apostrophes and surplus spaces do
+        not matter.
 
         Args:
-            text: such as 388, "388", "n02510455", "giant panda", "washing machine" or "lorik"; an index may be any
-                library's, or alone in a tensor or an array.
+            text: such as 388, "388", "n02510455", "giant panda", "washing machine" or "lorik"; an index may be an
+                integer of any library, or be alone in a tensor or an array.
 
         Returns:
             The class index.
 
         Raises:
-            ValueError: no such class, or several; the error lists them, or near ones.
+            ValueError: no such class, or several; the error lists near names, or all that fit.
             TypeError: neither text nor an integer: a list, a truth value, 8.0.
 
         Example:
@@ -480,22 +483,22 @@ class Classifier:
         return find(text, self.labels, self.wordnet_ids)  # type: ignore[arg-type]  # both are tuples by now
 
     def find_all(self, classes: ClassLike | Iterable[ClassLike]) -> list[int]:
-        """Find several classes, each as `find` does; what names one class is a list of one.
+        """Find several classes, each as `find` does; a single class counts as a list of one.
 
         Args:
-            classes: a list, an array or any other order of classes, or a single one: "38" is class 38, not 3 and 8.
+            classes: a list, an array or anything else with an order, or a single class: "38" is class 38, not 3 and 8.
 
         Returns:
             Their indices, in the same order.
 
         Raises:
             ValueError: as in `find`.
-            TypeError: as in `find`, or what has no order, such as a set.
+            TypeError: as in `find`, or something without an order, such as a set.
         """
         return [self.find(each) for each in listed(classes)]
 
     def layers(self) -> tuple[Layer, ...]:
-        """List the innermost layers in the order in which they run, a layer that runs twice twice.
+        """List the innermost layers in the order in which they run; a layer that runs twice is listed twice.
 
         A picture of noise runs through a copy of the modules that shares their weights, so the network stays as it is.
 
@@ -520,7 +523,7 @@ class Classifier:
                 if isinstance(output, Tensor):
                     ran.append(Layer(name, type_before_parametrizations(module).__name__, tuple(output.shape[1:])))
 
-            # A weight's parametrization, such as weight norm's, is a module of torch's and no layer.
+            # A weight's parametrization, such as weight norm's, is a module of torch's and not a layer.
             parts = name.split(".")
             if "parametrizations" not in parts and {key for key, _ in module.named_children()} <= {"parametrizations"}:
                 copy.register_forward_hook(note)
@@ -533,10 +536,10 @@ class Classifier:
 
 
 def check_classifier(classifier: object) -> None:
-    """Refuse what is no `Classifier` where one comes first: the network itself, its name, a class, a photo.
+    """Refuse a first argument that is not a `Classifier`: the network itself, its name, a class, a photo.
 
     Raises:
-        TypeError: what came, and how to make a classifier of it.
+        TypeError: the message says what was given, and how to make a classifier of it.
     """
     if isinstance(classifier, Classifier):
         return
@@ -564,7 +567,7 @@ def ranked(scores: Tensor, labels: Sequence[str], k: int) -> tuple[Prediction, .
 
 
 def _check_values(x: Tensor) -> None:
-    """Check that a tensor has a value at each place."""
+    """Check that a tensor has a value at each entry."""
     if x.is_meta:
         raise ValueError("expected a tensor with values, got a meta tensor, which has none. Make it on the CPU.")
     if x.is_nested or x.layout != torch.strided:

@@ -1,7 +1,8 @@
 """Arrays -> pictures: heat map, overlay, seeds, cut-out, box, the paper's Figures 2 and 3, numbers and signs.
 
-Knows no torch, no widgets and of the steps `boxes` alone. Every colour here can be told apart with any kind of colour
-vision: the heat map's lightness rises all the way, and the three seed colours differ in lightness as well as in hue.
+This file imports neither torch nor widgets, and only `boxes` of the steps. People with any kind of colour vision can
+distinguish its colours: the heat map's lightness rises all the way, and the three seed colours differ in lightness as
+well as in hue.
 
 Example:
     >>> M = di.saliency_map(classifier, di.photo("panda"))
@@ -36,7 +37,7 @@ BLACK, YELLOW = (0, 0, 0), (255, 215, 0)
 """The colours of edges and of detected boxes; boxes that were drawn by hand are blue."""
 
 FRAME, GAP = (150, 150, 150), 8
-"""Of pictures side by side: the colour of the line around each, and the pixels between two."""
+"""The colour of the line around each of some pictures side by side, and the pixels between two of them."""
 
 HEAT, SIGNED = "inferno", "RdBu"
 PEAK = 0.995
@@ -48,13 +49,13 @@ STRETCHED = 0.995
 LONGEST_SIDE = 480
 
 LONGEST_LABEL, BESIDE = 80, 40
-"""Letters of a label that are drawn, over a picture and beside a bar: a longer one would leave no room for these."""
+"""At most this many letters of a label are drawn, over a picture and beside a bar, to leave room for these."""
 
 CELL = 0.36
-"""Inches of a cell with a number in it."""
+"""The side of a cell with a number in it, in inches."""
 
 NOT_FINITE = "Check the image and the network's weights for NaN."
-"""The remedy where a map cannot be drawn."""
+"""The remedy if a map cannot be drawn."""
 
 CAUSE_COLOURS = (
     ("forward mask 1(X > 0)", "#0072b2"),
@@ -62,14 +63,14 @@ CAUSE_COLOURS = (
     ("different already above", "#b8b8b8"),
     ("no ReLU right above", "#555555"),
 )
-"""What parts two reconstructions at a ReLU, and its colour; the colours differ in lightness as well as in hue."""
+"""What separates two reconstructions at a ReLU, and its colour; the colours differ in lightness as well as in hue."""
 
 
 def heat_map(saliency: ArrayLike, peak: float = PEAK) -> Image.Image:
     """Colour a map: black for 0, bright yellow for its `peak` quantile and all above.
 
     Args:
-        saliency: M, `(H, W)`, finite, at least 0; what is below 0 is drawn as 0.
+        saliency: M, `(H, W)`, finite, at least 0; values below 0 are drawn as 0.
         peak: a quantile, above 0 and at most 1.
 
     Returns:
@@ -94,8 +95,8 @@ def signed_picture(values: ArrayLike, side: int | None = None, peak: float = 1.0
 
     Args:
         values: R, `(H, W)`, `(1, H, W)` or `(3, H, W)`, finite.
-        side: pixels of the picture's longer side, every entry then a block of one colour; without it, one pixel an
-            entry.
+        side: pixels of the picture's longer side; every entry is then a block of one colour. Without it there is one
+            pixel per entry.
         peak: above 0 and at most 1. 1 takes the largest |R|; less lets the extreme entries be clipped, as in
             `heat_map`.
 
@@ -109,7 +110,7 @@ def signed_picture(values: ArrayLike, side: int | None = None, peak: float = 1.0
     if r.ndim == 3 and r.shape[0] == 1:
         r = r[0]
     if not r.size or not (r.ndim == 2 or (r.ndim == 3 and r.shape[0] == 3)):
-        raise ValueError(f"expected values (H, W), (1, H, W) or (3, H, W), got {r.shape}. Of a batch take one: r[0].")
+        raise ValueError(f"expected values (H, W), (1, H, W) or (3, H, W), got {r.shape}. Take one of a batch: r[0].")
     if not 0 < peak <= 1:
         raise ValueError(f"expected a peak quantile above 0 and at most 1, got {peak}.")
     if side is not None and side < 1:
@@ -193,7 +194,7 @@ def cut_out(photo: Image.Image, mask: ArrayLike) -> Image.Image:
 
 
 def draw_boxes(photo: Image.Image, boxes: Sequence[Box], colour: tuple[int, int, int] = YELLOW) -> Image.Image:
-    """Draw boxes on a copy of the photo, each line edged in black so that it shows on any ground.
+    """Draw boxes on a copy of the photo; each line has black edges, so that it shows on any background.
 
     Args:
         photo: RGB.
@@ -204,7 +205,7 @@ def draw_boxes(photo: Image.Image, boxes: Sequence[Box], colour: tuple[int, int,
         A picture of the photo's size.
 
     Raises:
-        ValueError: a box without any pixels.
+        ValueError: a box without pixels.
     """
     picture = photo.convert("RGB")
     pen = ImageDraw.Draw(picture)
@@ -225,18 +226,18 @@ def side_by_side(
 ) -> Image.Image:
     """Lay pictures beside one another, each in a thin frame and with a caption under it.
 
-    The result has all colours, so that a notebook stores photos as JPEG: small, and without the blotches of a palette,
-    which look like a result.
+    The result may have any number of colours, so a notebook stores photos as JPEG: small, and without the blotches of
+    a palette, which look like a result.
 
     Args:
         pictures: of any size and mode.
         captions: a line under each, or none.
-        columns: after so many a new row begins; without it there is one row.
+        columns: the number of pictures in a row; without it there is one row.
         height: of each picture in pixels; a smaller one is enlarged in blocks, so that its pixels can be counted.
             Without it each is shown as it is.
 
     Returns:
-        An RGB picture on white ground.
+        An RGB picture on a white background.
 
     Raises:
         ValueError: no picture, another number of captions than of pictures, or columns or a height below 1.
@@ -262,7 +263,7 @@ def side_by_side(
 
 
 def _tile(picture: Image.Image, height: int | None, caption: str) -> Image.Image:
-    """A picture of this height, in its frame and over its caption."""
+    """Draw a picture at this height, in its frame and above its caption."""
     if height is not None and height != picture.height:
         blocks = height > picture.height
         size = max(1, round(picture.width * height / picture.height)), height
@@ -342,15 +343,15 @@ def stretch_contrast(picture: Image.Image, like: Image.Image | None = None) -> I
     """Make faint structure visible: p' = 128 + 127 (p − m) / q, clipped to 0..255.
 
     m is the mean colour of the picture and q the 0.995 quantile of |p − m| over all its pixels and channels. One q for
-    the three channels keeps the hues of the differences; the mean colour becomes grey. A picture to look at: the
-    network sees another image in it.
+    the three channels keeps the hues of the differences; the mean colour becomes grey. The picture is only for looking
+    at, because the network sees another image in it.
 
     Args:
         picture: RGB, of any size.
         like: take m and q of this picture, so that several can be compared; without it, the picture's own.
 
     Returns:
-        An RGB picture of the same size. One of a single colour becomes grey.
+        An RGB picture of the same size. A picture of a single colour becomes grey.
     """
     levels = np.asarray(picture.convert("RGB"), np.float32)
     measured = levels if like is None else np.asarray(like.convert("RGB"), np.float32)
@@ -393,15 +394,16 @@ def save_film(
 ) -> None:
     """Save pictures as one that moves, over and over: an animated GIF or WebP.
 
-    A GIF is shown everywhere and has 256 colours a picture; a WebP is smaller and has all of them.
+    A GIF is shown everywhere, but has 256 colours per picture; a WebP is smaller and has all of them.
 
     Args:
         pictures: in order, of one size.
         file: a path that ends in .gif or .webp, or a binary file object.
         seconds: from the first picture to the last, which stays one second longer. A browser shows each picture for
             20 ms at least.
-        most: of more pictures than this, so many at even distances are taken, with the first and the last.
-        kind: "gif" or "webp", for a file object; a path says it by its end.
+        most: the largest number of pictures in the film. Of more, this many at even distances are taken, among them
+            the first and the last.
+        kind: "gif" or "webp", for a file object; a path says it by its ending.
 
     Raises:
         ValueError: no picture, pictures of several sizes, another kind of file, or a time that is not above 0.
@@ -428,7 +430,7 @@ def score_bars(labels: Sequence[str], scores: Sequence[float], title: str = "sco
     Args:
         labels: the names of the classes.
         scores: a number for each.
-        title: of the axis; what stands between two $ is drawn as mathematics.
+        title: of the axis; text between two $ is drawn as mathematics.
 
     Returns:
         A matplotlib figure that shows itself in a notebook.
@@ -458,7 +460,7 @@ def number_grids(
     Args:
         grids: each `(H, W)`, finite, of numbers that fit a cell: three figures of each are shown.
         titles: a line over each, or none.
-        marks: for each grid a boolean mask `(H, W)` of the cells to frame, or None; or nothing at all.
+        marks: one boolean mask `(H, W)` per grid, of the cells to frame, or None for a grid; or nothing at all.
 
     Returns:
         A matplotlib figure that shows itself in a notebook.
@@ -484,7 +486,7 @@ def number_grids(
     figure = new_figure(CELL * sum(widths) + 0.35 * len(widths), CELL * max(max(g.shape[0] for g in values), 2) + 0.4)
     (row,) = figure.subplots(1, len(values), squeeze=False, width_ratios=widths)
     for i, (axes, grid, frame) in enumerate(zip(row, values, frames, strict=True)):
-        # The ends of the scale are too dark for black figures.
+        # The ends of the scale are too dark for black digits.
         axes.imshow(_signed_table()[(127 + 64 * grid / most).round().astype(np.intp)])
         for (y, x), value in np.ndenumerate(grid):
             axes.text(x, y, f"{value:.3g}".replace("-", "−"), ha="center", va="center", fontsize=9)
@@ -501,13 +503,13 @@ def number_grids(
 def layer_chart(
     layers: Sequence[str], distances: Sequence[tuple[float, float, float]], causes: Sequence[Sequence[float] | None]
 ) -> Figure:
-    """Draw a table of layers: how far two reconstructions are apart at each, and just below a ReLU what parted them.
+    """Draw a table of layers: how far apart two reconstructions are at each, and just below a ReLU what separated them.
 
     Args:
         layers: their names, the first on top.
         distances: for each the cosine, the relative L2 distance, and the share of entries that differ, 0 to 1.
-        causes: for each the shares of entries parted by the forward mask, by the backward mask, and different already
-            above; or None where there is no ReLU right above, and the whole share is drawn as one.
+        causes: for each the shares of entries separated by the forward mask, by the backward mask, and different
+            already above; or None if there is no ReLU right above, and the whole share is drawn as one.
 
     Returns:
         A matplotlib figure that shows itself in a notebook.
@@ -540,7 +542,7 @@ def layer_chart(
             bars = axes.barh(places, values, color="none")
             axes.legend(loc="upper center", bbox_to_anchor=(0.5, 0), ncols=2, fontsize=7, frameon=False)
         else:
-            # A distance without end (a reconstruction that is 0 everywhere) has its number alone.
+            # An infinite distance (from a reconstruction that is 0 everywhere) has only its number.
             bars = axes.barh(places, [value if math.isfinite(value) else 0 for value in values], color="#8a8a8a")
         axes.bar_label(bars, shown, padding=2, fontsize=6.5)
         axes.margins(x=0.2, y=0.005)
@@ -550,11 +552,11 @@ def layer_chart(
 
 
 def plain(label: str, most: int = LONGEST_LABEL) -> str:
-    """Give a label as it can be drawn: cut short, and with signs in the place of letters that are none.
+    """Make a label that can be drawn: cut it short, and replace what is not a letter or a sign.
 
     Args:
-        label: any text; a name of a file may have halves of letters in it.
-        most: letters; with less than `LONGEST_LABEL` it is one line.
+        label: any text; a file's name may contain halves of letters.
+        most: the largest number of letters; with fewer than `LONGEST_LABEL` the label is one line.
 
     Returns:
         The text.
@@ -569,13 +571,13 @@ def _is_mathematics(title: str) -> bool:
 
     try:
         MathTextParser("path").parse(plain(title))
-    except ValueError:  # a $ that is meant as one
+    except ValueError:  # a $ that means dollars
         return False
     return True
 
 
 def _choose_evenly(count: int, most: int) -> list[int]:
-    """At most so many of the numbers 0 to count − 1, at even distances, the first and the last among them."""
+    """Choose at most `most` of the numbers 0 to count − 1 at even distances, among them the first and the last."""
     if most == 1:
         return [count - 1]
     return [round(i) for i in np.linspace(0, count - 1, min(most, count))]
@@ -598,7 +600,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def _row_of_axes(rows: int, columns: int, aspects: Sequence[float]) -> tuple[Figure, NDArray[Any]]:
-    """A grid whose columns are as wide as their pictures need, 10 inches in all at most."""
+    """Make a grid whose columns are as wide as their pictures need, 10 inches in all at most."""
     height = min(2.2, 9.6 / sum(aspects))
     figure = new_figure(height * sum(aspects) + 0.1 * columns, rows * height + 0.5)
     return figure, figure.subplots(rows, columns, squeeze=False, width_ratios=aspects)
@@ -617,7 +619,7 @@ def _shrink(photo: Image.Image) -> Image.Image:
 
 
 def _aspect(photo: Image.Image) -> float:
-    """Width over height for the layout, where not even a strip may leave its column without any room."""
+    """Give width over height for the layout, limited so that even a strip's column has some room."""
     return min(max(photo.width / photo.height, 0.25), 8.0)
 
 
@@ -631,7 +633,7 @@ def _check_mask(mask: ArrayLike) -> NDArray[np.bool_]:
 def _heat_levels(saliency: ArrayLike, peak: float) -> NDArray[np.uint8]:
     m = np.asarray(saliency, np.float32)
     if m.ndim != 2 or not m.size:
-        raise ValueError(f"expected a map (H, W), got {m.shape}. Of a batch of maps take one: maps[0].")
+        raise ValueError(f"expected a map (H, W), got {m.shape}. Take one of a batch of maps: maps[0].")
     if not 0 < peak <= 1:
         raise ValueError(f"expected a peak quantile above 0 and at most 1, got {peak}.")
     if not np.isfinite(m).all():
@@ -649,7 +651,7 @@ def _heat_table() -> NDArray[np.uint8]:
 
 @cache
 def _signed_table() -> NDArray[np.uint8]:
-    """255 colours, so that the middle one is exactly that of 0."""
+    """List 255 colours, so that the middle one is exactly that of 0."""
     from matplotlib import colormaps
 
     return (colormaps[SIGNED](np.linspace(0, 1, 255))[:, :3] * 255).round().astype(np.uint8)

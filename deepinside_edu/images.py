@@ -63,7 +63,7 @@ def to_picture(x: torch.Tensor, mean: Sequence[float], std: Sequence[float]) -> 
     """
     if x.ndim not in (3, 4) or x.shape[:-3] not in ((), (1,)) or x.shape[-3] != len(mean):
         wanted = f"(1, {len(mean)}, H, W)"
-        raise ValueError(f"expected one image {wanted}, got {tuple(x.shape)}. Take one out of a batch: x[:1].")
+        raise ValueError(f"expected one image {wanted}, got {tuple(x.shape)}. Take one of a batch: x[:1].")
     if not all_finite(x):
         raise ValueError(
             "the image holds NaN or infinite values; expected finite ones. If it comes from a gradient ascent, take "

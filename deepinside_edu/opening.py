@@ -1,4 +1,4 @@
-"""Open whatever holds a picture as an upright RGB picture; whatever holds none is told what it is and what to pass."""
+"""Open whatever holds a picture as an upright RGB picture; for anything else, say what it is and what to pass."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAX_PIXELS = 50_000_000
 """Larger pictures are refused before they are decoded: 50 million pixels take 150 MB."""
 
 FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
-"""Pillow reads some forty. One of the others, PostScript, is a program, which Pillow would have run."""
+"""Pillow reads some forty formats. One of the others, PostScript, is a program, which Pillow would run."""
 
 EXPECTED = "expected a JPEG, PNG, WebP, GIF, BMP or TIFF file"
 
@@ -38,36 +38,36 @@ ImageLike: TypeAlias = (
 """What `open_image` takes: a path or URL, bytes, a file object, an array, a PIL image, a `Photo` or an upload."""
 
 ADDRESS = re.compile(r"www\.[^.]+\.|(https?|ftps?|blob|attachment|content):|[a-z][a-z0-9+.-]+:/", re.IGNORECASE)
-"""How an address begins that is no file. One letter before a colon is a drive of Windows."""
+"""How an address begins that is not a file. One letter before a colon is a drive of Windows."""
 
 BASE64 = r"(/9j/|iVBORw0KGgo|R0lGOD|UklGR)[A-Za-z0-9+/=\s]{40}"
-"""How a picture begins that was written as base64 text."""
+"""How a picture begins if it was written as base64 text."""
 
 NAMES_LOOKED_AT = 5_000
-"""Near names are looked for among so many of a folder."""
+"""Near names are looked for among this many names of a folder."""
 
 
 def open_image(source: ImageLike, upright: bool = True) -> Image.Image:
     """Open whatever holds a picture as an upright RGB picture.
 
-    EXIF rotation is applied, transparency is laid over white, grey, palette, CMYK and 16-bit pictures
-    become 8-bit RGB, and of an animation the first frame is taken (of a PIL image, the current one).
+    EXIF rotation is applied, and transparency is laid over white. Grey, palette, CMYK and 16-bit pictures become 8-bit
+    RGB. Of an animation the first frame is taken (of a PIL image, the current one).
 
-    Levels of 16 bits are divided by 257, which needs to know that they are 0 to 65535. A container of 16 or 32 bits
-    often holds levels of 8, 10, 12 or 14 bits: a picture whose brightest level is below 2¹⁴ is refused.
+    Levels of 16 bits are divided by 257, which is right only if they are 0 to 65535. A container of 16 or 32 bits often
+    holds levels of 8, 10, 12 or 14 bits, so a picture whose brightest level is below 2¹⁴ is refused.
 
     Args:
         source: a path (also with ``~``, or as a ``file:`` or ``data:`` URL), bytes, a binary file object, a uint8 or
             uint16 array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), a PIL image, a `Photo`, the value of an upload
             in ipywidgets, Colab or Gradio with one file in it, or a list of one of these.
-        upright: false leaves the pixels as they are stored, for boxes that were drawn on them.
+        upright: if false, the pixels stay as they are stored, for boxes that were drawn on them.
 
     Returns:
         A new `PIL.Image.Image` of mode RGB. The source is not changed.
 
     Raises:
-        ValueError: no picture, a truncated one, one without pixels, one pixel wide or high, larger than 50 million
-            pixels, or with levels whose range cannot be known.
+        ValueError: something that is not a picture, or a picture that is truncated, has no pixels, is one pixel wide
+            or high, has more than 50 million pixels, or has levels whose range cannot be known.
         TypeError: a kind of object that holds no picture, or a file opened as text.
         OSError: a file that cannot be opened, such as `FileNotFoundError`, which lists near names.
 
@@ -86,7 +86,7 @@ def open_image(source: ImageLike, upright: bool = True) -> Image.Image:
         return _to_rgb(held, name, upright)
     with _open_stream(held, name) as (stream, name):
         with _explain_damage(name):
-            picture = Image.open(stream, formats=FORMATS)  # reads the header alone: decoded after the size check
+            picture = Image.open(stream, formats=FORMATS)  # reads only the header: decoded after the size check
         with picture:
             return _to_rgb(picture, name, upright)
 
@@ -99,11 +99,11 @@ def _explain_damage(name: str) -> Iterator[None]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError(f"{name} is too large; expected at most {MAX_PIXELS:,} pixels. Shrink it first.") from error
     except Exception as error:
-        if isinstance(error, OSError) and error.errno is not None:  # the file system's own, in the middle of a file
+        if isinstance(error, OSError) and error.errno is not None:  # the file system failed in the middle of a file
             raise OSError(
                 f"{name} cannot be read to its end ({error.strerror}). Copy it to another disk and try again."
             ) from error
-        reason = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"  # that one names a memory address
+        reason = "" if isinstance(error, UnidentifiedImageError) else f" ({error})"  # its text has a memory address
         raise ValueError(
             f"{name} is not a picture that can be read{reason}; {EXPECTED}. Open it in a viewer, and save it as one of "
             "these: if that fails too, the file is damaged or was cut off."
@@ -114,9 +114,9 @@ def _explain_damage(name: str) -> Iterator[None]:
 
 
 def _unpack(source: object) -> tuple[object, str]:
-    """Take the one picture out of the uploads and lists around it; say how an error calls it."""
+    """Take the one picture out of the uploads and lists around it, and say what an error calls it."""
     name = "the upload"
-    for _ in range(4):  # ipywidgets 7 has the deepest: {name: {"metadata": …, "content": bytes}} in a list of ours
+    for _ in range(4):  # the deepest is ipywidgets 7's {name: {"metadata": …, "content": bytes}}, in a list
         if isinstance(source, Mapping):
             source, name = _read_upload(source, name)
         elif isinstance(source, Collection) and not isinstance(source, BYTES | str) and _is_plain(source):
@@ -131,12 +131,12 @@ def _unpack(source: object) -> tuple[object, str]:
 
 
 def _is_plain(source: object) -> bool:
-    """Whether this is a list or the like, and no array or tensor, which are collections as well."""
+    """Whether this is a list or the like, and not an array or a tensor, which are collections as well."""
     return not hasattr(source, "__array__") and not hasattr(source, "read") and not hasattr(source, "parameters")
 
 
 def _read_upload(upload: Mapping[Any, Any], name: str) -> tuple[object, str]:
-    """The content of an upload as ipywidgets, Colab, Gradio or Hugging Face hand it out, and the file's name."""
+    """Read the content of an upload from ipywidgets, Colab, Gradio or Hugging Face, and the file's name."""
     name = str(next((upload[key] for key in ("name", "orig_name") if upload.get(key)), name))
     for key in ("content", "bytes"):
         content = upload.get(key)
@@ -181,7 +181,7 @@ def _take_only_one(pictures: Collection[object]) -> object:
 
 @contextmanager
 def _open_stream(source: object, name: str) -> Iterator[tuple[BinaryIO, str]]:
-    """What PIL can read, closed if it was opened here, and how an error calls it."""
+    """Open what PIL can read, say what an error calls it, and close it if it was opened here."""
     stream: Any
     if isinstance(source, BYTES):
         content, name = bytes(source), "the bytes object" if name == "the upload" else name
@@ -221,7 +221,7 @@ def _open_stream(source: object, name: str) -> Iterator[tuple[BinaryIO, str]]:
 
 
 def _remedy(source: object) -> str:
-    """What somebody means who passes this."""
+    """Guess what somebody means by passing this."""
     if hasattr(source, "parameters") or hasattr(source, "wordnet_ids"):
         return "The picture comes first, then the classifier."
     torch = sys.modules.get("torch")
@@ -243,7 +243,7 @@ def _remedy(source: object) -> str:
 
 
 def _find_file(text: str) -> Path:
-    """The file that is meant. A name that is there as it is comes first; then ~, $HOME and file: are looked up."""
+    """Find the file that is meant: by its name as it is, and then with ~, $HOME and file: looked up."""
     for path in dict.fromkeys((Path(text), _expand_path(text))) if text.strip() else ():
         try:
             mode = path.stat().st_mode
@@ -252,10 +252,10 @@ def _find_file(text: str) -> Path:
         except PermissionError as error:
             raise _add_remedy(error, text) from error
         except (OSError, ValueError):
-            break  # no name that a system can take: too long, or with characters that it has not
+            break  # the system cannot have such a name: it is too long, or has impossible characters
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(_about_folder(path))
-        if not stat.S_ISREG(mode):  # it might never end, or never begin
+        if not stat.S_ISREG(mode):  # it might never end or never begin
             raise ValueError(
                 f"{_cut(text)} is a pipe, a socket or a device; expected a file. Read it yourself and pass the bytes."
             )
@@ -269,13 +269,13 @@ def _expand_path(text: str) -> Path:
 
         url = urlsplit(text)
         return Path(url2pathname(url.path) if url.netloc in ("", "localhost") else text)  # not another machine's
-    with suppress(RuntimeError):  # ~ of somebody who is not known here
+    with suppress(RuntimeError):  # ~ of a user that this system does not know
         return Path(os.path.expandvars(text)).expanduser()
     return Path(text)
 
 
 def _add_remedy(error: OSError, text: str) -> OSError:
-    """The same error with a remedy."""
+    """Make the same error with a remedy."""
     return type(error)(
         f"{_cut(text)} cannot be opened ({error.strerror}). Copy it to a folder where you may read it, and pass that."
     )
@@ -288,7 +288,7 @@ def _about_folder(path: Path) -> str:
 
 
 def _not_found(text: str) -> Exception:
-    """What somebody means who passes a name that is not there."""
+    """Guess what somebody means by a name that is not there, and make an error that says it."""
     shown = _cut(text)
     if not text.strip():
         return ValueError("the path is empty; expected a picture's file. Pass its path, such as 'photo.jpg'.")
@@ -322,7 +322,7 @@ def _not_found(text: str) -> Exception:
     known = _find_near(re.sub(r"[\s-]+", "_", path.stem), shipped)[:1]
     hints = [f"A photo that ships with the package is di.photo({each!r})." for each in known]
     if not path.parent.is_dir():
-        remedy = " ".join(hints) or f"A path that is not whole begins at {str(Path.cwd())!r}."
+        remedy = " ".join(hints) or f"A relative path begins at {str(Path.cwd())!r}."
         return FileNotFoundError(f"there is no folder {str(path.parent)!r}, so no file {path.name!r} in it. {remedy}")
     near = _find_near(path.name, _names_in(path.parent))
     hints = [f"Near: {_join(map(repr, near))}."] * bool(near) + hints
@@ -339,7 +339,7 @@ def _names_in(folder: Path) -> list[str]:
 
 
 def _find_near(name: str, names: list[str]) -> list[str]:
-    """Those that differ in their capitals or their suffix; else those that are spelt nearly so."""
+    """List the names that differ only in capitals or suffix; if there are none, those with a similar spelling."""
     wanted, stems = Path(name).stem.casefold(), [Path(each).stem.casefold() for each in names]
     near = [wanted] if wanted in stems else difflib.get_close_matches(wanted, stems, n=3, cutoff=0.7)
     return [each for stem in near for each, its_stem in zip(names, stems, strict=True) if its_stem == stem]
@@ -375,7 +375,7 @@ def _check_size(width: int, height: int, name: str) -> None:
 
 def _to_rgb(picture: Image.Image, name: str, upright: bool = True) -> Image.Image:
     _check_size(*picture.size, name)
-    stored = str(getattr(picture, "tile", ""))  # how the file has its levels: Pillow forgets it as it decodes
+    stored = str(getattr(picture, "tile", ""))  # how the file stores its levels: Pillow forgets it when it decodes
     with _explain_damage(name):
         picture.load()
         picture = ImageOps.exif_transpose(picture) if upright else picture
@@ -397,7 +397,7 @@ def _to_rgb(picture: Image.Image, name: str, upright: bool = True) -> Image.Imag
     if few and hole is not None:  # Pillow stretches the levels of 2 or 4 bits to 0..255, but not the transparent one
         picture = picture.copy()
         picture.info["transparency"] = hole * 255 // (2 ** int(few[1]) - 1)
-    if picture.mode == "La":  # which converts to nothing else
+    if picture.mode == "La":  # it can be converted to nothing else
         picture = picture.convert("LA")
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
@@ -408,7 +408,7 @@ def _to_rgb(picture: Image.Image, name: str, upright: bool = True) -> Image.Imag
 
 
 def _to_eight_bits(levels: NDArray[Any], name: str) -> NDArray[np.uint8]:
-    """Levels 0..65535 as 0..255, which is one 257th; refused where nothing shows that they have 16 bits."""
+    """Divide levels 0..65535 by 257; refuse them if nothing shows that they have 16 bits."""
     seen = levels if levels.ndim == 2 else levels[:, :, :3]  # without alpha
     lowest, highest = int(seen.min()), int(seen.max())
     if lowest < 0 or highest > 65535:
@@ -420,17 +420,17 @@ def _to_eight_bits(levels: NDArray[Any], name: str) -> NDArray[np.uint8]:
 
 
 def _check_sixteen_bits_of_colour(picture: Image.Image, name: str) -> None:
-    """Pillow keeps the upper eight bits alone of sixteen, where there are colours or an alpha."""
+    """Check a picture with colours or alpha: Pillow keeps only the upper eight of its sixteen bits."""
     _check_bright(int(np.asarray(picture)[..., : 1 if picture.mode == "LA" else 3].max()) * 256 + 255, name)
     if "transparency" in picture.info:
         raise ValueError(
-            f"{name} has 16 bits and a transparent colour, which cannot be told from its neighbours when it is made "
-            "8 bits; expected an alpha channel. Save it with 8 bits."
+            f"{name} has 16 bits and a transparent colour, which 8 bits cannot distinguish from similar colours; "
+            "expected an alpha channel. Save it with 8 bits."
         )
 
 
 def _check_bright(highest: int, name: str) -> None:
-    """Cameras write 10, 12 or 14 bits into containers of 16, and programs 8: all of them come out nearly black."""
+    """Refuse what would come out nearly black: cameras write 10, 12 or 14 bits into containers of 16, programs 8."""
     bits = next(bits for bits in (8, 10, 12, 14, 16) if highest < 2**bits)
     if bits < 16:
         cast = f"(levels >> {bits - 8})" if bits > 8 else "levels"
@@ -465,7 +465,7 @@ def _remedy_of_levels(levels: NDArray[Any]) -> str:
             "(array * 255).round().astype('uint8'); if it is 0 to 255, array.round().astype('uint8')."
         )
     if levels.dtype.kind == "b":
-        return ". Of a mask, pass array.astype('uint8') * 255."
+        return ". If it is a mask, pass array.astype('uint8') * 255."
     if levels.dtype.kind in "iu" and levels.size:
         lowest, highest = int(levels.min()), int(levels.max())
         width = "uint8" if highest <= 255 else "uint16"
@@ -485,4 +485,4 @@ def _remedy_of_shape(shape: tuple[int, ...]) -> str:
         return first + (".transpose(1, 2, 0)." if channels_first else ".")
     if len(shape) == 3 and shape[0] in (1, 3, 4):
         return "The channels come first: pass array.transpose(1, 2, 0)."
-    return "Of grey with alpha, pass array[:, :, 0]." if shape[2:] == (2,) else "Pass one picture."
+    return "If it is grey with alpha, pass array[:, :, 0]." if shape[2:] == (2,) else "Pass one picture."

@@ -83,7 +83,7 @@ def seeds(saliency: ArrayLike, foreground: float = 0.95, background: float = 0.3
     )
     m = accept.real_map(saliency)
     if m.ndim != 2 or m.size == 0:
-        raise ValueError(f"expected a map (H, W), got {m.shape}. Take one out of a batch of maps: maps[0].")
+        raise ValueError(f"expected a map (H, W), got {m.shape}. Take one of a batch of maps: maps[0].")
     if not np.isfinite(m).all():
         raise ValueError(
             "the map holds NaN or infinite values; expected finite ones. Check the image and the network's weights for "

@@ -43,7 +43,7 @@ def noise_pictures(count: int, shape: Sequence[int], mean: Sequence[float], std:
     Args:
         count: how many; the first has middle levels, the next is dark, the one after it bright, and so on.
         shape: (C, H, W).
-        mean: of each channel; where C is another number, its average stands for all.
+        mean: of each channel; if C is another number, the average stands for all.
         std: likewise.
 
     Returns:
@@ -65,7 +65,7 @@ class Trial(NamedTuple):
         scores: of the first picture, as the network gives them, or whatever else it gives.
         one_at_a_time: whether an image's scores depend on the other images of its batch, or a batch is refused.
         random: whether the scores change from call to call.
-        probabilities: what kind of them the scores are, if they are any; else empty.
+        probabilities: which kind of probabilities the scores are; empty if they are scores.
         no_gradient: whether what comes back from the scores is the derivative of nothing, as from a guided ReLU.
     """
 
@@ -112,7 +112,7 @@ def try_out(network: nn.Module, pictures: Tensor) -> Trial:
 
 
 def _run_with_graph(network: nn.Module, leaf: Tensor) -> object:
-    """The network's answer with its graph; without one where a gradient cannot be taken, which is reported later."""
+    """Run the network with a graph, or without one if a gradient cannot be taken, which is reported later."""
     try:
         return network(leaf.clone())
     except FAILURES:
@@ -161,7 +161,7 @@ def bring_down(scores: Tensor, x: Tensor, keep: bool = False) -> Tensor | None:
 
 
 def _run_among_others(network: nn.Module, pictures: Tensor) -> Tensor | None:
-    """The scores of the second, the first and the third picture in one batch: neither end of it is the first one's."""
+    """Run the second, the first and the third picture in one batch, so that the first one is at neither end of it."""
     try:
         among = network(pictures[[1, 0, 2]])
     except torch.cuda.OutOfMemoryError:
@@ -174,7 +174,7 @@ def _run_among_others(network: nn.Module, pictures: Tensor) -> Tensor | None:
 def _are_alike(among: Tensor, alone: Tensor) -> bool:
     """Whether the middle one of a batch has the scores that it has alone, as measured by how far pictures differ.
 
-    Beside a large bias, which all pictures share, what others add to a score would look like rounding.
+    If all pictures share a large bias, what others add to a score would look like rounding beside it.
     """
     if among.shape[1:] != alone.shape[1:]:
         return False
@@ -185,9 +185,9 @@ def _are_alike(among: Tensor, alone: Tensor) -> bool:
 
 
 def _draws_its_own(network: nn.Module, pictures: Tensor) -> bool:
-    """Whether each call takes numbers from a generator that the network keeps: its scores may change but rarely.
+    """Whether each call takes numbers from a generator that the network keeps, although its scores rarely change.
 
-    One that is set to the same state at each call gives the same numbers, and counts as none.
+    A generator that is set to the same state at each call gives the same numbers, and does not count.
     """
     states: list[list[object]] = []
     sources = _own_generators(network)
@@ -203,7 +203,7 @@ def _run_again(network: nn.Module, pictures: Tensor) -> Iterator[Tensor]:
 
 
 def agree(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors are one but for rounding; accelerators round products to 11 bits."""
+    """Whether two tensors are the same except for rounding; accelerators round products to 11 bits."""
     if one.shape != other.shape:
         return False
     return bool((one - other).abs().max() <= _rounding(one) ** 0.5 * torch.maximum(one.abs(), other.abs()).max())
@@ -236,7 +236,7 @@ def _random_numbers(device: torch.device) -> list[Source]:
     sources: list[Source] = [
         (torch.get_rng_state, torch.set_rng_state),
         (random.getstate, random.setstate),
-        (np.random.get_state, np.random.set_state),  # the one that all share
+        (np.random.get_state, np.random.set_state),  # the global one
     ]
     if device.type == "cuda":
         sources.append((lambda: torch.cuda.get_rng_state(device), lambda s: torch.cuda.set_rng_state(s, device)))
@@ -246,7 +246,7 @@ def _random_numbers(device: torch.device) -> list[Source]:
 
 
 def _own_generators(network: nn.Module) -> list[Source]:
-    """The same of each generator that a module keeps as an attribute."""
+    """How to read and to set the state of each generator that a module keeps as an attribute."""
     found: list[Source] = []
     for module in network.modules():
         for kept in vars(module).values():
@@ -263,7 +263,7 @@ def _own_generators(network: nn.Module) -> list[Source]:
 
 
 def _mark(state: Any) -> object:
-    """A state as it can be compared."""
+    """Make a state comparable."""
     if isinstance(state, Tensor):
         return state.numpy().tobytes()
     if isinstance(state, np.ndarray):
@@ -285,17 +285,17 @@ KEEPS = {
     "IndexSelect", "Log", "Log10", "Log2", "Mean", "Mul", "Neg", "Permute", "Pow", "Reshape", "ReshapeAlias", "Rsub",
     "Select", "Slice", "Sqrt", "Squeeze", "Stack", "Sub", "T", "ToCopy", "Transpose", "Unsqueeze", "UnsafeView", "View",
 }  # fmt: skip
-"""Probabilities in another shape, at another scale, averaged, or their logarithms: as far from scores as before."""
+"""They change the shape or the scale of probabilities, average them or take logarithms, which does not make scores."""
 
 JOINS = {"Add", "Cat", "Mul", "Stack"}
-"""Of several kinds of probabilities they make probabilities again."""
+"""They turn several kinds of probabilities into probabilities again."""
 
 SCORES = {"Addmm", "Convolution", "CudnnBatchNorm", "Mm", "NativeBatchNorm"}
-"""What comes out of these are scores, even where their sums are by chance those of probabilities."""
+"""They give scores, even if by chance these add up as probabilities do."""
 
 
 def _last_operation(scores: Tensor) -> str:
-    """The operation that the graph ends with; where several are joined, one of them if all give probabilities."""
+    """Name the operation that the graph ends with; if several are joined, one of them if all give probabilities."""
     names: list[str] = []
     seen: set[Any] = set()
     ahead: list[Any] = [scores.grad_fn]
@@ -317,12 +317,12 @@ def _last_operation(scores: Tensor) -> str:
 
 
 def _kind(last: str, rows: Tensor) -> str:
-    """Which probabilities the scores are, by the last operation, or by their sums where that does not say it."""
+    """Say which probabilities the scores are, by the last operation, or by their sums if that does not say it."""
     return "" if last in SCORES else PROBABILITIES.get(last) or _sums(rows)
 
 
 def _sums(rows: Tensor) -> str:
-    """Which probabilities the scores are by their sums, where the graph does not say it."""
+    """Say which probabilities the scores are by their sums, if the graph does not say it."""
     s, tolerance = rows.cpu().double(), max(1e-3, 4 * torch.finfo(rows.dtype).eps)
     for kind, values in (("probabilities", s), ("percentages", s / 100), ("logarithms of probabilities", s.exp())):
         if bool((values >= 0).all()) and bool(((values.sum(1) - 1).abs() < tolerance).all()):

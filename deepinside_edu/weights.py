@@ -1,6 +1,6 @@
 """Trained networks: the one that ships with the package, torchvision's, and the names of ImageNet's classes.
 
-No file is believed: weights are compared with the SHA-256 that they should have before a byte of them is used, and no
+No file is trusted: weights are compared with the SHA-256 that they should have before a byte of them is used, and no
 pickle may do more than hold tensors.
 """
 
@@ -26,13 +26,14 @@ from .torchvision_import import import_torchvision
 OFFLINE_NETWORK = "squeezenet1_1"
 
 OFFLINE_SHA256 = "ffda600e08df823c10f4ac5acf004f3d21dddbfa8b9d2603e617115cedc4bed8"
-"""Of the file that ships; a mismatch costs a picture its class and nobody would see why. Checking takes some 3 ms."""
+"""Of the file that ships. Other weights would give pictures other classes, and nobody would see why. The check takes
+some 3 ms."""
 
 STORING_FAILED = frozenset({
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOENT, errno.ENOTDIR, errno.EISDIR,
     errno.EEXIST, errno.ENAMETOOLONG,
 })  # fmt: skip
-"""What the file system says, and not the network, when a download fails."""
+"""Errors of the file system, and not of the network connection, when a download fails."""
 
 
 @torch.inference_mode(False)  # else the weights would never take part in a gradient
@@ -40,17 +41,17 @@ def load_classifier(name: str = OFFLINE_NETWORK, device: str | torch.device | No
     """Load a trained ImageNet classifier; the default ships with the package and needs no network connection.
 
     Args:
-        name: "squeezenet1_1", or any classifier of torchvision. Its weights are fetched by torchvision's loader; they
-            and those that were fetched before are compared with the SHA-256 that their name gives.
-        device: where to put it; without one CUDA if there is any, else MPS, else the CPU.
+        name: "squeezenet1_1", or any classifier of torchvision. Torchvision's loader fetches its weights; these and
+            those that were fetched before are compared with the SHA-256 in their file's name.
+        device: where to put it; without one, CUDA if there is any, else MPS, else the CPU.
 
     Returns:
         A `Classifier` whose weights ask for no gradients.
 
     Raises:
-        TypeError: no name, such as a network.
-        ValueError: an unknown name; the error lists near ones. A device that this machine has not, or one that holds no
-            values. Or weights that are damaged or are not what they are called; the error names their file.
+        TypeError: something that is not a name, such as a network.
+        ValueError: an unknown name (the error lists near ones), a device that this machine does not have or that holds
+            no values, or weights that are damaged or do not fit their name (the error names their file).
         ConnectionError: the weights cannot be fetched; the error names the offline default.
         OSError: they cannot be stored.
 
@@ -131,26 +132,26 @@ def _shipped_weights() -> dict[str, torch.Tensor]:
     if data.startswith(b"version https://git-lfs"):
         what, remedy = "is a pointer of Git LFS and not the weights themselves", "Fetch them: git lfs pull."
     else:
-        what = f"has {len(data):,} bytes that are not the network's that ships" if data else "is missing or empty"
+        what = f"has {len(data):,} bytes that are not those of the shipped network" if data else "is missing or empty"
         remedy = "Install deepinside_edu again; in a clone, git checkout brings the file back."
     raise ValueError(f"{path} {what}; expected SHA-256 {OFFLINE_SHA256[:8]}…. {remedy}")
 
 
 def _build(models: Any, name: str, weights: Any) -> nn.Module:
-    """torchvision's network with verified weights and what goes with them, such as Inception's transform_input."""
+    """Build torchvision's network with verified weights and their options, such as Inception's transform_input."""
     path = Path(torch.hub.get_dir()) / "checkpoints" / Path(weights.url).name
     _verify(name, path)
     try:
-        # Left to itself torchvision would unpickle whatever the file says.
+        # Without this, torchvision would unpickle whatever the file says.
         state = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
-        ours = object.__new__(type(weights))  # the same weights, but with these values in their hands
+        ours = object.__new__(type(weights))  # the same weights, but they give these values
         ours.__dict__.update(weights.__dict__, get_state_dict=lambda *_, **__: state)
-        with torch.device("cpu"):  # wherever torch makes its tensors otherwise
+        with torch.device("cpu"):  # wherever torch makes its tensors by default
             network: nn.Module = models.get_model(name, weights=ours).float()
     except (OSError, HTTPException, RuntimeError, pickle.UnpicklingError, EOFError, LookupError, TypeError,
             ValueError, AttributeError) as error:  # fmt: skip
         if path.exists():  # its name gives eight digits of the SHA-256, which somebody may have made fit
-            reason = "no plain table of tensors"  # torch's own words here tell people to trust the file
+            reason = "they are not a plain table of tensors"  # torch's own words tell people to trust the file
             if not isinstance(error, pickle.UnpicklingError):
                 reason = (str(error) or type(error).__name__).splitlines()[0]
             raise _damaged(name, path, f"cannot be used ({reason})") from error
@@ -171,7 +172,7 @@ def _verify(name: str, path: Path) -> None:
     if not path.exists():
         return  # torchvision compares what it fetches
     if not path.is_file():
-        raise _damaged(name, path, "are no file")
+        raise _damaged(name, path, "are not a file")
     named = re.search("-([0-9a-f]{8,})$", path.stem)
     digest = hashlib.sha256()
     with path.open("rb") as file:
@@ -190,7 +191,7 @@ def _damaged(name: str, path: Path, what: str) -> ValueError:
 
 
 def _freeze(network: nn.Module, device: torch.device) -> nn.Module:
-    """Make a network of our own ready: nobody trains it, and channels that come last in memory are the fastest."""
+    """Make a network of our own ready: it is not trained, and channels that come last in memory are the fastest."""
     network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
     return network.eval().requires_grad_(False)
 

@@ -23,14 +23,14 @@ def bare_network(network: object) -> nn.Module:
     """Give the network itself, without the wrapping of torch.compile or of a parallel run, which change no score.
 
     Args:
-        network: what the caller calls one.
+        network: what the caller passed as a network.
 
     Returns:
         The module whose layers can be seen.
 
     Raises:
-        TypeError: no `torch.nn.Module`.
-        ValueError: one without values for its weights.
+        TypeError: something that is not a `torch.nn.Module`.
+        ValueError: a module without values for its weights.
     """
     if isinstance(network, nn.Module):
         network = uncompiled(network)
@@ -71,7 +71,7 @@ def in_training(network: nn.Module) -> str:
     for name, module in network.named_modules():
         if (
             getattr(module, "training", False) and type(module) is not nn.Module
-        ):  # a bare one, as torch.fx's, does nothing
+        ):  # a bare module, such as torch.fx makes, does nothing
             return name or "the network"
     return ""
 
@@ -98,10 +98,10 @@ def check_layers_can_be_seen(network: nn.Module, inside_too: bool = False) -> No
 
 
 def each_channel(name: str, values: Any) -> tuple[float, ...]:
-    """Read one number for each channel from a list, an array or a tensor; none from None.
+    """Read one number per channel from a list, an array or a tensor; None gives an empty tuple.
 
     Raises:
-        TypeError: no numbers, or a single one that does not say for how many channels.
+        TypeError: something else than numbers, or a single number, which does not say for how many channels.
     """
     if values is None:
         return ()
@@ -121,7 +121,7 @@ def check_scale(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
     """Check that mean and standard deviation are of pixels on the scale 0..1.
 
     Raises:
-        ValueError: another number of one than of the other, or values on another scale.
+        ValueError: not as many values of one as of the other, or values on another scale.
     """
     if len(mean) != len(std) or not mean:
         both = " Pass both." if not mean or not std else " Pass as many of one as of the other."
@@ -137,8 +137,8 @@ def check_scale(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         deviations = [s / 255 for s in std] if max(std) > 1 or levels else std
         raise ValueError(
             f"expected mean and std of pixels on the scale 0..1, got {_show(mean)} and {_show(std)}. Divide by 255 "
-            f"what is on 0..255: mean={_show(means)}, std={_show(deviations)}. Another scale belongs into the "
-            "network, as its first layer."
+            f"what is on 0..255: mean={_show(means)}, std={_show(deviations)}. Another scale belongs in the network, "
+            "as its first layer."
         )
     if min(mean) < 0:
         halves = _show([(1 + m) / 2 for m in mean]), _show([s / 2 for s in std])
@@ -157,7 +157,7 @@ def sides(size: Any) -> tuple[int, int]:
 
     Raises:
         ValueError: not two sides, or one without a pixel.
-        TypeError: sides that are no whole numbers.
+        TypeError: sides that are not whole numbers.
     """
     if not hasattr(size, "__len__") or isinstance(size, (str, Mapping)) or len(size) != 2:
         example = f"({size}, {size})" if isinstance(size, int) else "(224, 224)"

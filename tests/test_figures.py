@@ -619,7 +619,7 @@ def test_a_picture_of_signs_can_be_enlarged_and_its_extremes_clipped():
 @pytest.mark.parametrize(
     ("r", "options", "message"),
     [
-        (np.ones((2, 3, 3)), {}, r"\(3, H, W\), got \(2, 3, 3\). Of a batch"),
+        (np.ones((2, 3, 3)), {}, r"\(3, H, W\), got \(2, 3, 3\). Take one of a batch"),
         (np.ones((1, 3, 4, 4)), {}, r"got \(1, 3, 4, 4\)"),
         (np.ones((0, 3)), {}, r"got \(0, 3\)"),
         ([[np.nan]], {}, "NaN or infinity"),

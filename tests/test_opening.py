@@ -621,7 +621,7 @@ def test_a_file_of_another_machine_is_not_looked_up_on_this_one(here):
     ("german shepherd", r"di\.photo\('german_shepherd'\)"), ("red-panda.png", r"di\.photo\('red_panda'\)"),
     ("photos/koala.jpg", r"no folder 'photos'.*di\.photo\('koala'\)"),
     ("xyz", "Upload it there, or pass its whole path"),
-    ("nowhere/xyz.jpg", "no folder 'nowhere', so no file 'xyz.jpg'.*A path that is not whole begins at"),
+    ("nowhere/xyz.jpg", "no folder 'nowhere', so no file 'xyz.jpg'.*A relative path begins at"),
     ("dog.png/xyz.jpg", "no folder 'dog.png'"), ("~who is that/xyz.jpg", "no folder '~who is that'"),
     ("file:///nowhere/xyz.jpg", "no folder '/nowhere'"), (r"C:\Users\me\cat.jpg", "a path of Windows"),
     (r"\\server\cat.jpg", "a path of Windows"),

@@ -256,7 +256,7 @@ def test_what_holds_no_weights_of_this_network_names_the_file_even_if_its_digits
 
 def test_a_folder_where_weights_should_be(cache):
     (cache / published().url.rpartition("/")[2]).mkdir()
-    with pytest.raises(ValueError, match=r"are no file\. Delete"):
+    with pytest.raises(ValueError, match=r"are not a file\. Delete"):
         load_classifier(NAME, device="cpu")
 
 
