@@ -7,7 +7,7 @@ PHOTO ?= deepinside_edu/data/photos/red_panda.jpg
 help: ## list the targets
 	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
-lab: set-up ## open JupyterLab on lesson 1 (ARGS=--no-browser only serves it); your copies lie in my-lessons/
+lab: set-up ## open JupyterLab on lesson 1 (ARGS=--no-browser only serves it); your copies are in my-lessons/
 	@.venv/bin/deepinside lab my-lessons $(ARGS)
 
 # Threads that wait sleep instead of spinning: a lesson on a busy machine takes 10 seconds instead of 56.

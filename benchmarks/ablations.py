@@ -1,7 +1,7 @@
-"""What each part of the method is worth: on the shipped photos and on composites of cut-outs with exact masks.
+"""What each part of the method is worth, on the shipped photos and on composites of cut-outs with exact masks.
 
-The cut-outs are those that stamps.csv lists of Debian's package tuxpaint-stamps-default; without it there are photos
-alone.
+The cut-outs come from Debian's package tuxpaint-stamps-default; stamps.csv lists them. Without the package, only the
+photos are used.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def of_background(runs: AblationRuns, which: Sequence[int]) -> AblationRuns:
 def report(title: str, runs: AblationRuns) -> AblationTable:
     table = tabulate(runs)
     print(f"\n{title}\n{table}", flush=True)
-    # Among so many rows one or two leave 0 out by chance: with Bonferroni's intervals not one in twenty tables has any.
+    # Among many rows, one or two exclude 0 by chance; with Bonferroni's intervals at most one table in twenty has any.
     strict = tabulate(runs, confidence=1 - 0.05 / (len(table.rows) - 1))
     for measure in ("difference", "hit_difference", "mask_difference"):
         found = {row.name: getattr(row, measure) for row in strict.rows if getattr(row, measure)}
@@ -78,7 +78,7 @@ def main() -> None:
     again = {name: ABLATIONS[name] for name in AGAIN}
     for state in (1, 2):
         drawn = composites(read_cutouts(folder, LIST), random_state=state)
-        title = f"Composites drawn again (random state {state}), the rows that were best and the former default"
+        title = f"Composites drawn again (random state {state}): the rows that were best, and the former default"
         report(title, try_ablations(classifier(), drawn, again))
     print(f"The network's first guess is right in {np.mean(shares):.0%} of them; objects cover {np.median(sizes):.0%}.")
 

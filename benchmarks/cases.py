@@ -1,4 +1,4 @@
-"""A photo, its class and its true boxes; what the package finds in it; how well the two agree."""
+"""A photo with its class and its true boxes, what the package finds in it, and how well the two agree."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ Mask = NDArray[np.bool_]
 classifier = cache(di.load_classifier)
 
 THRESHOLD_BLUR = 6.0
-"""Standard deviation in pixels, of the blurred threshold among the baselines."""
+"""The blur of the baseline that thresholds a blurred map: a standard deviation in pixels."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ def shipped() -> tuple[Case, ...]:
 
 @dataclass(frozen=True)
 class Settings:
-    """One way to go from the map to the box; as they stand, the package's defaults."""
+    """One way to go from the map to the box; by default, the package's own."""
 
     crops: int = 10
     blur: float = BLUR
@@ -76,7 +76,7 @@ def seeds_and_costs(case: Case, crops: int, blur: float, components: int, random
 
 @contextmanager
 def contrast(value: float) -> Iterator[None]:
-    """The cut's contrast is a constant of its module: no learner turns it."""
+    """Change the cut's contrast for a while; it is a constant of its module because no learner changes it."""
     module = import_module("deepinside_edu.graph_cut")
     usual = module.CONTRAST
     module.CONTRAST = value
@@ -88,7 +88,7 @@ def contrast(value: float) -> Iterator[None]:
 
 @cache
 def agreement(case: Case, settings: Settings = Settings(), random_state: int = 0) -> float:
-    """IoU of the box that is found with the best of the true boxes; 0 where nothing is found."""
+    """IoU of the found box with the best of the true boxes; 0 if nothing is found."""
     chosen, costs = seeds_and_costs(case, settings.crops, settings.blur, settings.components, random_state)
     with contrast(settings.contrast):
         cut = di.graph_cut(
@@ -121,14 +121,14 @@ def centre(case: Case) -> float:
 
 
 def thresholded(case: Case) -> float:
-    """The map, not blurred, above its 95 % quantile and nothing else; the box goes around all of it."""
+    """Threshold the map at its 95 % quantile, without blur, and draw the box around all of it."""
     left, top, right, bottom = di.bounding_box(di.seeds(saliency(case, 10)).foreground)
     height, width = classifier().size
     return of_box(case, (left / width, top / height, right / width, bottom / height))
 
 
 def blurred(case: Case) -> float:
-    """A stronger threshold: the map is blurred first, so that its largest component is more than a few pixels."""
+    """Threshold a blurred map, whose largest component is more than a few pixels: a stronger baseline."""
     smooth = gaussian_filter(saliency(case, 10), THRESHOLD_BLUR)
     return of_mask(case, smooth > np.quantile(smooth, 0.75))
 
@@ -139,4 +139,4 @@ BASELINES = {
     "threshold: map above its 95 % quantile": thresholded,
     "threshold: blurred map above its 75 % quantile": blurred,
 }
-"""What needs no colours and no cut."""
+"""Ways to a box that need no colours and no cut."""

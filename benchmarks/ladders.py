@@ -1,6 +1,6 @@
 """Ladders as ratios: three rules beside captum's methods, and a neuron of every layer beside captum's neuron methods.
 
-captum: `pip install --no-deps captum`; without it the ratios are to plain passes alone.
+captum: `pip install --no-deps captum`; without it, the only ratios are those to plain passes.
 """
 
 from collections.abc import Callable

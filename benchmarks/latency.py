@@ -1,7 +1,7 @@
 """How quickly the explorers answer in a real JupyterLab and Chromium: from a control's event to the new pixels.
 
-Each move is an event as the browser gives it to the page; its time ends with the first frame whose pixels (or, of a
-readout, text) are others. Moves begin at random moments of a frame. Needs Chromium and the package's `test` extra.
+Each move is an event as the browser gives it to the page; its time ends with the first frame whose pixels (or text, for
+a readout) differ. Moves begin at random moments of a frame. This needs Chromium and the package's `test` extra.
 """
 
 import os
@@ -17,7 +17,7 @@ from .table import show
 
 MOVES = int(os.environ.get("MOVES", "100"))
 ALONE, KERNEL, NETWORK = "browser", "kernel", "network"
-"""Who is asked: nobody but the page; the kernel, for mixtures and cuts; the network too."""
+"""What a control asks: only the page; the kernel, for mixtures and cuts; or the network too."""
 
 TARGETS = {ALONE: (None, 16), KERNEL: (None, 100), NETWORK: (100, 150)}
 """In milliseconds: median and 95 % quantile."""
@@ -32,11 +32,11 @@ class Control(NamedTuple):
     move: str
     seen: str
     before: str = ""
-    """What a cell does before the first move."""
+    """The code that a cell runs before the first move."""
 
 
 def drag(label: str) -> str:
-    """Move a slider to one place of its range after another, by `input` events as while it is held."""
+    """Move a slider from one place of its range to another, by `input` events as while it is held."""
     return f"""const input = labelled({label!r}), [low, high] = [input.min, input.max].map(Number);
       const step = Number(input.step), n = Math.floor((high - low) / step + 1e-9) + 1;
       let k = (i * 7 + 3) % n;
@@ -46,14 +46,14 @@ def drag(label: str) -> str:
 
 
 def choose(label: str, values: str = "[...input.options].map((o) => o.value)") -> str:
-    """Choose the next one of a drop-down."""
+    """Choose the next option of a drop-down."""
     return f"""const input = labelled({label!r}), values = {values};
       input.value = values[(values.indexOf(input.value) + 1) % values.length];
       input.dispatchEvent(new Event('change', {{bubbles: true}}));"""
 
 
 def point(canvas: str, *events: str) -> str:
-    """Move to one place of a picture after another, and do there what else there is to do."""
+    """Move from one place of a picture to another, and send the other events there."""
     return f"""const canvas = widget.querySelector({canvas!r}), at = canvas.getBoundingClientRect();
       const where = {{bubbles: true, clientX: at.left + at.width * (0.5 + (i * 37 % 100)) / 100,
         clientY: at.top + at.height * (0.5 + (i * 61 % 100)) / 100}};
@@ -61,18 +61,18 @@ def point(canvas: str, *events: str) -> str:
 
 
 def press(selector: str) -> str:
-    """Click on one of several after another."""
+    """Click on several elements in turn."""
     return f"const all = [...widget.querySelectorAll({selector!r})]; all[(i + 1) % all.length].click();"
 
 
 RESULT = "figure.box canvas, .summary"
 NOW = ".columns figure:not(:first-child) canvas:nth-of-type(2)"
 NO_MEMORY = "look = it._look; it._look = lambda wish: (setattr(it, '_drawn', None), look(wish))[1]"
-"""The sanity explorer with every place of its slider new at each visit."""
+"""Makes the sanity explorer forget every place of its slider, so that each visit is new."""
 
 
 def stroke() -> str:
-    """A dab of a broad brush in one place after another, for the foreground and the background in turn."""
+    """Dab with a broad brush in one place after another, for the foreground and the background in turn."""
     return (
         point(".cut .board canvas")
         + """
@@ -127,7 +127,7 @@ CONTROLS = [
 ]  # fmt: skip
 SET_UP = {"class_model": "it.length = 300"}
 
-# What is put on a canvas is noted as it is drawn: to read it back would cost more than many a move.
+# What is put on a canvas is noted as it is drawn, because reading it back would cost more than many moves.
 NOTE = """() => {
   const pen = CanvasRenderingContext2D.prototype, put = pen.putImageData, stroke = pen.stroke;
   pen.putImageData = function (image, ...where) {
@@ -149,7 +149,7 @@ HARNESS = """async ([box, seen, code, moves, patience]) => {
     .querySelector('input, select');
   const move = new Function('widget', 'labelled', 'i', code);
   const look = () => [...widget.querySelectorAll(seen)].map((each) => each.drawn ?? each.outerHTML).join();
-  // After everything else that this frame has to do.
+  // This runs after everything else that the frame has to do.
   const frame = () => new Promise((go) => requestAnimationFrame(() => setTimeout(go)));
   const idle = async () => { do await frame(); while (widget.getAttribute('aria-busy') === 'true'); };
   const times = [];
@@ -199,7 +199,7 @@ it.observe(lambda change: heard.append(time.time()), "foreground")
 
 
 def burst(page: Notebook) -> list[list[str]]:
-    """50 moves of a slider in one second: when the last picture is there, and what was computed in vain."""
+    """Move a slider 50 times in one second; measure when the last picture is there and what was computed in vain."""
     page.run("it = di.explore.localisation()\nit")
     page.until(DONE, ".localisation")
     rows = []

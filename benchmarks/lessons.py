@@ -1,4 +1,4 @@
-"""Each lesson run from top to bottom in a fresh kernel: seconds, first picture, peak memory of the kernel."""
+"""Run each lesson from top to bottom in a fresh kernel: seconds, first picture, peak memory of the kernel."""
 
 import os
 import time
@@ -25,7 +25,7 @@ print(_peak, _time.process_time())
 
 
 class Watching(NotebookClient):
-    """Notes when the first picture (or widget) arrives."""
+    """A client that notes when the first picture (or widget) arrives."""
 
     first_picture = float("nan")
 

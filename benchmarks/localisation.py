@@ -1,7 +1,7 @@
-"""Localisation given the true class: the defaults, what else was tried, and what needs no cut.
+"""Localisation given the true class: the defaults, the alternatives that were tried, and ways that need no cut.
 
-The defaults were chosen on nine of the shipped photos and thirty more (more_photos.py). Seven shipped photos lie aside:
-no default was chosen for their sake, but their numbers stood beside the others while the choice was made.
+The defaults were chosen on nine of the shipped photos and thirty more (more_photos.py). Seven shipped photos are held
+out: no default was chosen for their sake, but their numbers were in view while the choice was made.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from .cases import BASELINES, Settings, agreement, shipped
 from .more_photos import FOLDER, HOW, more
 from .table import show
 
-ASIDE = ("hens", "komodo_dragon", "duck", "jaguars", "panda", "red_panda", "macaw")
+HELD_OUT = ("hens", "komodo_dragon", "duck", "jaguars", "panda", "red_panda", "macaw")
 RANDOM_STATES = (0, 1, 2)
 DEFAULT = Settings()
 ALTERNATIVES = {
@@ -30,7 +30,7 @@ ALTERNATIVES = {
 
 
 def hits_and_mean(values: Sequence[Sequence[float]]) -> tuple[str, str]:
-    """Of (runs, photos): hits a run, and the mean IoU."""
+    """From IoUs (runs, photos) to hits per run and the mean IoU."""
     v = np.asarray(values, float).reshape(len(values), -1)
     hits = (v >= 0.5).sum(1).mean()
     return f"{hits:.1f}".removesuffix(".0"), f"{v.mean():.3f}"
@@ -42,10 +42,10 @@ def main() -> None:
     others = more(parser.parse_args().more)
     if not others:
         print(f"\n{HOW}")
-    chosen_on, aside = ([c for c in shipped() if (c.name in ASIDE) == named] for named in (False, True))
-    parts = {"shipped": chosen_on, "more": others, "chosen on": [*chosen_on, *others], "aside": aside}
+    chosen_on, held_out = ([c for c in shipped() if (c.name in HELD_OUT) == named] for named in (False, True))
+    parts = {"shipped": chosen_on, "more": others, "chosen on": [*chosen_on, *others], "held out": held_out}
     if not others:
-        parts = {"chosen on": chosen_on, "aside": aside}
+        parts = {"chosen on": chosen_on, "held out": held_out}
 
     def row(name: str, of: object, states: Sequence[int]) -> list[str]:
         cells = [name]
@@ -56,11 +56,11 @@ def main() -> None:
     found = {case: [agreement(case, DEFAULT, state) for state in RANDOM_STATES] for case in (*shipped(), *others)}
     show(
         "IoU with the true box, given the true class, defaults",
-        ["photo", "part", *(f"random_state {state}" for state in RANDOM_STATES), "hits"],
+        ["photo", "group", *(f"random_state {state}" for state in RANDOM_STATES), "hits"],
         [
             [
                 case.name,
-                "aside" if case in aside else "more" if case in others else "shipped",
+                "held out" if case in held_out else "more" if case in others else "shipped",
                 *(f"{v:.3f}" for v in values),
                 sum(v >= 0.5 for v in values),
             ]

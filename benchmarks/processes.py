@@ -1,4 +1,4 @@
-"""Evaluation on two processes: how much faster than one, and whether ten killed ranks lose or repeat anything."""
+"""Evaluation on two processes: is it faster than one, and do ten killed ranks lose or repeat anything?"""
 
 import dataclasses
 import json
@@ -22,12 +22,12 @@ PAIRS = 3
 KILLS = 10
 IMAGES = 200
 COPIES = 2
-"""Of the sixteen shipped photos, so that a run is long enough."""
+"""How many copies of the sixteen shipped photos there are, so that a run is long enough."""
 
 
 def torchrun(processes: int, *program: str, **environment: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--standalone"]
-    environment |= {"OMP_NUM_THREADS": "1"}  # which torchrun sets for several processes and not for one
+    environment |= {"OMP_NUM_THREADS": "1"}  # torchrun sets this for several processes but not for one
     return subprocess.Popen(
         [*command, "--nproc-per-node", str(processes), *program], env=os.environ | environment,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -35,7 +35,7 @@ def torchrun(processes: int, *program: str, **environment: str) -> subprocess.Po
 
 
 def evaluate() -> None:
-    """What each process does: images a second, without the time that it takes to start."""
+    """What each process does: measure images per second, without the time that it takes to start."""
     network, shipped = classifier(), evaluation.shipped_photos()
     examples = [dataclasses.replace(each, name=f"{k} {each.name}") for k in range(COPIES) for each in shipped.examples]
     first = evaluation.Dataset("warm", tuple(examples[:2]))
@@ -54,18 +54,18 @@ def speed() -> None:
         rows.append([f"{one[0]:.2f}", f"{two[0]:.2f}", f"{ratios[-1]:.2f}", "yes" if one[1] == two[1] else "NO"])
     median = statistics.median(ratios)
     rows.append(["", "median", f"{median:.2f}", verdict(median, 1.8, at_least=True)])
-    title = f"Images a second, ten crops, one thread a process, {16 * COPIES} images; target 1.8 times"
+    title = f"Images per second, ten crops, one thread per process, {16 * COPIES} images; target 1.8 times"
     show(title, ["one process", "two", "ratio", "the same result"], rows)
 
 
 def names(folder: Path) -> list[str]:
-    """Of the images whose results are whole lines on the disk."""
+    """Names of the images whose results are complete lines on the disk."""
     lines = [line for path in folder.glob("*.jsonl") for line in path.read_text("utf-8").split("\n")[1:-1]]
     return [json.loads(line)["name"] for line in lines]
 
 
 def kills() -> None:
-    """A rank is killed at a random moment after something new is on the disk; the same command goes on."""
+    """Kill a rank at a random moment after something new is on the disk, then let the same command go on."""
     draw, rows = random.Random(), []
     with tempfile.TemporaryDirectory() as place:
         root = Path(place)
@@ -90,7 +90,7 @@ def kills() -> None:
         kept = names(root / "killed")
         good = said == straight and sorted(kept) == sorted(names(root / "straight")) and len(set(kept)) == IMAGES
         rows.append([agent.returncode, len(kept), len(kept) - len(set(kept)), "PASS" if good else "DIFFERS"])
-    header = ["exit status", "images on the disk", "of these twice", "the number of a run that nobody killed"]
+    header = ["exit status", "images on the disk", "of these twice", "the result of a run that was not killed"]
     show(f"A random rank of two killed {KILLS} times, {IMAGES} images; the last line went to its end", header, rows)
 
 

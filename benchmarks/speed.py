@@ -1,7 +1,7 @@
 """Speed as ratios: maps and the steps of a class model beside the floor; seeds to mask beside grabCut.
 
-The floor of a map is what nobody can do without: one plain forward pass and one backward pass to the input,
-weights frozen, in PyTorch's ordinary memory layout.
+The floor of a map is what no method can do without: one plain forward pass and one backward pass to the input, with
+frozen weights, in PyTorch's ordinary memory layout.
 """
 
 import os
@@ -121,14 +121,14 @@ def ascents() -> list[list[str]]:
         ratio_row("step of `paper`, all 150 and their trials, eight classes", "bare step", paper, 0.85),
         row("step of fixed length, no momentum", climb(c, 20, **fixed), 20, 15),
         row("step of `readable`, two samples each", climb(c, 20, "readable"), 20, 9),
-        [f"class-steps a second, eight at once to one; {os.cpu_count()} threads, wall time", "", "", "",
+        [f"class-steps per second, eight at once to one; {os.cpu_count()} threads, wall time", "", "", "",
          f"{statistics.median(gains):.2f}", f"{min(gains):.2f} to {max(gains):.2f}", "≥ 1.20",
          verdict(statistics.median(gains), 1.2, True)],
     ]  # fmt: skip
 
 
 def side_by_side(together: Callable[[], object], one_by_one: list[Callable[[], object]]) -> list[float]:
-    """How much faster a batch is, by the clock on the wall, with every core, as a learner has it."""
+    """How much faster a batch is in wall time on all cores, as a learner has it."""
 
     def seconds(works: list[Callable[[], object]]) -> float:
         begin = time.perf_counter()
@@ -159,7 +159,7 @@ def mixtures() -> Paired:
 
 
 def grab_cut(case: Case) -> Callable[[], object]:
-    """One iteration of OpenCV's grabCut from the same seeds: sure there, probably background elsewhere."""
+    """One iteration of OpenCV's grabCut from the same seeds, which are sure; the rest is probably background."""
     import cv2
 
     cv2.setNumThreads(1)
@@ -190,7 +190,7 @@ def summary(name: str, timed: dict[str, Paired]) -> list[list[str]]:
 
 
 def cuts_again() -> list[list[str]]:
-    """Two states in turn: hard seeds with and without a stroke of the brush; the mixtures of two quantiles."""
+    """Time two states in turn: hard seeds with and without a stroke of the brush, and the mixtures of two quantiles."""
     case = next(case for case in shipped() if case.name == PHOTO)
     levels, saliency_of = np.asarray(case.picture), saliency(case, 10)
     chosen, lower = (di.seeds(saliency_of, foreground=quantile, blur=BLUR) for quantile in (0.95, 0.94))

@@ -1,4 +1,4 @@
-"""How long a learner waits: the import, the first map, each in a fresh process."""
+"""How long a learner waits for the import and for the first map, each in a fresh process."""
 
 import statistics
 import subprocess
@@ -13,7 +13,7 @@ FIRST_MAP = "import deepinside_edu as di; di.saliency_map(di.load_classifier(), 
 
 
 def run(code: str) -> tuple[float, float]:
-    """Seconds that the code says, and seconds of the whole process."""
+    """The seconds that the code prints, and the seconds of the whole process."""
     start = time.perf_counter()
     said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     return float(said), time.perf_counter() - start

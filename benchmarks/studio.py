@@ -1,7 +1,7 @@
-"""The class-model studio in a real JupyterLab and Chromium: first picture, pictures a second, and what that costs.
+"""The class-model studio in a real JupyterLab and Chromium: first picture, pictures per second, and what that costs.
 
-Each round climbs the same steps three times in one kernel: bare, with the studio, bare. The ratio is that of one round,
-so that what else the machine does meanwhile weighs on both. Needs Chromium and the package's `test` extra.
+Each round climbs the same steps three times in one kernel: bare, with the studio, bare. Each ratio is within one
+round, so that other work on the machine slows both. This needs Chromium and the package's `test` extra.
 """
 
 import statistics
@@ -64,13 +64,13 @@ CLIMB = """async () => {
 
 
 def rate(pace: list[list[float]]) -> float:
-    """Steps a second from the first message to the last."""
+    """Steps per second from the first message to the last."""
     (begin, first), (end, last) = pace[0], pace[-1]
     return 1000 * (last - first) / (end - begin)
 
 
 def cpu(page) -> float:
-    """The kernel's own seconds, all threads: what other programs do weighs little on them."""
+    """The kernel's own seconds in all threads, which other programs hardly change."""
     return float(page.evaluate(EXECUTE, "import time; print(time.process_time())")[0])
 
 
@@ -120,7 +120,7 @@ def main() -> None:
             "pictures/s drawn",
             "bare steps/s",
             "rate kept",
-            "CPU a step, with / bare",
+            "CPU per step, with / bare",
             "other cell, slowest (ms)",
             "",
         ],

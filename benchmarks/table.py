@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 
 def show(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table: the first column flush left, the others flush right."""
+    """Print a table with the first column flush left and the others flush right."""
     cells = [[str(cell) for cell in row] for row in [header, *rows]]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     print(f"\n{title}")

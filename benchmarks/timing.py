@@ -1,6 +1,6 @@
 """Two ways of doing one thing, timed in turn: the ratio of a pair outlives a machine whose speed drifts.
 
-CPU time, not wall time: everything here runs in one thread, and other work on the machine then disturbs least.
+We take CPU time, not wall time: everything here runs in one thread, so other work on the machine disturbs least.
 """
 
 import statistics

@@ -24,23 +24,23 @@ if TYPE_CHECKING:
 COMMANDS = """\
   deepinside PHOTO           top-5 classes and boxes; writes a picture of every stage
   deepinside lab [FOLDER]    copies the lessons to FOLDER and opens them in JupyterLab;
-                             what follows FOLDER goes to JupyterLab, such as --no-browser
+                             options after FOLDER go to JupyterLab, such as --no-browser
   deepinside evaluate        localisation error over the shipped photos, ILSVRC, VOC or a CSV;
                              `deepinside evaluate --help` has the options
 """
 
 PROBLEMS_SHOWN = 20
-"""So many unusable images are named on the screen; all of them in a file beside the results."""
+"""How many unusable images are named on the screen; a file beside the results names all of them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        arguments: without the program's name; by default those it was started with.
+        arguments: without the program's name; by default those with which it was started.
 
     Returns:
-        0 if all went well; 2 after a one-line message on what went wrong.
+        0 if all went well; 2 after one line that says what went wrong; 130 if it was stopped.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that wait sleep instead of spinning
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"deepinside: {error}{lessons}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("deepinside: stopped; the pictures written so far stay.", file=sys.stderr)
+        print("deepinside: stopped; the pictures that were written so far are kept.", file=sys.stderr)
         return 130
 
 
@@ -76,7 +76,7 @@ def _make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("photo", metavar="PHOTO", help="a JPEG, PNG, WebP, GIF, BMP or TIFF file")
-    parser.add_argument("--class", dest="class_name", metavar="NAME", help="localise this class and not the top five")
+    parser.add_argument("--class", dest="class_name", metavar="NAME", help="localise this class, not the top five")
     parser.add_argument("--network", default="squeezenet1_1", help="a classifier of torchvision (default: %(default)s)")
     parser.add_argument("--crops", type=int, choices=(1, 10), default=10, help="maps to average (default: %(default)s)")
     parser.add_argument("--hard-seeds", action="store_true", help="let the seeds bind the cut")
@@ -89,7 +89,7 @@ def _localise(options: argparse.Namespace) -> int:
     from .opening import open_image
 
     clock = _Clock()
-    photo = open_image(options.photo)  # before torch is imported: a wrong path is told at once
+    photo = open_image(options.photo)  # before torch is imported, so that a wrong path is reported at once
     from .localise import segment
     from .saliency import saliency_maps
     from .weights import load_classifier
@@ -97,7 +97,7 @@ def _localise(options: argparse.Namespace) -> int:
     classifier = load_classifier(options.network)
     wanted = classifier.find(options.class_name) if options.class_name else None
     folder = options.out or _free_folder(Path("localised") / Path(options.photo).stem)
-    _make_folder(folder)  # before the work: what cannot be kept need not be computed
+    _make_folder(folder)  # before the work, because what cannot be kept need not be computed
     print(f"{options.photo}: {photo.width}×{photo.height} pixels; {classifier}")
     clock.lap("read photo, load network")
     x = classifier.prepare(photo)
@@ -112,7 +112,7 @@ def _localise(options: argparse.Namespace) -> int:
         try:
             results.append(segment(photo, prediction, saliency, hard_seeds=options.hard_seeds))
             outcomes[prediction] = str(results[-1].box)
-        except ValueError as error:  # of one class: the others still have their boxes
+        except ValueError as error:  # it concerns one class: the others still have their boxes
             outcomes[prediction] = f"none: {error}"
     clock.lap(f"map, seeds, colours, cut, box of {len(chosen)}")
 
@@ -130,31 +130,31 @@ def _localise(options: argparse.Namespace) -> int:
 def _make_evaluate_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="deepinside evaluate",
-        description="ILSVRC's localisation error: five guesses an image, right with the class and IoU ≥ 0.5. "
-        "Without a data set: the sixteen photos that ship with the package. Start it with torchrun to use many "
-        "processes or machines. Stopped, it goes on where it was when it is started again.",
+        description="ILSVRC's localisation error: five guesses per image, right with the class and IoU ≥ 0.5. "
+        "Without a data set, it uses the sixteen photos that ship with the package. Start it with torchrun to use many "
+        "processes or machines. If it is stopped, start it again: it goes on where it was.",
     )
     data = parser.add_mutually_exclusive_group()
     data.add_argument("--ilsvrc", nargs=2, type=Path, metavar=("IMAGES", "XML"), help="ILSVRC's folders")
-    data.add_argument("--voc", type=Path, metavar="FOLDER", help="with JPEGImages and Annotations in it")
+    data.add_argument("--voc", type=Path, metavar="FOLDER", help="the folder that has JPEGImages and Annotations")
     data.add_argument("--csv", type=Path, metavar="FILE", help="image, wordnet_id (or class), left, top, right, bottom")
-    parser.add_argument("--split", default="", metavar="NAME", help="of VOC, such as val (default: all images)")
-    parser.add_argument("--images", type=Path, metavar="FOLDER", help="of the CSV (default: the CSV's own)")
-    parser.add_argument("--leave-out", type=Path, metavar="FILE", help="images that do not count, one a line, by name "
-                        "or by the number at its end")  # fmt: skip
+    parser.add_argument("--split", default="", metavar="NAME", help="VOC's list, such as val (default: all images)")
+    parser.add_argument("--images", type=Path, metavar="FOLDER", help="the CSV's images (default: beside the CSV)")
+    parser.add_argument("--leave-out", type=Path, metavar="FILE", help="images that do not count, one per line: a name "
+                        "or the number at its end")  # fmt: skip
     parser.add_argument("--classes", type=Path, metavar="FILE", help="lines such as bird,n01530575 for other classes")
     parser.add_argument("--network", default="squeezenet1_1", help="a classifier of torchvision (default: %(default)s)")
-    parser.add_argument("--device", help="such as cpu or cuda:1 (default: a GPU if there is one)")
+    parser.add_argument("--device", help="cpu, cuda:1 and so on (default: a GPU if there is one)")
     parser.add_argument("--crops", type=int, choices=(1, 10), default=10, help="maps to average (default: %(default)s)")
     parser.add_argument("--hard-seeds", action="store_true", help="let the seeds bind the cut")
-    parser.add_argument("--problems", choices=("stop", "miss"), default="stop", help="for images that cannot be used: "
+    parser.add_argument("--problems", choices=("stop", "miss"), default="stop", help="if images cannot be used: "
                         "stop, or count each as a miss and list it (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="for the results (default: evaluated/ and the data)")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes for the cuts beside each that runs the "
-                        "network (default: one, and with a GPU one for each core but one)")  # fmt: skip
-    parser.add_argument("--chunk", type=int, default=0, metavar="N", help="at most so many images are computed again "
-                        "after a crash (default: 32, more if there are more than a few workers)")  # fmt: skip
-    parser.add_argument("--batch", type=int, default=0, metavar="N", help="images that the network takes at once "
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="folder for the results (default: evaluated/DATA)")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes that cut, for each one that runs the "
+                        "network (default: one; with a GPU, one per core except one)")  # fmt: skip
+    parser.add_argument("--chunk", type=int, default=0, metavar="N", help="the most images that are computed again "
+                        "after a crash (default: 32, or more if there are many workers)")  # fmt: skip
+    parser.add_argument("--batch", type=int, default=0, metavar="N", help="how many images the network takes at once "
                         "(default: one on a CPU, eight on a GPU)")  # fmt: skip
     return parser
 
@@ -169,7 +169,7 @@ def _evaluate(given: Sequence[str]) -> int:
         out = options.out or Path("evaluated") / "_".join(data.name.split())
         return _measure(options, data, out, alone=size == "1" or rank == "0")
     except FileNotFoundError as error:
-        print(f"{who}: there is no {error.filename}; look for it, or leave the option out", file=sys.stderr)
+        print(f"{who}: there is no {error.filename}; correct the path, or leave the option out", file=sys.stderr)
         return 2
     except (ValueError, TypeError, OSError) as error:
         print(f"{who}: {error}", file=sys.stderr)
@@ -196,7 +196,7 @@ def _read_dataset(options: argparse.Namespace) -> Dataset:
     if (options.split and not options.voc) or (options.images and not options.csv):
         raise ValueError("--split belongs to --voc, and --images to --csv; leave it out or name that data set.")
     if options.leave_out and not (options.ilsvrc or options.voc):
-        raise ValueError("--leave-out belongs to --ilsvrc and --voc; of a CSV take the lines away.")
+        raise ValueError("--leave-out belongs to --ilsvrc and --voc; with a CSV, delete the lines instead.")
     leave_out = read_names(options.leave_out) if options.leave_out else ()
     if options.ilsvrc:
         images, annotations = options.ilsvrc
@@ -212,7 +212,7 @@ def _measure(options: argparse.Namespace, data: Dataset, out: Path, alone: bool)
     from .weights import load_classifier
 
     translation = read_translation(options.classes) if options.classes else None
-    device = local_device() if options.device in (None, "cuda") else None  # each rank its own
+    device = local_device() if options.device in (None, "cuda") else None  # each rank uses its own
     classifier = load_classifier(options.network, device or options.device)
     workers = _share_cores(classifier.device.type == "cpu", options.workers)
     result = localisation_error(
@@ -222,17 +222,17 @@ def _measure(options: argparse.Namespace, data: Dataset, out: Path, alone: bool)
     if alone:
         print(f"{data.name}; {classifier}; {'ten crops' if options.crops == 10 else 'one crop'}\n\n{result}")
         _write_list(out / "cannot_be_used.txt", "cannot be used", result.problems)
-        _write_list(out / "odd.txt", "odd, counted as they stand", result.notes)
-        print(f"\nwhat was found in each image: {out}/")
+        _write_list(out / "odd.txt", "odd, but counted as they are", result.notes)
+        print(f"\nThe folder {out}/ has what was found in each image.")
     return 0
 
 
 def _write_list(path: Path, title: str, lines: Sequence[str]) -> None:
-    """Print the first lines and write all of them; what an earlier run wrote there does not stay."""
+    """Print the first lines and write all of them; remove what an earlier run wrote there."""
     if not lines:
         path.unlink(missing_ok=True)
         return
-    # A name may have a line break in it, or letters that are none.
+    # A name may contain a line break, or bytes that are not text.
     lines = [each.encode("utf-8", "backslashreplace").decode().replace("\n", "\\n") for each in lines]
     more = len(lines) - PROBLEMS_SHOWN
     print(f"\n{title}:", *lines[:PROBLEMS_SHOWN], *([f"and {more} more"] if more > 0 else []), sep="\n  ")
@@ -244,13 +244,13 @@ def _write_list(path: Path, title: str, lines: Sequence[str]) -> None:
         whole.unlink(missing_ok=True)
         raise OSError(
             f"{path} cannot be written ({error.strerror}). Everything was measured and is kept: make room, start the "
-            "same command again, and it tells the number and writes the list."
+            "same command again; it prints the result and writes the list."
         ) from error
     print(f"all of them: {path}")
 
 
 def _share_cores(network_on_cpu: bool, workers: int | None) -> int:
-    """How many processes cut. The threads of a network on the CPU get the other cores: too many of both are slow."""
+    """Say how many processes cut. A network on the CPU gets the other cores, because too many of both are slow."""
     import torch
 
     all_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -263,13 +263,13 @@ def _share_cores(network_on_cpu: bool, workers: int | None) -> int:
 
 
 def _free_folder(wanted: Path) -> Path:
-    """The folder itself, or with a number if an earlier run has filled it: pictures of two photos never mix."""
+    """Name the folder, with a number if an earlier run has made it, so that pictures of two photos never mix."""
     candidates = (wanted if n == 1 else wanted.with_name(f"{wanted.name}_{n}") for n in itertools.count(1))
     return next(folder for folder in candidates if not folder.exists())
 
 
 def _make_folder(folder: Path) -> None:
-    """Make a folder and try whether a file can be written there."""
+    """Make a folder and check that a file can be written there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

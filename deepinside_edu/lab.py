@@ -44,10 +44,10 @@ def lessons_folder() -> Path:
 def copy_lessons(destination: Path, source: Path | None = None) -> list[CopiedFile]:
     """Bring the lessons into ``destination`` without changing any file that is already there.
 
-    A lesson that is not there is copied. One that is there is left as it is, whatever it holds; if the lesson has
+    A lesson that is not there is copied. One that is there is left as it is, whatever it contains; if the lesson has
     changed since it was last copied (a newer package), the new one is put beside it as ``01_scores_new.ipynb``. What
-    was last copied is remembered in a hidden file of the folder, so a lesson that only the learner has changed brings
-    nothing new.
+    was last copied is remembered in a hidden file of the folder, so nothing is copied if only the learner has changed
+    a lesson.
 
     Args:
         destination: the learner's folder; made if it is missing.
@@ -66,7 +66,7 @@ def copy_lessons(destination: Path, source: Path | None = None) -> list[CopiedFi
         if path.is_file() and not any(part.startswith((".", "__")) for part in path.relative_to(source).parts)
     )
     if destination.exists() and not destination.is_dir():
-        raise ValueError(f"{destination} is a file, and the lessons need a folder: deepinside lab FOLDER")
+        raise ValueError(f"{destination} is a file, but the lessons need a folder: deepinside lab FOLDER")
 
     copied = []
     try:
@@ -100,7 +100,7 @@ def open_lab(folder: Path | None, arguments: list[str]) -> int:
 
     Args:
         folder: the learner's folder; ``./deepinside-lessons`` by default.
-        arguments: handed on to JupyterLab, for example ``["--no-browser"]``.
+        arguments: passed on to JupyterLab, for example ``["--no-browser"]``.
 
     Returns:
         JupyterLab's exit status, or 2 after one line on stderr if it could not be started.
@@ -133,12 +133,12 @@ def _serve(folder: Path, arguments: list[str]) -> int:
         command.append("--allow-root")  # root is the only user of many containers, and Jupyter refuses it otherwise
     # Threads that wait sleep instead of spinning, in every kernel: a lesson on a busy machine is five times as fast.
     environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}
-    # So that `deepinside evaluate` is found in a lesson's cell, though nobody has activated the environment.
+    # A lesson's cell finds `deepinside evaluate` even if the environment has not been activated.
     beside = str(Path(sys.executable).parent)
     environment["PATH"] = os.pathsep.join(filter(None, [beside, environment.get("PATH")]))
     server = subprocess.Popen([*command, *arguments], cwd=folder, env=environment)
 
-    # Jupyter itself answers Ctrl-C (it asks first), and a request to end is handed on: no server is left behind.
+    # Jupyter itself answers Ctrl-C (it asks first), and a request to end is passed on, so no server is left behind.
     before = {
         signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN),
         signal.SIGTERM: signal.signal(signal.SIGTERM, lambda *_: server.terminate()),
@@ -182,5 +182,5 @@ def _write_new(path: Path, content: bytes) -> None:
         try:
             file.write(content)
         except BaseException:
-            path.unlink()  # half a lesson would later pass for the learner's own work
+            path.unlink()  # half a lesson would later look like the learner's own work
             raise

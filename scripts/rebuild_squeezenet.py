@@ -37,7 +37,7 @@ Array = np.ndarray
 
 
 class ArraysOnly(pickle.Unpickler):
-    """Refuses whatever is not needed to rebuild a NumPy array."""
+    """Refuse everything that is not needed to rebuild a NumPy array."""
 
     ALLOWED = {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")} | {
         (f"{core}.multiarray", "_reconstruct") for core in ("numpy.core", "numpy._core")

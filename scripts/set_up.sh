@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes .venv fit to run the project, or says in one line what is wrong. Quick when nothing has changed since.
-# PYTHON=/path/to/python chooses the interpreter. Everything that pip says goes to .venv/set_up.log.
+# Makes .venv ready to run the project, or says in one line what is wrong. It is quick if nothing has changed since.
+# PYTHON=/path/to/python chooses the interpreter. All output of pip goes to .venv/set_up.log.
 set -eu
 cd "$(dirname "$0")/.."
 here=$(pwd)
@@ -12,7 +12,7 @@ stop() {
 }
 
 find_python() {
-    # 3.11 first: constraints.txt was made with it.
+    # 3.11 comes first because constraints.txt was made with it.
     if [ -n "${PYTHON:-}" ]; then set -- "$PYTHON"; else set -- python3.11 python3.12 python3.13 python3.10 python3 python; fi
     without_venv=
     for python; do
@@ -33,16 +33,16 @@ if [ "$old" = "$stamp" ]; then exit 0; fi
 
 other=$(cat .venv/set_up.pid 2>/dev/null || true)
 if [ -n "$other" ] && kill -0 "$other" 2>/dev/null; then
-    stop "another set-up is at work (process $other); wait for it, then run the command again"
+    stop "another set-up is running (process $other); wait for it, then run the command again"
 fi
 
 case $old in
-*" $here") # whole, but for other requirements: pip changes what has to change
+*" $here") # complete, but for other requirements: pip changes what has to change
     task='bringing .venv up to date'
     ;;
 *)
-    # Absent, moved, or interrupted so that no one knows which packages are whole: start afresh (what was downloaded is
-    # in pip's cache). An environment that this script did not make is not its to delete.
+    # .venv is absent, moved, or was interrupted, so that its packages may be incomplete: start afresh (downloads are in
+    # pip's cache). This script deletes no environment that it did not make.
     rmdir .venv 2>/dev/null || true
     [ ! -e .venv ] || [ -f "$log" ] ||
         stop ".venv is there but was not made by this script; move it away and run the command again"
@@ -65,14 +65,14 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 printf 'set-up: %s; details in %s ' "$task" "$log"
-# A dot every five seconds while this script lives; the sleep is cut off from the output, so that no reader of it waits
-# for the last one.
+# Print a dot every five seconds while this script lives. The sleep is cut off from the output, so that a reader of the
+# output does not wait for the last sleep.
 while sleep 5 </dev/null >/dev/null 2>&1 && kill -0 $$ 2>/dev/null; do printf .; done & dots=$!
 
 failed=
 {
     [ -x .venv/bin/python ] || "$python" -m venv .venv
-    # --no-compile halves the time; Python compiles what is used when it is first used.
+    # --no-compile halves the time; Python compiles each module when it is first used.
     .venv/bin/python -m pip install --no-compile --no-input --disable-pip-version-check \
         -c constraints.txt -e '.[test,dev]'
 } >> "$log" 2>&1 || failed=yes
@@ -85,6 +85,6 @@ if [ -n "$failed" ]; then
         stop "the package index cannot be reached; check the network (or pip's index and proxy settings) and run the command again"
     fi
     tail -n 8 "$log" >&2
-    stop "the installation failed as shown above; all of it is in $log"
+    stop "the installation failed as shown above; the whole log is $log"
 fi
 printf '%s' "$stamp" > .venv/set_up.stamp

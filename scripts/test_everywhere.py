@@ -1,14 +1,14 @@
-"""Run the numerical tests and every lesson as other processors would, and say where something differs.
+"""Run the numerical tests and every lesson as other processors would, and report what differs.
 
     python scripts/test_everywhere.py                  every variant that this machine has
     python scripts/test_everywhere.py --minutes 25     no variant begins after 25 minutes; those left out are named
-    python scripts/test_everywhere.py --list           only say what would run
+    python scripts/test_everywhere.py --list           only list what would run
     python scripts/test_everywhere.py --only disturbed the variants with this word in their names
 
 Libraries choose their kernels by the processor that they find, and kernels round differently. The variables below make
-them choose as they would elsewhere. Variants whose arithmetic gives the same bits as an earlier one's are not repeated.
+them choose as they would elsewhere. A variant is skipped if its arithmetic gives the same bits as an earlier one's.
 In the disturbed variants every saliency map that a lesson computes has noise on a few of its pixels, and the zero image
-that a class model starts from has noise everywhere. That stands for processors that nobody here has.
+that a class model starts from has noise everywhere. This stands for processors that we do not have.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LIBRARIES = {
     "OPENBLAS_CORETYPE": ("Nehalem", "Sandybridge", "Haswell", "Zen", "SkylakeX"),  # NumPy's matrix products
 }
 
-NEEDS = {  # what a processor must say of itself before a library is told to use it
+NEEDS = {  # the flag that a processor must report before a library may use it
     "SSE4_2": "sse4_2", "SSE41": "sse4_1", "AVX": "avx", "AVX2": "avx2", "avx2": "avx2", "AVX512": "avx512f",
     "AVX512_CORE": "avx512bw", "avx512": "avx512f", "Nehalem": "sse4_2", "Sandybridge": "avx", "Haswell": "avx2",
     "Zen": "avx2", "SkylakeX": "avx512bw",
@@ -56,7 +56,7 @@ print(bits.hexdigest())
 """
 
 DISTURBED = """
-# A hundredth of a per cent of a map's pixels is a thousandth larger or smaller.
+# A hundredth of a per cent of a map's pixels are larger or smaller by a thousandth.
 import os
 import numpy as np
 from deepinside_edu import saliency
@@ -68,7 +68,7 @@ def disturbed(values):
     return array
 saliency._to_array = disturbed
 
-# In a flat image all values of a pooling window are equal and rounding chooses one. A millionth chooses others.
+# In a flat image all values of a pooling window are equal, so rounding chooses one. A millionth chooses others.
 import torch
 exact_zeros = torch.zeros
 def nearly_zeros(*size, **options):
@@ -81,18 +81,18 @@ torch.zeros = nearly_zeros
 
 
 class Variant(NamedTuple):
-    """What to set in the environment, and which tests to run there."""
+    """What to set in the environment, and whether to run the tests there."""
 
     settings: dict[str, str]
     tests: bool = True
 
     def __str__(self) -> str:
-        """Say it as one would type it."""
+        """Write it as one would type it."""
         return " ".join(f"{name}={value}" for name, value in self.settings.items()) or "as it comes"
 
 
 def variants(processor: str) -> list[Variant]:
-    """All that this processor can do, those that differ most first."""
+    """List all that this processor can do, the most different ones first."""
     offered = [
         Variant({name: value})
         for name, values in LIBRARIES.items()
@@ -116,11 +116,11 @@ def variants(processor: str) -> list[Variant]:
 
 
 def main() -> int:
-    """Run them one after the other, whatever fails, and print a table."""
+    """Run all variants in turn, even if some fail, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no variant after so many minutes")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="begin no variant after this many minutes")
     parser.add_argument("--only", default="", help="the variants with this word in their names")
-    parser.add_argument("--list", action="store_true", help="only say what would run")
+    parser.add_argument("--list", action="store_true", help="only list what would run")
     arguments = parser.parse_args()
     start, seen, failed = time.monotonic(), {}, []
     for variant in variants(flags()):
@@ -130,7 +130,7 @@ def main() -> int:
             environment = os.environ | variant.settings | {"IPYTHONDIR": folder, "OMP_WAIT_POLICY": "PASSIVE"}
             bits = arithmetic(environment)
             if not bits:
-                print(f"{variant}: nothing runs with it here, so it is not offered", flush=True)
+                print(f"{variant}: nothing runs with it here, so it is skipped", flush=True)
                 continue
             same = bits, *(variant.settings.get(name) for name in ("OMP_NUM_THREADS", "DISTURBED"))
             if same in seen:
@@ -154,7 +154,7 @@ def main() -> int:
 
 
 def commands(variant: Variant) -> list[list[str]]:
-    """Tests and lessons, both even if the first fail."""
+    """Return the commands for tests and lessons; both are run even if the first fails."""
     pytest = [sys.executable, "-m", "pytest", "-q", "--numprocesses", "auto", "--maxprocesses", "2", "--dist"]
     tests = [*pytest, "worksteal", *(f"tests/test_{name}.py" for name in NUMERICAL)]
     lessons = [*pytest, "loadfile", "--nbval", "--nbval-current-env", "notebooks"]
@@ -162,19 +162,19 @@ def commands(variant: Variant) -> list[list[str]]:
 
 
 def run(command: list[str], environment: dict[str, str]) -> int:
-    """Run one of them and let it talk."""
+    """Run one command and show its output."""
     return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
 
 
 def arithmetic(environment: dict[str, str]) -> str:
-    """The bits that scores, maps and matrix products have in this environment; nothing where a library stops at it."""
+    """Return a hash of scores, maps and matrix products in this environment; "" if a library refuses it."""
     script = [sys.executable, "-c", ARITHMETIC]
     done = subprocess.run(script, cwd=ROOT, env=environment, check=False, capture_output=True, text=True)
     return "" if done.returncode else done.stdout.strip()
 
 
 def flags() -> str:
-    """What the processor says it can do; nothing where it cannot be asked."""
+    """Return the flags that the processor reports; "" if it cannot be asked."""
     path = Path("/proc/cpuinfo")
     lines = path.read_text().splitlines() if path.exists() else []
     return next((line for line in lines if line.startswith("flags")), "")

@@ -16,14 +16,14 @@ WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
 
 
 def execute(path: Path) -> nbformat.NotebookNode:
-    """Run a notebook from its first cell to its last in its own folder; a cell that fails untagged raises."""
+    """Run a notebook from its first cell to its last in its own folder; a cell that fails without the tag raises."""
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(
         notebook,
         timeout=600,
         kernel_name="python3",
-        extra_arguments=["--log-level=ERROR"],  # a warning about the kernel's transport helps no author
-        coalesce_streams=True,  # what one cell prints is one output, however it happened to arrive
+        extra_arguments=["--log-level=ERROR"],  # a warning about the kernel's transport helps nobody
+        coalesce_streams=True,  # what one cell prints is one output, in however many pieces it arrived
         record_timing=False,
         store_widget_state=False,
         resources={"metadata": {"path": str(path.parent)}},
@@ -32,7 +32,7 @@ def execute(path: Path) -> nbformat.NotebookNode:
 
 
 def clean(notebook: nbformat.NotebookNode) -> None:
-    """Keep what a reader sees; drop what depends on the machine or has no meaning without a kernel."""
+    """Keep what a reader sees; drop what depends on the machine or means nothing without a kernel."""
     notebook.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"},
@@ -44,7 +44,7 @@ def clean(notebook: nbformat.NotebookNode) -> None:
                 output.data.pop(WIDGET_VIEW, None)
                 drop_larger_picture(output.data)
             if output.output_type == "error":
-                # A traceback names folders of this machine; what the lesson teaches is the message.
+                # A traceback names folders of this machine, but the lesson needs only the message.
                 output.traceback = [f"{output.ename}: {output.evalue}"]
 
 
@@ -56,7 +56,7 @@ def drop_larger_picture(data: dict[str, str]) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Rewrite the notebooks that are named, or all of them."""
+    """Rewrite the given notebooks, or all of them."""
     paths = [Path(argument) for argument in arguments] or [
         path for path in sorted(NOTEBOOKS.rglob("*.ipynb")) if ".ipynb_checkpoints" not in path.parts
     ]
@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> int:
         notebook = execute(path)
         clean(notebook)
         nbformat.validate(notebook)
-        # newline: the same bytes on every system.
+        # newline gives the same bytes on every system.
         path.write_text(nbformat.writes(notebook) + "\n", encoding="utf-8", newline="\n")
         print(f"{path.name}: {time.perf_counter() - start:.1f} s", flush=True)
     return 0

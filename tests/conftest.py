@@ -1,14 +1,15 @@
-"""What the tests of several modules share."""
+"""What several test modules share."""
 
 import os
 
-# One thread: two of them wait for each other beside other work, and a sum keeps its order. Before torch is imported.
+# One thread, because two threads wait for each other on a busy machine, and because a sum then keeps its order.
+# This must be set before torch is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 from hypothesis import settings
 
-# The same examples on every run and no clock: a test fails because of the code and of nothing else.
+# Every run uses the same examples and no clock, so that only the code can make a test fail.
 settings.register_profile("deepinside", derandomize=True, deadline=None, max_examples=40)
 settings.load_profile("deepinside")
 

@@ -1,4 +1,4 @@
-"""The command line does the main job on a real photo, and says in one line what is wrong."""
+"""The command line localises a real photo, and says in one line what is wrong."""
 
 import errno
 import os
@@ -70,7 +70,7 @@ def test_what_is_wrong_is_one_line_and_no_traceback(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_that_cannot_be_made_is_told_before_the_work(
+def test_a_folder_that_cannot_be_made_is_reported_before_the_work(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("deepinside_edu.saliency.saliency_maps", lambda *_: pytest.fail("the work was done"))
@@ -101,7 +101,7 @@ def test_a_network_without_torchvision_is_one_line(
     assert "torchvision cannot be imported" in capsys.readouterr().err
 
 
-def test_lab_takes_a_folder_and_hands_the_rest_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lab_takes_a_folder_and_passes_the_rest_on(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[object] = []
     monkeypatch.setattr("deepinside_edu.lab.open_lab", lambda folder, rest: calls.append((folder, rest)) or 0)
     assert main(["lab", "mine", "--no-browser"]) == 0
@@ -160,7 +160,7 @@ def test_evaluate_prints_the_errors_and_lists_what_cannot_be_used(
     results = di.localise_classes(di.load_classifier(), panda, crops=1)
     written = (tmp_path / "out" / "results-0-of-1.jsonl").read_text("utf-8")
     assert str([[each.prediction.class_index, list(each.box)] for each in results]) in written
-    assert main(["evaluate", *arguments]) == 0  # a second time nothing of the panda is computed
+    assert main(["evaluate", *arguments]) == 0  # the second time, nothing is computed for the panda
     assert capsys.readouterr().out == first
     assert (tmp_path / "out" / "results-0-of-1.jsonl").read_text("utf-8").count('"panda.jpg"') == 1
     boxes(tmp_path, lines[0])
@@ -181,7 +181,7 @@ def test_evaluate_prints_the_errors_and_lists_what_cannot_be_used(
         (["--csv", "BOXES", "--split", "val"], "--split belongs to --voc"),
         (["--csv", "BOXES", "--leave-out", "list"], "--leave-out belongs to --ilsvrc"),
         (["--images", "nowhere"], "--images to --csv"),
-        (["--voc", "nowhere", "--leave-out", "list"], "there is no list; look for it"),
+        (["--voc", "nowhere", "--leave-out", "list"], "there is no list; correct the path"),
         (["--chunk", "-1"], "expected chunk of 0 or more, a whole number, got -1"),
         (["--device", "cuda:99"], "no device 'cuda:99' here"),
     ],
@@ -221,7 +221,7 @@ def test_evaluate_reads_every_layout_and_what_to_leave_out(monkeypatch: pytest.M
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_evaluate_that_is_stopped_says_that_nothing_is_lost(tmp_path: Path, number: signal.Signals) -> None:
-    # Whatever runs the tests in the background may have told its children to ignore Ctrl-C.
+    # A program that runs the tests in the background may have its children ignore Ctrl-C.
     heard = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"
     code = f"{heard}; from deepinside_edu.cli import main; sys.exit(main())"
     command = [sys.executable, "-W", "error", "-c", code, "evaluate", "--crops", "1", "--workers", "0"]

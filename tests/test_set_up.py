@@ -134,7 +134,7 @@ def test_another_failure_shows_what_pip_said(project):
     assert run.returncode == 1
     assert run.stderr.splitlines() == [
         "ERROR: no such thing",
-        "set-up: the installation failed as shown above; all of it is in .venv/set_up.log",
+        "set-up: the installation failed as shown above; the whole log is .venv/set_up.log",
     ]
 
 
@@ -149,7 +149,7 @@ def test_an_environment_of_the_users_own_is_left_alone(project):
 def test_two_set_ups_do_not_meet(project):
     project.set_up(FAKE_PIP="exit 1")
     (project.root / ".venv" / "set_up.pid").write_text(str(os.getpid()))
-    assert_one_line(project.set_up(), "another set-up is at work")
+    assert_one_line(project.set_up(), "another set-up is running")
 
 
 def test_first_run_shows_one_line_and_the_second_is_quick_and_silent(project):
