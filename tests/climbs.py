@@ -37,7 +37,7 @@ def climb(classifier: Classifier, classes: Any, preset: str = "paper", **options
 
 
 def objective_of(classifier: Classifier, image: Tensor, c: int, weight: float, objective: str = "score") -> float:
-    """J of one image, from the network itself: no function of the package takes part."""
+    """J of one image, computed from the network itself, without any function of the package."""
     with torch.no_grad():
         scores = classifier.network(image.clone())[0].double().tolist()
     value = scores[c]
@@ -47,7 +47,7 @@ def objective_of(classifier: Classifier, image: Tensor, c: int, weight: float, o
 
 
 def bits(steps: Sequence[Any]) -> list[Any]:
-    """Everything that a step tells, to the bit."""
+    """Everything that a step says, to the bit."""
     if steps and isinstance(steps[0], tuple):
         return [bits(step) for step in steps]
     return [

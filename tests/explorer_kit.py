@@ -1,4 +1,4 @@
-"""What the tests of the explorers share: an explorer that notes what it tells, a gate for its thread, an upload."""
+"""What the tests of the explorers share: an explorer that notes what it sends, a gate for its thread, an upload."""
 
 import io
 import threading
@@ -40,7 +40,7 @@ class Noted:
 
 @contextmanager
 def alive(explorer):
-    """An explorer that has done what it was opened for, until it has been closed."""
+    """An explorer that has computed its first result; it is closed afterwards."""
     assert explorer.wait(PATIENCE)
     yield explorer
     explorer.close()
@@ -60,7 +60,7 @@ class Held:
         return self.function(*given)
 
     def stop(self):
-        """Where the thread stands before it is let through."""
+        """Where the thread waits until it is let through."""
         self.here.release()
         assert self.leave.acquire(timeout=PATIENCE)
 

@@ -1,9 +1,9 @@
-"""Holds that a step leaves nothing behind: not in the network, not in what the caller passed in, not in the process.
+"""Checks that a step leaves nothing behind: not in the network, not in what the caller passed in, not in the process.
 
     with no_trace(classifier.network, x, picture):
         linearise(classifier, x, 3)
 
-It looks after an exception too: put it inside ``pytest.raises``, and a trace takes the exception's place.
+It checks after an exception too: put it inside ``pytest.raises``, and a trace replaces the exception.
 """
 
 from __future__ import annotations
@@ -75,13 +75,13 @@ def _of_module(name: str, module: nn.Module) -> dict[str, object]:
             state[f"{name} {key}"] = [(k, id(v)) for k, v in value.items()]
         elif isinstance(value, Tensor):
             state |= _of_tensor(f"{name} {key}", value)
-        else:  # flags such as training and inplace, and whatever was hung on this one module
+        else:  # flags such as training and inplace, and anything that was attached to this module
             state[f"{name} {key}"] = (id(value), repr(value))
     return state
 
 
 def _of_tensor(name: str, tensor: Tensor) -> dict[str, Any]:
-    # A leaf's graph is asked for nothing: reading grad_fn of a view may create one.
+    # A leaf's graph is not read, because reading grad_fn of a view may create one.
     return {
         f"{name} object": (id(tensor), tensor.data_ptr()),
         f"{name} layout": (tensor.shape, tensor.stride(), tensor.dtype, tensor.device),

@@ -44,7 +44,7 @@ class MadeOf(nn.Module):
 
 
 class StepFunction(torch.autograd.Function):
-    """A ReLU as somebody writes one who wants a gradient of their own; nobody can tell what it is."""
+    """A ReLU with a gradient of its own, which cannot be recognised as a ReLU."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from PIL import Image
 
 
 def place(still, picture):
-    """(top, left) of an exact copy of a picture in another one; none if there is none."""
+    """(top, left) of an exact copy of a picture in another one; None if there is no copy."""
     whole, part = np.asarray(still.convert("RGB")), np.asarray(picture.convert("RGB"))
     height, width = part.shape[:2]
     for top in range(len(whole) - height + 1):

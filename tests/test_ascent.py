@@ -109,7 +109,7 @@ def test_both_rules_find_the_optimum_of_a_linear_network(w: list[float], b: floa
             distance = float(np.linalg.norm(step.image.numpy().ravel() - best))
             assert peak - step.objective == pytest.approx(weight * distance**2, rel=1e-9, abs=1e-9 * (1 + abs(peak)))
             if distance < 1e-3 * np.linalg.norm(best) + 1e-3:
-                break  # to make sure that nothing is higher still takes a thousand passes
+                break  # it takes a thousand passes to make sure that nothing is still higher
         else:
             pytest.fail(f"the ascent ended {distance} from the optimum")
 
@@ -634,7 +634,7 @@ def test_a_class_that_no_noise_wakes_is_told_with_a_remedy_that_helps(options: d
         steps = class_model(classifier, classes, steps=3, **options)
         with pytest.raises(ValueError, match=r"'held' \(0\) does not change .* up to 1.28.*with a photo") as told:
             next(steps)
-    assert "start='noise'" not in str(told.value)  # which would be the same again
+    assert "start='noise'" not in str(told.value)  # because it would be the same again
     assert climb(classifier, 1, steps=3, **options)
     assert climb(classifier, 0, start=torch.full((1, 1, 4, 4), 200.0), steps=1, **options)[0].score > 0
 

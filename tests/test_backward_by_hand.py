@@ -1,4 +1,4 @@
-"""One layer's way back against paper and pencil, nested loops written from the definition, and torch's own layers."""
+"""One layer's backward pass against paper and pencil, nested loops from the definition, and torch's own layers."""
 
 import math
 from typing import Any
@@ -143,7 +143,7 @@ def test_convolution_exchanges_the_channels() -> None:
 def slow_convolution_backward(
     r: Tensor, k: Tensor, size: tuple[int, int], stride: Any, padding: Any, dilation: Any, groups: int
 ) -> np.ndarray:
-    """Every product r · k of the forward definition, sent back to where its x came from."""
+    """Send every product r · k of the forward definition back to where its x came from."""
     n, out, h, w = r.shape
     inside, kh, kw = k.shape[1:]
     below = np.zeros((n, inside * groups, *size))
@@ -254,7 +254,7 @@ def test_a_window_that_sticks_out_is_kept_in_ceil_mode_on_paper() -> None:
 
 
 def slow_pool(x: Tensor, kernel: Any, stride: Any, padding: Any, dilation: Any, shape: Any) -> tuple[Any, Any]:
-    """The definition: of each window's places inside the plane, the first of the largest."""
+    """The definition: the first of the largest places of each window inside the plane."""
     height, width = x.shape[2:]
     best, switches = np.zeros((*x.shape[:2], *shape)), np.zeros((*x.shape[:2], *shape), int)
     for n, c, i, j in np.ndindex(*best.shape):
@@ -351,7 +351,7 @@ def test_unpooling_refuses_what_does_not_fit() -> None:
 @pytest.mark.parametrize("ceiling", [math.inf, 6.0])
 @pytest.mark.parametrize("dtype", [torch.int64, torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_relu_of_every_precision_and_of_whole_numbers(rule: str, ceiling: float, dtype: torch.dtype) -> None:
-    """A lesson's numbers by hand are often whole."""
+    """Numbers that a lesson computes by hand are often whole."""
     x, r = torch.tensor([-1, 0, 2, 6, 8, 2], dtype=dtype), torch.tensor([3, 3, 3, 3, 3, -1], dtype=dtype)
     found = relu_backward(x, r, rule, ceiling)
     assert found.dtype == dtype
@@ -360,7 +360,7 @@ def test_relu_of_every_precision_and_of_whole_numbers(rule: str, ceiling: float,
     ]
 
 
-def test_what_is_no_tensor_or_no_size_is_told() -> None:
+def test_anything_but_a_tensor_or_a_size_is_refused() -> None:
     x = torch.ones(1, 1, 4, 4)
     with pytest.raises(TypeError, match="expected tensors, got ndarray"):
         relu_backward(x.numpy(), x)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What Binder is told agrees with what the project is tested with, and repo2docker takes it up."""
+"""Binder's files agree with what the project is tested with, and repo2docker uses them."""
 
 import json
 import os
@@ -18,7 +18,7 @@ CPU_WHEELS = "--extra-index-url https://download.pytorch.org/whl/cpu"
 
 
 def pins(path: Path, python: str) -> dict[str, str]:
-    """Name to version, for the lines of a requirements file that hold for this Python."""
+    """Map name to version, for the lines of a requirements file that apply to this Python."""
     lines = [line for line in path.read_text().splitlines() if line and not line.startswith(("#", "-"))]
     found = [Requirement(line) for line in lines]
     return {
@@ -100,7 +100,7 @@ def test_lesson_1_opens():
 @pytest.mark.slow
 def test_repo2docker_takes_up_every_file():
     run = subprocess.run(
-        # repo2docker refuses to act for root unless it is told another user.
+        # repo2docker refuses to run as root unless another user is named.
         [sys.executable, "-m", "repo2docker", "--no-build", "--debug", "--user-id=1000", "--user-name=reader", "."],
         cwd=ROOT,
         capture_output=True,

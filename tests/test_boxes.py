@@ -26,7 +26,7 @@ def drawn(text: str) -> np.ndarray:
 
 
 def flood_fill(mask: np.ndarray) -> list[set[tuple[int, int]]]:
-    """The components of a mask, 8 neighbours a pixel, in the reading order of their first pixels."""
+    """The components of a mask, 8 neighbours per pixel, in the reading order of their first pixels."""
     left = {(int(y), int(x)) for y, x in np.argwhere(mask)}
     components = []
     for y in range(mask.shape[0]):
@@ -48,7 +48,7 @@ def flood_fill(mask: np.ndarray) -> list[set[tuple[int, int]]]:
 @settings(max_examples=200)
 @given(MASKS)
 def test_largest_component_equals_flood_fill(mask: np.ndarray) -> None:
-    expected = max(flood_fill(mask), key=len)  # of equals Python's max takes the first
+    expected = max(flood_fill(mask), key=len)  # Python's max takes the first of equals
     kept = mask.copy()
     found = largest_component(mask)
     assert (found.shape, found.dtype) == (mask.shape, bool)
@@ -71,7 +71,7 @@ def test_pixels_that_touch_at_a_corner_are_connected() -> None:
 def test_of_equal_components_the_first_in_reading_order_is_kept() -> None:
     assert np.array_equal(largest_component(drawn("....# .##.# ..... ##...")), drawn("....# ....# ..... ....."))
     assert np.array_equal(largest_component(drawn("...#. #.... #..#.")), drawn("..... #.... #...."))
-    # The second one begins further to the left, but a line lower.
+    # The second one begins farther to the left, but one line lower.
     assert np.array_equal(largest_component(drawn("..... ...## ##... .....")), drawn("..... ...## ..... ....."))
 
 
@@ -218,7 +218,7 @@ def test_boxes_to_map(box: Any, size: tuple[int, int], shape: tuple[int, int]) -
     scales = (Fraction(shape[1], width), Fraction(shape[0], height)) * 2
     exact = [min(edge, limit) * scale for edge, limit, scale in zip(box, size * 2, scales, strict=True)]
     for axis in (0, 1):
-        # To the nearest pixel; what would shrink to nothing keeps one, next to where it was.
+        # Boxes go to the nearest pixel; one that would shrink to nothing keeps a pixel, next to where it was.
         slack = Fraction(1, 2) if found[axis + 2] - found[axis] > 1 else 1
         assert abs(found[axis] - exact[axis]) <= slack
         assert abs(found[axis + 2] - exact[axis + 2]) <= slack

@@ -121,7 +121,7 @@ def test_the_picture_comes_back_through_png_as_the_same_image_but_for_rounding(c
     assert np.abs(classifier.prepare(again)[0].numpy() - inside).max() <= 0.5 / 255 / min(classifier.std) + 1e-6
 
 
-# Nothing before it is asked for, nothing after
+# Nothing runs before it is asked for, and nothing after
 
 
 class Counted(torch.autograd.Function):
@@ -186,7 +186,7 @@ def test_an_ascent_that_is_abandoned_leaves_nothing(options: dict[str, Any]) -> 
         class_model(classifier, 1, start=start, **options)  # never asked for a step
 
 
-# The same call, the same bits
+# The same call gives the same bits
 
 
 @pytest.mark.slow
@@ -196,7 +196,7 @@ def test_the_same_call_gives_the_same_bits_on_the_shipped_network(classifier: Cl
             climb(classifier, [8, 130], preset, start=start, steps=2, random_state=seed) for seed in (7, 7, 8)
         )
         assert bits(first) == bits(again)
-        assert (bits(first) == bits(other)) is (preset == "paper")  # where nothing is random
+        assert (bits(first) == bits(other)) is (preset == "paper")  # because nothing is random there
 
 
 @pytest.mark.parametrize("options", [{}, FIXED, UNIT, REGULARISED])
@@ -237,7 +237,7 @@ def test_noise_is_normal_with_a_tenth_of_a_standard_deviation() -> None:
 @pytest.mark.parametrize("options", [{}, FIXED | {"step_size": 0.1}, UNIT, REGULARISED])
 @pytest.mark.parametrize("start", ["zero", "own"])
 def test_a_batch_of_classes_gives_what_each_alone_gives(options: dict[str, Any], start: str) -> None:
-    """In float64, where a sum in another order does not matter, as it may in float32 at a kink."""
+    """In float64 the order of a sum does not matter, although it may in float32 at a kink."""
     classifier, classes = kinked_network(seed=4), [2, 0, 1]
     begin: Any = normal(3, 3, 6, 8) if start == "own" else start
     together = climb(classifier, classes, start=begin, steps=12, regularisation=0.1, **options)
@@ -289,7 +289,7 @@ def test_a_class_whose_step_overflows_does_not_shorten_those_of_others() -> None
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", ["paper", "readable"])
 def test_leaves_no_trace_on_the_shipped_network(preset: str) -> None:
-    classifier = load_classifier(device="cpu")  # one of its own: the shared one may bear traces of earlier tests
+    classifier = load_classifier(device="cpu")  # a new one: the shared one may have traces of earlier tests
     x, picture = classifier.prepare(photo("tabby")), photo("tabby").image
     with no_trace(classifier.network, x, picture):
         for start in ("noise", x, picture):
@@ -368,7 +368,7 @@ def test_gives_the_same_within_any_gradient_mode(mode: Callable[[], Any], preset
 @pytest.mark.parametrize("options", [{}, REGULARISED])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_autocast_around_it_changes_no_bit(dtype: torch.dtype, options: dict[str, Any]) -> None:
-    """Also where it is switched on between two steps, which blur and score by themselves."""
+    """This also holds if it is switched on between two steps, which blur and score by themselves."""
     classifier = kinked_network()
     classifier = Classifier(classifier.network.float(), classifier.labels, (), (6, 8), MEAN, STD)
     expected = bits(climb(classifier, 1, steps=4, **options))
@@ -540,7 +540,7 @@ def test_what_names_no_class_is_refused(classes: Any) -> None:
         class_model(kinked_network(), classes)
 
 
-def test_a_start_too_large_to_be_squared_is_told_with_a_remedy() -> None:
+def test_a_start_too_large_to_be_squared_is_refused_with_a_remedy() -> None:
     with pytest.raises(ValueError, match=r"start.*\. "):
         climb(on_paper(), 0, start=torch.full((1, 1, 1, 2), 1e25))
 
@@ -585,7 +585,7 @@ def test_a_photo_that_is_none_is_refused_at_once(tmp_path: Any) -> None:
         class_model(kinked_network(), 0, start=np.zeros((6, 8, 3), np.float32))
 
 
-def test_a_start_at_the_peak_is_told() -> None:
+def test_a_start_at_the_peak_is_reported() -> None:
     peak = torch.tensor([[[[3.0, 4.0]]]])
     steps = class_model(on_paper(), 0, start=peak, **PAPER)
     with pytest.raises(ValueError, match=r"start is a peak already.*Pass start='noise', or a photo"):
@@ -657,7 +657,7 @@ def test_an_image_that_is_not_finite_is_named_by_a_kind_of_its_own(classifier: C
 
 @pytest.mark.slow
 def test_every_class_that_the_last_relu_holds_at_the_zero_image_gives_a_picture(classifier: Classifier) -> None:
-    """As many steps as one needs to see that each climbs; docs/class_models.md tells of all 1,000 and of all steps."""
+    """It runs as many steps as show that each climbs; docs/class_models.md reports all 1,000 classes and all steps."""
     zero = torch.zeros(1, 3, 224, 224)
     held = (classifier.scores(zero)[0] == 0).nonzero()[:, 0].tolist()
     assert len(held) == 8

@@ -25,7 +25,7 @@ IDS = tuple(f"n0{c}" for c in range(6))
 
 
 class Head(nn.Module):
-    """Gives the mean of each channel, or whatever the test wants to come out."""
+    """Gives the mean of each channel, or any other output that the test wants."""
 
     def __init__(self, make=lambda scores: scores):
         super().__init__()
@@ -165,7 +165,7 @@ def test_a_softmax_is_refused_where_it_could_not_be_tried_before():
 
 
 def test_scores_that_add_up_to_one_by_chance_are_scores():
-    """As those of the small networks with round weights, whose answers are worked out on paper, often do."""
+    """The scores of the small networks with round weights, whose answers are worked out on paper, often do."""
     network = nn.Sequential(nn.Conv2d(3, 2, 1), Head()).eval()
     nn.init.ones_(network[0].weight)
     network[0].bias.data = torch.tensor([1.0, 0.0])
@@ -537,7 +537,7 @@ def test_what_names_no_class(text):
 
 
 class Twice(nn.Module):
-    """Registered in another order than it runs, with one layer that runs twice and one that never does."""
+    """A network that is not registered in its running order; one layer runs twice and one never."""
 
     def __init__(self):
         super().__init__()

@@ -84,7 +84,7 @@ def test_log_likelihood_keeps_the_shape_and_does_not_underflow() -> None:
 
 @pytest.fixture(scope="module")
 def real_seeds(classifier: Classifier) -> dict[str, tuple[np.ndarray, Seeds]]:
-    """Photos as the network sees them, and their seeds."""
+    """Photos as the network sees them, with their seeds."""
     found = {}
     for name in ("panda", "macaw", "koala", "espresso"):
         picture = photo(name).image.resize((224, 224), Image.Resampling.BICUBIC)
@@ -100,7 +100,7 @@ def test_fit_is_as_likely_as_sklearns_on_real_seeds(
 ) -> None:
     levels, chosen = real_seeds[name]
     z = levels[getattr(chosen, side)].astype(float)
-    # Its usual settings but for the same floor under the variances.
+    # Its usual settings, except for the same floor under the variances.
     rival = GaussianMixture(5, covariance_type="full", reg_covar=1.0, random_state=0).fit(z)
     ours = fit_mixture(z, 5)
     assert len(ours.weights) == 5
@@ -138,7 +138,7 @@ def bound(mixture: Mixture, z: np.ndarray) -> float:
 @settings(max_examples=10)
 @given(st.integers(0, 10**6), st.integers(1, 5), st.sampled_from([0.0, 1.0]))
 def test_em_never_lowers_what_it_raises(seed: int, components: int, floor: float) -> None:
-    """Exactly so without the floor under the variances; with it EM maximises something a hair different."""
+    """This is exact without the floor under the variances; with it, EM maximises something slightly different."""
     rng = np.random.default_rng(seed)
     z = np.concatenate([rng.normal(rng.uniform(50, 200, 3), rng.uniform(5, 30, 3), (80, 3)) for _ in range(4)])
     bounds = []
@@ -170,7 +170,7 @@ def test_colours_are_counted_as_by_a_loop(seed: int, pixels: int, levels: int) -
 
 @pytest.mark.slow
 def test_a_start_draws_cells_by_their_weight() -> None:
-    """Of two colours, one three times as frequent: over many random states the first centre is it in three of four."""
+    """If one of two colours is three times as frequent, it is the first centre in three of four random states."""
     z = np.repeat(np.array([[20, 20, 20], [220, 220, 220]], np.uint8), [30, 90], axis=0)
     cells = module.count_colours(z)
     starts = [module._spread_out_start(cells, 2, state) for state in range(400)]
@@ -178,11 +178,11 @@ def test_a_start_draws_cells_by_their_weight() -> None:
     assert 260 <= sum(start[1] == 0 for start in starts) <= 340
 
 
-# What must not hang on single pixels
+# What must not depend on single pixels
 
 
 def disturbed(chosen: Seeds, rng: np.random.Generator, pixels: int = 2) -> Seeds:
-    """As another processor would have it: on each side a few pixels more or less."""
+    """As on another processor: each side has a few pixels more or less."""
     masks = [mask.copy() for mask in chosen]
     for mask, other in (masks, masks[::-1]):
         edge = np.flatnonzero(ndimage.binary_dilation(mask) & ~ndimage.binary_erosion(mask) & ~other)

@@ -45,7 +45,7 @@ def relative(found: Tensor, expected: Tensor) -> float:
     return float((found - expected).norm()) / float(expected.norm())
 
 
-# Nested loops: forward, and backward under each rule. Nothing of torch, nothing of the package.
+# Nested loops, forward and backward under each rule, without torch and without the package.
 
 
 def slow_forward(layer: Any, x: np.ndarray) -> np.ndarray:
@@ -265,7 +265,7 @@ def chains(draw: Any) -> tuple[list[Any], np.ndarray]:
 @pytest.mark.slow
 @given(chains(), st.integers(0, 8), st.integers(0, 999), st.booleans())
 def test_ladders_equal_nested_loops_to_the_bit(chain: Any, top: int, unit: int, in_place: bool) -> None:
-    """Whole numbers: no rounding, so nothing is left for a tolerance to hide."""
+    """Whole numbers are not rounded, so no tolerance can hide anything."""
     layers, image = chain
     classifier = as_network(layers, (6, 5), in_place)
     x = torch.from_numpy(image)[None]
@@ -417,7 +417,7 @@ def test_what_torchvision_ships_equals_an_oracle_and_stays_as_it_was(shipped: An
     assert len(set(names(ladder))) == len(ladder)
     assert names(ladder)[0] == "scores"
     assert names(ladder)[-1] == "image"
-    # Nothing of the gradient's oracle is ours: the network itself.
+    # The gradient's oracle is the network itself, without anything of ours.
     xs, rs = oracle_ladder(classifier.network, x, "plain", lambda xs: xs["scores"][0, c])
     image = {"plain": rs["image"]}
     assert float(image["plain"].norm()) > 0

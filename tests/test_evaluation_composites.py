@@ -178,7 +178,7 @@ def test_without_the_list_it_says_which_is_missing(tmp_path: Path) -> None:
         read_cutouts(tmp_path, tmp_path / "list.csv")
 
 
-# Grounds
+# Backgrounds
 
 
 @pytest.mark.parametrize("make", BACKGROUNDS.values())

@@ -1,4 +1,4 @@
-"""Each layout gives every image its boxes, pixel for pixel; whatever is wrong is named, and nothing is dropped."""
+"""Each layout gives every image its boxes, pixel for pixel; every fault is named, and nothing is dropped."""
 
 import csv
 import errno
@@ -166,7 +166,7 @@ def test_images_are_left_out_by_name_or_number_and_counted(tmp_path: Path) -> No
 
 
 def test_a_number_is_that_of_the_name_whatever_else_is_there(tmp_path: Path) -> None:
-    """The devkit's list has numbers: of places, one lost file would leave out the neighbours."""
+    """The devkit's list has numbers. If they were places, one lost file would leave out its neighbours."""
     images, boxes = ilsvrc(tmp_path)
     (boxes / "val_3.xml").unlink()  # the image is not there either
     image(images / "a_thumbnail.png")
@@ -441,7 +441,7 @@ CSV = "image,class,left,top,right,bottom\n"
 
 
 def names_that_are_no_file(folder: Path) -> dict[str, str]:
-    """By name what is said of each; the folder is made ready for them."""
+    """Prepare the folder, and map each name to what is said about it."""
     (folder / "a_folder.jpg").mkdir()
     (folder / "loop.jpg").symlink_to("loop.jpg")
     (folder / "broken.jpg").symlink_to("nowhere.jpg")
@@ -457,7 +457,7 @@ def names_that_are_no_file(folder: Path) -> dict[str, str]:
 
 def test_a_name_that_is_no_file_is_that_images_problem_and_the_others_stay(tmp_path: Path) -> None:
     said = names_that_are_no_file(tmp_path)
-    if sys.version_info < (3, 11):  # its reader of CSVs takes no NUL
+    if sys.version_info < (3, 11):  # its reader of CSVs does not accept NUL
         said = {name: why for name, why in said.items() if "\0" not in name}
     path = text(tmp_path / "list.csv", CSV + "".join(f"{name},n1,0,0,5,5\n" for name in [*said, "good.jpg"]))
     dataset = read_csv(path)
@@ -470,7 +470,7 @@ def test_a_name_that_is_no_file_is_that_images_problem_and_the_others_stay(tmp_p
 
 
 def test_a_closed_folder_is_its_images_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As for whoever is not root, who may look into everything."""
+    """This is how it is for a user who is not root; root may look into everything."""
     image(tmp_path / "good.jpg")
     image(tmp_path / "closed" / "a.jpg")
     usual = Path.stat
@@ -523,7 +523,7 @@ def test_a_path_may_be_a_text_and_begin_in_the_home_folder(tmp_path: Path, monke
     assert read_names("~/classes.csv") == ("bird,n1",)
 
 
-# Numbers that are none
+# Texts that are not numbers
 
 
 @pytest.mark.parametrize("edge", ["1_0", "²", "١٠", "1.5", "0x5", "", " ", "1e1", "9" * 5000, "nan", "--1"])

@@ -68,7 +68,7 @@ def test_insertion_on_paper() -> None:
     weights /= weights.sum()
 
     def blurred(i: int, j: int) -> float:
-        """The image goes on outside as in a mirror that stands on its edge."""
+        """Outside, the image goes on as in a mirror at its edge."""
         around = np.pad(x, radius, mode="symmetric")
         return float(weights @ around[i : i + 2 * radius + 1, j : j + 2 * radius + 1] @ weights)
 
@@ -85,7 +85,7 @@ def test_insertion_on_paper() -> None:
 
 @pytest.mark.slow
 def test_the_best_order_of_a_linear_network_is_by_contribution() -> None:
-    """Of all 720 orders none has a smaller area than that of w x, largest first, and none a larger than the reverse."""
+    """No order of all 720 has a smaller area than w x, largest first, and none has a larger one than the reverse."""
     contributions = np.array(W) * X
     areas = [
         deletion_curve(linear(), image(X), 0, np.reshape(order, (2, 3)), steps=6).area

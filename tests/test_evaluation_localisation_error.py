@@ -84,7 +84,7 @@ def test_a_verdict_is_the_devkits(guesses: list, label: int, instances: list, to
         ((0, 0, 98, 98), (0, 0, 98, 49), True),  # 4950 of 9801 is 0.50505
         ((0, 0, 98, 98), (0, 0, 98, 48), False),  # 4851 of 9801 is 0.49495
         ((0, 0, 9, 9), (10, 0, 19, 9), False),
-        ((10, 20, 29, 59), (20, 10, 59, 29), False),  # x for y would be a hit of neither
+        ((10, 20, 29, 59), (20, 10, 59, 29), False),  # with x for y, it would hit neither
         ((5, 5, 5, 5), (5, 5, 5, 5), True),  # one pixel
     ],
 )

@@ -25,7 +25,7 @@ def switches() -> list[str]:
 
 @pytest.fixture
 def fast() -> Iterator[None]:
-    """As somebody has it who wants speed."""
+    """Set the switches as for speed."""
     usual = PRODUCTS.fp32_precision
     torch.set_float32_matmul_precision("high")
     try:
@@ -76,7 +76,7 @@ def test_torch_before_2_9_has_another_name_for_products(monkeypatch: pytest.Monk
 
 
 class Listens(nn.Module):
-    """Keeps what the switches are whenever it, or a copy of it, runs forwards and backwards."""
+    """Notes the switches whenever it, or a copy of it, runs forwards and backwards."""
 
     heard: ClassVar[list[list[str]]] = []
 
@@ -112,7 +112,7 @@ MEASUREMENTS: dict[str, Callable[[di.Classifier], object]] = {
 @pytest.mark.parametrize("name", MEASUREMENTS)
 def test_measurements_are_made_with_it(classifier: di.Classifier, name: str) -> None:
     ours = dataclasses.replace(classifier, network=Listens(classifier.network).eval())
-    Listens.heard.clear()  # what a Classifier tries on its network when it is made
+    Listens.heard.clear()  # the trial that a Classifier runs on its network when it is made
     MEASUREMENTS[name](ours)
     assert switches() == FAST
     assert len(Listens.heard) >= 2

@@ -121,7 +121,7 @@ def test_results_of_several_processes_come_together(tmp_path: Path) -> None:
     for rank in range(3):
         write(tmp_path / f"results-{rank}-of-3.jsonl", some(2 * rank, 2))
     (tmp_path / "cannot_be_used.txt").write_text("nothing to do with it")
-    (tmp_path / "results-3-of-4.jsonl").touch()  # somebody is about to write the first line
+    (tmp_path / "results-3-of-4.jsonl").touch()  # another process is about to write the first line
     assert read_folder(tmp_path, SETTINGS) == {each.name: (each,) for each in some(0, 6)}
     assert read_folder(tmp_path / "nowhere", SETTINGS) == {}
 

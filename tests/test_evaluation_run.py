@@ -176,7 +176,7 @@ def test_a_run_that_is_stopped_goes_on_where_it_was(
 def test_at_most_one_chunk_is_computed_again_after_a_crash(
     data: ev.Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
-    """What is begun and not on the disk is lost if the power goes: it is never more than a chunk."""
+    """If the power fails, all that is begun and not on the disk is lost: that is never more than a chunk."""
     begun, begin, worst = [0], run._begin, [0]
 
     def counting(work: Any, cases: Any, pool: Any) -> Any:
@@ -197,7 +197,7 @@ def test_another_number_of_processes_goes_on_with_the_same_results(
     measure(data, out=tmp_path)
     lines = (tmp_path / "results-0-of-1.jsonl").read_text("utf-8").splitlines(keepends=True)
     (tmp_path / "results-0-of-1.jsonl").unlink()
-    for rank in range(3):  # as three ranks would have left it, the last one killed as it wrote
+    for rank in range(3):  # as three ranks would have left it, if the last one was killed as it wrote
         text = "".join([lines[0], *lines[1 + rank :: 3]])
         (tmp_path / f"results-{rank}-of-3.jsonl").write_text(text[:-10] if rank == 2 else text, encoding="utf-8")
     begun: list[str] = []
@@ -245,7 +245,7 @@ def test_an_image_whose_file_or_class_has_changed_is_computed_again(tmp_path: Pa
 
 
 def spoil(kind: str, images: Path, boxes: Path) -> str:
-    """Spoil the third of some images; what the report has to say of it."""
+    """Spoil the third of some images; return what the report has to say about it."""
     image, xml = images / "val_0002.png", boxes / "val_0002.xml"
     if kind == "unreadable":
         image.write_bytes(image.read_bytes()[:900])
@@ -307,7 +307,7 @@ def test_an_unusable_image_stops_the_run_or_is_a_miss_by_name(kind: str, tmp_pat
     assert len(error.problems) == 1
     assert error.problems[0].startswith("val_0002: ")
     assert said in error.problems[0]
-    # Mended, it is looked at again.
+    # Once it is repaired, it is looked at again.
     picture(2)[0].save(images / "val_0002.png")
     (boxes / "val_0002.xml").write_text(annotation([(IDS["red"], (60, 50, 70, 60))], (112, 84)))
     mended = measure(ev.read_ilsvrc(images, boxes), out=out)
@@ -363,7 +363,7 @@ def test_an_image_that_is_another_of_the_same_size_is_computed_again(
 
 
 def test_an_annotation_that_has_changed_counts_as_it_is_now(tmp_path: Path) -> None:
-    """The image is the same and so is what was found in it; the class that was told, or the box, is not."""
+    """The image and what was found in it are the same, but the true class or the box is another."""
     images, boxes = write_ilsvrc(tmp_path, 1)
     xml, out = boxes / "val_0000.xml", tmp_path / "out"
     before = measure(ev.read_ilsvrc(images, boxes), out=out)
@@ -397,7 +397,7 @@ def test_a_photo_that_a_camera_has_turned_is_judged_in_the_pixels_as_stored(tmp_
 def test_a_box_that_reaches_outside_counts_as_it_stands_and_is_noted(tmp_path: Path) -> None:
     images, boxes = write_ilsvrc(tmp_path, 2)
     (boxes / "val_0001.xml").write_text(annotation([(IDS["red"], (-1, 0, 113, 84))]))
-    for _ in range(2):  # of the second run nothing is computed
+    for _ in range(2):  # the second run computes nothing
         error = measure(ev.read_ilsvrc(images, boxes), out=tmp_path / "out")
         assert error.notes == ("val_0001: box (-1, 0, 113, 84) reaches outside its 112×84 pixels",)
         assert error.counts.unusable == 0
@@ -636,7 +636,7 @@ def torchrun(folder: Path, out: str, workers: int, slow: float) -> subprocess.Po
     )  # fmt: skip
 
 
-# Four programs that two processes run one after the other: to start the processes takes longest.
+# Two processes run four programs in turn, because starting the processes takes longest.
 
 AGAIN = """
 import dataclasses, json, os, sys, time
@@ -690,7 +690,7 @@ error = ev.localisation_error(tiny_classifier(), data, crops=1, progress=False, 
 
 @pytest.fixture(scope="module")
 def unusable(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of four images two are no pictures, one of the share of each rank, and two have boxes that reach outside."""
+    """Two of four images, one in the share of each rank, are not pictures, and two have boxes that reach outside."""
     folder = tmp_path_factory.mktemp("unusable")
     images, boxes = write_ilsvrc(folder, 4)
     for n in (0, 3):
@@ -702,7 +702,7 @@ def unusable(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def said_by_two(folder: Path, unusable: Path) -> str:
-    """What two processes of torchrun print as they run the four programs; each into a file, or they mix their words."""
+    """What two processes of torchrun print as they run the four programs; each has its file, so no words mix."""
     (unusable / "program.py").write_text(AGAIN + SLOW + DIFFERENT + UNUSABLE)
     tests = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     done = subprocess.run(
@@ -715,7 +715,7 @@ def said_by_two(folder: Path, unusable: Path) -> str:
 
 @pytest.mark.slow
 def test_one_run_after_another_in_the_same_processes(said_by_two: str) -> None:
-    """Torch fails, or waits for ever, in one of some thirty groups that are built where another was."""
+    """Torch fails, or waits for ever, in about one of thirty groups that replace an earlier one."""
     assert said_by_two.count("ended") == 2
 
 
@@ -731,12 +731,12 @@ def test_a_rank_that_has_finished_waits_longer_than_for_the_others_to_join(said_
     ["images 13 on rank 0, 9 on rank 1", "names, classes and boxes", "smoothness 100.0 on rank 0, 7 on rank 1"],
 )
 def test_ranks_that_were_given_other_images_or_options_stop(said_by_two: str, differs: str) -> None:
-    """Each takes every second image of its own list: of two lists some would count twice and some never."""
+    """Each takes every second image of its own list, so with two lists some images would count twice and some never."""
     assert said_by_two.count("the ranks were not given the same: " + differs) == 2, "each of the two says so"
 
 
 @pytest.mark.slow
-def test_every_rank_tells_what_could_not_be_used_whosoever_share_it_was(said_by_two: str, unusable: Path) -> None:
+def test_every_rank_reports_all_that_could_not_be_used(said_by_two: str, unusable: Path) -> None:
     alone = measure(ev.read_ilsvrc(unusable / "images", unusable / "boxes"), problems="miss")
     assert [each[:8] for each in (*alone.problems, *alone.notes)] == ["val_0000", "val_0003", "val_0001", "val_0002"]
     for rank in "01":

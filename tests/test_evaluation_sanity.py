@@ -34,7 +34,7 @@ LABELS = ("ape", "bee", "cat")
 
 
 def convolutional(seed=0, **options):
-    """Convolution, batch norm, ReLU, convolution, ReLU, linear: 3×16×16 to three scores, trained by nobody."""
+    """Convolution, batch norm, ReLU, convolution, ReLU, linear: 3×16×16 to three scores, untrained."""
     torch.manual_seed(seed)
     network = nn.Sequential(
         nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(inplace=True),
@@ -66,7 +66,7 @@ def map_of(seed, shape=(13, 14)):
 
 
 def ranks_by_counting(values):
-    """Each value's rank: how many are below it, and half of those that are equal."""
+    """Each value's rank: the number of those below it, plus half the number of equal ones."""
     flat = np.ravel(values).tolist()
     return [sum(b < a for b in flat) + (sum(b == a for b in flat) + 1) / 2 for a in flat]
 
@@ -485,7 +485,7 @@ def test_random_states_are_named_if_they_cannot_be(small, image):
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore:.*weight_norm.*deprecated")
 def test_a_network_that_makes_its_weights_anew_is_checked_after_it_has_run(made_anew, image):
-    """Its pre-hook leaves `weight` on the layer, with a graph, and that must stay what it was."""
+    """Its pre-hook leaves `weight` on the layer, with a graph, and this must stay as it was."""
     torch.manual_seed(0)
     network = nn.Sequential(made_anew(nn.Conv2d(3, 4, 3)), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 14 * 14, 3)).eval()
     classifier = di.Classifier(network, LABELS, (), (SIDE, SIDE), MEAN, STD)

@@ -21,11 +21,11 @@ NO_TEXTS = {
     "taylor.py": {"another photo"},
     "widget.py": {"your photo", "> 0.999", "< 0.001", '<p class="deepinside-still">', STYLE},
 }
-"""Values, what an error of another step says, and what contributors alone see."""
+"""Values, errors of other steps, and texts that only contributors see."""
 
 
 def strings(tree):
-    """All strings of a module but docstrings and what `repr` gives."""
+    """All strings of a module except docstrings and what `repr` returns."""
     skipped = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):

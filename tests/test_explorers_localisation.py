@@ -28,7 +28,7 @@ def classifier():
 
 @pytest.fixture(autouse=True)
 def shared_maps(monkeypatch):
-    """A map that an earlier test asked for is not computed again."""
+    """Keep maps, so that no map is computed for two tests."""
 
     def remembered(classifier, image, class_index, crops):
         key = (id(classifier), di.images.open_image(image).tobytes(), class_index, crops)
@@ -41,7 +41,7 @@ def shared_maps(monkeypatch):
 
 class Lab(Noted, LocalisationExplorer):
     def kinds(self):
-        """What has been told since the last time, in order; once each."""
+        """What has been sent since the last time, in order, each once."""
         assert self.wait(PATIENCE)
         kinds = list(dict.fromkeys(content["kind"] for content, _ in self.told if content["kind"] != "state"))
         self.told = [self.last("state")]
@@ -460,7 +460,7 @@ def test_strokes_belong_to_their_photo(lab):
     lab.photo = "duck"
     np.testing.assert_array_equal(lab.strokes, painted["duck"])
     np.testing.assert_array_equal(lab.array("strokes", np.int8), painted["duck"])
-    for colour in ("red", "blue"):  # of two photos of one's own each is new
+    for colour in ("red", "blue"):  # each of two own photos is new
         lab.show(Image.new("RGB", (40, 30), colour))
         assert not lab.strokes.any()
         lab.stroke([[20, 30]], name=colour)
@@ -562,7 +562,7 @@ def test_a_network_of_another_size_and_a_prepared_tensor(monkeypatch):
     assert explorer.last("scene")[0]["size"] == [56, 40]
     assert explorer.result.box == di.localise(tiny, di.photo("macaw").image).box
     x = tiny.prepare(di.photo("duck"))
-    explorer.crops, explorer.smoothness = 1, 20.0  # in so small a picture a longer border does not pay
+    explorer.crops, explorer.smoothness = 1, 20.0  # in such a small picture a longer border does not pay
     explorer.show(x)
     assert (explorer.result.image.size, explorer.photo) == ((56, 40), "your photo")
     np.testing.assert_array_equal(explorer.result.saliency, di.saliency_map(tiny, x, explorer.class_index, 1))

@@ -63,7 +63,7 @@ def held(monkeypatch):
 
 @pytest.fixture
 def passes(monkeypatch):
-    """Counts the passes through a network that were needed for maps."""
+    """Counts the passes through a network that maps needed."""
     made = []
 
     def counted(*args):

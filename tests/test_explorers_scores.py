@@ -34,7 +34,7 @@ def explorer(classifier):
 
 
 def told(explorer):
-    """What the page has been sent last: picture, scores, probabilities and the rest."""
+    """What was last sent to the page: picture, scores, probabilities and the rest."""
     assert explorer.wait(PATIENCE)
     content, (picture, scores, probabilities) = explorer._sent["scores"]
     width, height = content["size"]

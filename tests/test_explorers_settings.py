@@ -1,4 +1,4 @@
-"""Whatever is set, from Python or by a page: it is taken, or refused in words that a learner can read."""
+"""Every setting, from Python or from a page, is accepted, or refused in words that a learner can read."""
 
 import re
 
@@ -25,7 +25,7 @@ def ours(explorer, kind):
 
 
 def readable(words):
-    """No class of ours, no trait, no address; what came and what is possible."""
+    """The message has no class of ours, no trait and no address, but what was given and what is possible."""
     return not re.search(r"trait|instance|Explorer|NoneType|object at 0x.*object at 0x", words) and len(words) > 20
 
 

@@ -19,7 +19,7 @@ from deepinside_edu.explorers.taylor import AT_ONCE, PLACES, REACHES, TaylorExpl
 MODULE = sys.modules[TaylorExplorer.__module__]  # its name in the package is the function
 ZERO = int(np.flatnonzero(PLACES == 0)[0])
 BATCHES = [len(each) for each in np.split(PLACES[1:], range(AT_ONCE, len(PLACES) - 1, AT_ONCE))]  # the photo is known
-"""Of places after the first, smaller one."""
+"""How many places a batch after the first, smaller one has."""
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_it_opens_in_one_line_on_the_shipped_network_and_says_the_truth(classifi
     line = di.linearise(classifier, result.x, 387)
     assert cosine(result.direction, line.w) == pytest.approx(1, abs=1e-5)
     assert rms(result.direction, classifier) == pytest.approx(1, rel=1e-5)
-    # ReLUs bend the score at once: even 1/512 of a level away its slope is another by 1 %.
+    # ReLUs bend the score at once: even 1/512 of a level away its slope differs by 1 %.
     near = (result.scores[ZERO + 1] - result.scores[ZERO - 1]) / (2 * PLACES[ZERO + 1])
     assert near == pytest.approx(result.slope, rel=0.02)
     for i in (0, 30, ZERO, 70, 92):
@@ -153,7 +153,7 @@ def test_scores_are_told_nearest_first_as_they_come(smooth):
     [
         ([0, 0, 0, 0, 0], (-2, 2)),
         ([0, 1, 0, 1, 0], (-2, 2)),  # 1 is not more than 1
-        ([0, 1.1, 0, 0, 0], (0, 2)),  # what is right again farther away does not count
+        ([0, 1.1, 0, 0, 0], (0, 2)),  # a place farther away that is right again does not count
         ([2, 0, 0, 0, -2], (-1, 1)),
         ([2, -2, 0, 2, 0], (0, 0)),
     ],
@@ -229,7 +229,7 @@ def test_a_wrong_setting_is_an_error_in_python_and_said_in_the_browser(walk, tra
 
 @pytest.fixture
 def held(monkeypatch, smooth):
-    """Lets one batch after another through to the network, and notes how many places there were."""
+    """Lets one batch after another through to the network, and notes how many places each has."""
     batches = Held(smooth.scores, noted=len)
     monkeypatch.setattr(Classifier, "scores", lambda _, batch: (batches if len(batch) > 1 else batches.function)(batch))
     yield batches
@@ -374,7 +374,7 @@ def test_the_still_picture_is_of_the_state_and_the_text_is_short(walk, smooth):
 
 
 def test_how_far_away_the_goal_of_a_walk_is(walk, smooth):
-    """At that many levels the mean colour, or the next photo, is reached; along w and noise there is no goal."""
+    """The mean colour or the next photo is reached at that many levels; along w and noise there is no goal."""
     std = np.asarray(smooth.std)[:, None, None]
     for direction, goal in (("grey", 0.0), ("another photo", None)):
         walk.direction = direction

@@ -80,7 +80,7 @@ def test_each_explorer_shows_any_photo(classifier, name):
 
 
 class Meddler(ScoresExplorer):
-    """Breaks the rule: one of its stages sets a control."""
+    """An explorer that breaks the rule: one of its stages sets a control."""
 
     stages: ClassVar = {**ScoresExplorer.stages, "meddle": "source"}
 

@@ -219,7 +219,7 @@ def pictures_in(figure):
 
 
 def prints(figure):
-    """Whether it can be published, and shows itself in a notebook: once, as pyplot does not know it."""
+    """Check that it can be published, and shows itself in a notebook only once because pyplot does not know it."""
     assert not pyplot.get_fignums()
     stream = io.BytesIO()
     figure.savefig(stream, format="pdf")
@@ -323,7 +323,7 @@ VISIONS = {
 
 
 def lab(colours, vision):
-    """CIE L*a*b* (D65) of sRGB levels (…, 3), as somebody with that vision sees them."""
+    """CIE L*a*b* (D65) of sRGB levels (…, 3), as a person with that vision sees them."""
     encoded = np.asarray(colours) / 255
     linear = np.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
     linear = (linear @ np.transpose(VISIONS[vision])).clip(0, 1)
@@ -345,7 +345,7 @@ def test_the_measure_knows_the_classic_pair():
 def test_the_three_seed_colours_are_far_apart(vision):
     for one, other in itertools.combinations((BLUE, CYAN, RED), 2):
         assert np.linalg.norm(lab(one, vision) - lab(other, vision)) > 50
-        # And so they are where they are painted over photos, of whatever greys.
+        # They also are where they are painted over photos of any greys.
         greys = 0.2 * np.arange(0, 256, 15)[:, None]
         painted_one, painted_other = (lab(0.8 * np.array(each) + greys, vision) for each in (one, other))
         assert np.linalg.norm(painted_one[:, None] - painted_other[None], axis=-1).min() > 30
@@ -379,7 +379,7 @@ def test_contrast_is_stretched_as_worked_out_on_paper():
 
 
 def test_one_quantile_serves_the_three_channels_so_that_hues_stay():
-    """The red differs by 40 at most and the green by 4: a quantile for each would make them alike."""
+    """Red differs by at most 40 and green by 4: one quantile per channel would make them alike."""
     gentle = np.full((2, 2, 3), 100, np.uint8)
     gentle[0] += np.array([40, 4, 0], np.uint8)
     gentle[1] -= np.array([40, 4, 0], np.uint8)

@@ -1,4 +1,4 @@
-"""Hooks of others: one that falsifies the gradient is refused, one that changes the scores is told, others pass."""
+"""Hooks of others: one that falsifies the gradient is refused, one that changes the scores is reported, others pass."""
 
 import warnings
 
@@ -101,7 +101,7 @@ CHANGING = {
 
 @pytest.mark.parametrize("kind", CHANGING)
 def test_a_hook_that_changes_the_scores_is_told_once(kind):
-    """They are the network's scores as it is, and the map is their gradient."""
+    """They are the scores of the network as it is, and the map is their gradient."""
     made = network()
     handle = CHANGING[kind](made)
     try:
@@ -121,7 +121,7 @@ def old_weight_norm(made):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         nn.utils.weight_norm(made[2])
-    made[2].weight_g.data *= 3  # the weight is computed anew at the next call alone
+    made[2].weight_g.data *= 3  # the weight is computed again only at the next call
 
 
 HARMLESS = {

@@ -24,7 +24,7 @@ from deepinside_edu.explorers.widget import share
 VIEWS = sorted(file.stem for file in (FRONT / "views").glob("*.js"))
 MODULES = sorted(FRONT.rglob("*.js"))
 NODE = compute_driver_executable()[0]
-"""Playwright brings a Node.js of its own, so that no machine is without one."""
+"""Playwright has its own Node.js, so every machine has one."""
 OXLINT = shutil.which("oxlint", path=str(Path(sys.executable).parent))
 
 
@@ -42,7 +42,7 @@ def in_the_browser(name, expression, **data):
 
 
 def complaint(script, folder):
-    """What a JavaScript parser says of a module; nothing if it can be read."""
+    """What a JavaScript parser says about a module; nothing if it can be read."""
     module = folder / "module.mjs"
     module.write_text(script, encoding="utf-8")
     return node("--check", module).stderr

@@ -66,7 +66,7 @@ NINE_PIXELS = [(3, 3), (1, 9), (9, 1), (2, 4), (4, 2), (1, 1), (1, 2), (2, 2)]
 
 @st.composite
 def problems(draw: st.DrawFn) -> tuple[np.ndarray, Costs, float, Seeds, int]:
-    """A picture of nine pixels or fewer, mostly 3×3; few colours and small costs, so that much is nearly equal."""
+    """A picture of nine pixels or fewer, mostly 3×3; few colours and small costs make many energies nearly equal."""
     shape = draw(st.one_of(st.just((3, 3)), st.sampled_from(NINE_PIXELS)))
     levels = st.one_of(st.sampled_from([0, 128, 255]), st.integers(0, 255))
     image = draw(hnp.arrays(np.uint8, (*shape, 3), elements=levels))
@@ -93,7 +93,7 @@ def test_equals_brute_force_over_all_labellings(problem: tuple[np.ndarray, Costs
         cut = graph_cut(image, costs, smoothness, hard, neighbours)
         assert cut.energy == pytest.approx(least, abs=1e-6)
         assert (cut.mask.shape, cut.mask.dtype) == (image.shape[:2], bool)
-        # Of several equally good labellings any will do: the energy that is claimed must be that of the mask.
+        # Any of several equally good labellings will do, but the reported energy must be that of the mask.
         assert slow_energy(image, costs, cut.mask, smoothness, neighbours) == pytest.approx(cut.energy, abs=1e-6)
         if hard is not None:
             assert cut.mask[seeds.foreground].all()
@@ -136,7 +136,7 @@ def test_foreground_is_where_its_cost_is_lower() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 12), (12, 1)])
 def test_pictures_one_pixel_wide_or_high(shape: tuple[int, int]) -> None:
-    """A lone pixel of another opinion gives in to its two neighbours; a run of six does not."""
+    """A single pixel that differs gives in to its two neighbours; a run of six does not."""
     opinion = np.array([0, 0, 1, 0, 0, 0, 1, 1, 1, 1, 1, 1], dtype=bool).reshape(shape)
     costs = Costs(np.where(opinion, 1.0, 2.0), np.where(opinion, 2.0, 1.0))
     cut = graph_cut(np.full((*shape, 3), 7, np.uint8), costs, smoothness=0.9)
@@ -204,7 +204,7 @@ def test_more_smoothness_never_makes_a_longer_border() -> None:
 @pytest.mark.parametrize("neighbours", [4, 8])
 def test_hard_seeds_hold_against_any_cost(smoothness: float, neighbours: int) -> None:
     image, costs = large_problem(3)
-    image[10:20] = 90  # a flat stretch, where borders are dearest
+    image[10:20] = 90  # a flat stretch, where borders cost most
     rng = np.random.default_rng(0)
     marks = rng.choice([0, 1, 2], image.shape[:2], p=[0.9, 0.05, 0.05])
     seeds = Seeds(marks == 1, marks == 2)
@@ -397,7 +397,7 @@ def test_weights_of_six_neighbours_are_refused() -> None:
 
 
 def test_no_smoothness_that_is_allowed_gives_worse_than_a_constant() -> None:
-    """Most pixels would rather be background, by a little, and the others object, by far more: so the sum decides."""
+    """Most pixels prefer background by a little, and the others prefer object by far more, so the sum decides."""
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (20, 30, 3), dtype=np.uint8)
     costs = Costs(np.where(rng.random((20, 30)) < 0.8, 0.01, 0), np.where(rng.random((20, 30)) < 0.3, 1.0, 0))
@@ -461,7 +461,7 @@ def test_every_cut_of_a_sequence_equals_brute_force_and_the_cold_cut(sequence: t
 @settings(max_examples=100)
 @given(st.lists(hnp.arrays(np.int8, (3, 4), elements=st.integers(-3, 3)), min_size=2, max_size=6), st.integers(0, 3))
 def test_of_equally_good_masks_it_is_the_one_within_all_others(pulls: list[np.ndarray], smoothness: int) -> None:
-    """A flat picture and whole numbers: every energy is exact, and much is equal."""
+    """With a flat picture and whole numbers, every energy is exact and many are equal."""
     image, nothing = np.zeros((3, 4, 3), np.uint8), np.zeros((3, 4))
     repeated = RepeatedCut(image, Costs(nothing, nothing), smoothness, neighbours=4)
     for pull in pulls:
@@ -477,7 +477,7 @@ FINE = st.integers(1, 2**44).map(lambda n: n / 2**40)
 
 @given(FINE, FINE)
 def test_a_tie_stays_one_whatever_seeds_come_and_go(first: float, second: float) -> None:
-    """Two pixels pull as hard as the third does against them, and none can pay for a border: no rounding may tip it."""
+    """Two pixels pull as hard as the third does against them, and a border costs too much. Rounding must not decide."""
     image = np.zeros((1, 3, 3), np.uint8)
     costs = Costs(np.array([[0, 0, first + second]]), np.array([[first, second, 0]]))
     repeated = RepeatedCut(image, costs, smoothness=99)
@@ -498,7 +498,7 @@ def stroke(rng: np.random.Generator, seeds: Seeds) -> Seeds:
 
 @pytest.mark.parametrize("fresh_trees", [1000, 3])
 def test_five_hundred_changes_gather_no_error(fresh_trees: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Costs of many sizes among them: what a large one rounds away must not be missing from a small one later."""
+    """Costs have many sizes: what a large one rounds away must not be missing from a small one later."""
     monkeypatch.setattr(import_module("deepinside_edu.graph_cut"), "FRESH_TREES", fresh_trees)
     image, costs = large_problem(7, 20, 24)
     rng = np.random.default_rng(7)
@@ -599,7 +599,7 @@ def test_wrong_input_for_the_first_cut_is_refused() -> None:
 
 @pytest.mark.parametrize("smoothness", [0.0, 5e-324, 1e-300, 1e-20, 1e6])
 def test_numbers_as_small_and_as_large_as_they_come(smoothness: float) -> None:
-    """Where the links are nothing beside the costs every pixel decides alone, and where they are all, none does."""
+    """If the links are nothing beside the costs, every pixel decides alone; if they are everything, no pixel does."""
     rng = np.random.default_rng(12)
     image = np.full((6, 7, 3), 80, np.uint8)
     foreground, background = rng.normal(size=(2, 6, 7))
@@ -614,7 +614,7 @@ def test_numbers_as_small_and_as_large_as_they_come(smoothness: float) -> None:
 
 
 def test_the_difference_of_two_costs_may_overflow() -> None:
-    """A cost that stands for "never", about as large as float64 goes; the second pixel has no opinion."""
+    """A cost that stands for "never", about as large as float64 goes; the second pixel has equal costs."""
     for never in (1.5e308, -1.5e308):
         cut = graph_cut(np.zeros((1, 2, 3), np.uint8), Costs(np.array([[never, 0]]), np.array([[-never, 0]])))
         assert cut.mask.tolist() == [[never < 0, never < 0]]

@@ -145,7 +145,7 @@ def test_the_lessons_of_an_installed_package(tmp_path, monkeypatch):
 
 @pytest.fixture
 def served(lessons, monkeypatch):
-    """What JupyterLab would have been started with; in its place a program that ends with status 7."""
+    """How JupyterLab would have been started; in its place, a program ends with status 7."""
     calls = []
     start = subprocess.Popen
 

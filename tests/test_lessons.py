@@ -1,4 +1,4 @@
-"""The lessons are tests: here is held that their stored outputs are there to be compared, and fit to be read."""
+"""The lessons are tests; this file checks that their stored outputs are there to be compared and good to read."""
 
 import ast
 import base64
@@ -29,7 +29,7 @@ def test_the_three_first_lessons_are_there() -> None:
 
 @lessons
 def test_every_code_cell_was_executed_in_order(path: Path) -> None:
-    """nbval compares nothing where the execution count is missing."""
+    """nbval compares nothing if the execution count is missing."""
     counts = [cell.execution_count for cell in code_cells(nbformat.read(path, as_version=4))]
     assert counts == list(range(1, len(counts) + 1))
 
@@ -88,7 +88,7 @@ def test_the_lesson_has_pictures(path: Path) -> None:
 
 @lessons
 def test_what_is_not_compared_is_named_here(path: Path) -> None:
-    """Where a long ascent or a single pixel decides, a lesson shows; all else is compared."""
+    """If a long ascent or a single pixel decides, a lesson only shows the output; all others are compared."""
     tagged = {
         (cell.id, tag)
         for cell in code_cells(nbformat.read(path, as_version=4))
@@ -115,7 +115,7 @@ def grey(level: int, contrast: int = 0, turned: bool = False, side: int = 90) ->
 
 @pytest.mark.slow
 def test_planted_wrong_numbers_and_pictures_make_the_run_fail(tmp_path: Path) -> None:
-    """Proves that the comparison compares: cells that are as stored pass beside those with one thing changed."""
+    """This proves that outputs are compared: unchanged cells pass, and cells with one changed thing fail."""
     number, square = "6 * 7", "from PIL import Image\nImage.new('L', (90, 90), 100)"
     striped = square.replace("Image.new('L', (90, 90), 100)", "p = Image.new('L', (90, 90), 60)")
     striped += "\np.paste(140, (0, 0, 90, 45))\np"
@@ -142,7 +142,7 @@ def test_planted_wrong_numbers_and_pictures_make_the_run_fail(tmp_path: Path) ->
         cells.append(cell)
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=kernel), tmp_path / "lesson.ipynb")
-    # With the comparison of pictures that stands at the root.
+    # Use the comparison of pictures in the root's conftest.py.
     command = [sys.executable, "-m", "pytest", "-p", "conftest", "-p", "no:cacheprovider", "-rA", "--tb=no"]
     done = subprocess.run(
         [*command, "--nbval", "--nbval-current-env", "lesson.ipynb"], cwd=tmp_path, text=True,

@@ -209,7 +209,7 @@ def test_hard_seeds_bind_the_cut_and_soft_ones_do_not() -> None:
 
 
 def test_no_object_is_a_clear_error() -> None:
-    """With a huge smoothness a small thing is not worth its border; blurred, it has no sharp edge to cut along."""
+    """With a huge smoothness a small thing is not worth its border; a blur leaves no sharp edge to cut along."""
     blurred = two_things(320, 240).filter(ImageFilter.GaussianBlur(20))
     with pytest.raises(ValueError, match=r"red thing.*empty.*background.*[Ss]moothness"):
         localise(spotter(), blurred, 0, smoothness=1e6)
@@ -230,7 +230,7 @@ def test_steps_that_cannot_be_done_are_clear_errors() -> None:
         localise(classifier, picture, 0, smothness=3)
     with pytest.raises(TypeError):
         localise_classes(classifier, picture, [0], smothness=3)
-    for one in ("red thing", 0):  # is a list of one
+    for one in ("red thing", 0):  # is a list of one class
         (found,) = localise_classes(classifier, picture, one)  # type: ignore[arg-type]
         assert found.box == localise(classifier, picture, 0).box
     with torch.no_grad():
@@ -334,7 +334,7 @@ def test_without_classes_the_five_best_each_as_if_alone(classifier: Classifier) 
 
 @pytest.mark.slow
 def test_leaves_no_trace() -> None:
-    classifier = load_classifier(device="cpu")  # one of its own: the shared one may bear traces of earlier tests
+    classifier = load_classifier(device="cpu")  # a new one: the shared one may have traces of earlier tests
     image, levels = photo("hens").image, np.asarray(photo("hens").image)
     with no_trace(classifier.network, image, levels):
         localise(classifier, image, 8, crops=1)

@@ -1,4 +1,4 @@
-"""Labels are read in the order that they say, and a class is found by any of its names, or the candidates are told."""
+"""Labels are read in the order that they say, and a class is found by any of its names, or candidates are listed."""
 
 import csv
 import io
@@ -72,7 +72,7 @@ def test_a_mapping_is_read_by_its_numbers_in_whatever_order_it_was_filled(order)
 
 
 def test_names_that_are_numbers_themselves():
-    """Folders named by digits, as MNIST's: to an index that is a number, the name stays what it is."""
+    """Folders are named by digits, as MNIST's are: if an index is a number, the name stays as it is."""
     assert in_order({"7": 0, "3": 1}) == ("7", "3")
     assert in_order({"0": "7", "1": "3"}) == ("7", "3")
 
@@ -259,7 +259,7 @@ def test_imagenets_classes_have_several_names(text, wordnet_id):
 
 
 def test_every_name_of_every_class_is_found_or_told():
-    """Brute force over the file: a name of one class alone finds it, one of several tells all or is a label."""
+    """Brute force over the file: the name of one class finds it; the name of several lists all or is a label."""
     owners: dict[str, set[int]] = {}
     with (DATA / "imagenet_synonyms.tsv").open(encoding="utf-8") as lines:
         for c, (wordnet_id, names) in enumerate(csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)):
@@ -287,7 +287,7 @@ def test_candidates_that_are_called_alike_are_told_apart():
 
 
 def test_a_part_of_a_word_of_another_name_is_a_hint_and_no_find():
-    """A duck is no duckbill."""
+    """A duck is not a duckbill."""
     with pytest.raises(ValueError, match=r"no class is called 'duck'\. Near: .*'platypus' \(103\)"):
         imagenet("duck")
 

@@ -1,4 +1,4 @@
-"""Whatever holds a picture opens upright and in RGB; whatever does not says why and what to pass."""
+"""Everything that holds a picture opens upright and in RGB; for everything else, the error says what to pass."""
 
 import base64
 import errno
@@ -46,7 +46,7 @@ def handmade_png(width, height, depth=8, colour=2, rows=b"", transparent=None):
 
 
 class NoSeek(io.RawIOBase):
-    """What comes over a wire: it can be read once, from front to back."""
+    """A stream from a network: it can be read once, from front to back."""
 
     def __init__(self, data):
         self.stream = io.BytesIO(data)
@@ -248,7 +248,7 @@ def test_one_bit_becomes_black_and_white():
 
 @given(coloured, st.sampled_from(["<u2", ">u2"]))
 def test_sixteen_bits_become_eight(colours, byte_order):
-    colours[0, 0] = 255  # without a bright level nothing says that there are sixteen
+    colours[0, 0] = 255  # without a bright level, nothing shows that there are sixteen bits
     wide = (colours.astype(np.uint16) * 257).astype(byte_order)  # 255 is 65535
     assert pixels(open_image(wide)) == colours.tolist()
     assert pixels(open_image(wide[:, :, 0])) == np.dstack([colours[:, :, 0]] * 3).tolist()
@@ -296,7 +296,7 @@ def test_few_bits_in_a_large_container_do_not_come_out_black(container, highest,
     with pytest.raises(ValueError, match=f"at most {highest}: either {bits} bits .* or a dark picture of 16") as caught:
         open_image(CONTAINERS[container](levels))
     few_bits, sixteen = re.findall(r"(\(?levels[^,:]*\.astype\('uint8'\))", str(caught.value))
-    # The remedies do what they say: what is brightest in either case becomes white.
+    # The remedies do what they say: in either case, the brightest level becomes white.
     assert pixels(open_image(eval(few_bits, {"levels": np.full((2, 2), 2**bits - 1)})))[0][0] == [255] * 3
     assert pixels(open_image(eval(sixteen, {"levels": np.full((2, 2), 65535)})))[0][0] == [255] * 3
 
@@ -478,7 +478,7 @@ def test_not_a_picture(file, tmp_path):
     for source in (file, io.BytesIO(file), NoSeek(file), {"name": "cat.jpg", "content": file}, tmp_path / "cat.jpg"):
         with pytest.raises(ValueError, match=r"not a picture that can be read; .*Open it in a viewer") as caught:
             open_image(source)
-        assert "0x" not in str(caught.value)  # a memory address: the same mistake reads the same everywhere
+        assert "0x" not in str(caught.value)  # no memory address, so that the same mistake reads the same everywhere
 
 
 @pytest.mark.parametrize("kind", FILES)
@@ -575,7 +575,7 @@ def test_the_formats_that_are_promised_open_and_no_others(kind, file):
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """A folder of pictures that is the working folder and somebody's home."""
+    """A folder of pictures that is the working folder and the user's home."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
@@ -646,7 +646,7 @@ def test_a_name_with_half_a_letter_is_not_there_like_any_other(name, kind, here)
 def test_a_name_with_more_around_it_is_told_without(name, here):
     with pytest.raises(FileNotFoundError, match=r"spaces or quotes around it\. Pass 'dog\.png', which is there"):
         open_image(name)
-    (here / name).write_bytes(encoded(Image.fromarray(noise(seed=1))))  # where it is called so, it opens
+    (here / name).write_bytes(encoded(Image.fromarray(noise(seed=1))))  # if the file has this name, it opens
     assert pixels(open_image(name)) == noise(seed=1).tolist()
 
 

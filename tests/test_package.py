@@ -187,7 +187,7 @@ ROOMS = {room(p) for p in MODULES}
 
 
 def own_rooms(path):
-    """The rooms that a file imports from, other than its own and the package's plain values such as its version."""
+    """The rooms from which a file imports, except its own and the package's plain values such as its version."""
     return {name[1:] for name in imports(path) if name[0] == "."} & ROOMS - {room(path)}
 
 

@@ -52,7 +52,7 @@ def conv(i: int = 3, o: int = 4, k: int = 3) -> nn.Conv2d:
 
 
 def heard(network: nn.Module, x: Tensor) -> dict[str, Tensor]:
-    """What forward hooks on the network itself hear, a clone of each tensor, the second run's name with :2."""
+    """What forward hooks on the network itself receive: a clone of each tensor; the name of a second run has :2."""
     runs: Counter[str] = Counter()
     outputs: dict[str, Tensor] = {}
 
@@ -350,7 +350,7 @@ def test_a_relu_of_weights_alone_is_left_to_the_network() -> None:
     assert names(record(classifier, IMAGE)) == ["image", "a", "head.0", "head.1", "scores"]
 
 
-# Nothing of the network notices
+# The network notices nothing
 
 
 @pytest.mark.parametrize("frozen", [True, False])
@@ -630,7 +630,7 @@ def test_linear_operations_are_fine(operation: str) -> None:
 
 
 def test_what_does_not_lie_between_the_neuron_and_the_image_is_not_strange() -> None:
-    """A gate from the weights alone, as strange as it may be, is a number."""
+    """A gate that depends only on the weights is a number, however strange it is."""
     classifier = made_of(lambda self, x: (self.a(x) * torch.sigmoid(self.a.bias.sum())).relu(), a=conv())
     assert strange(record(classifier, IMAGE)) is None
 
@@ -723,7 +723,7 @@ THEN: dict[str, Any] = {
 @pytest.mark.parametrize("then", THEN)
 @pytest.mark.parametrize("call", CLAMPS)
 def test_the_output_of_a_clamp_may_be_overwritten(call: str, then: str) -> None:
-    """Torch itself allows it: the gradient needs the input alone."""
+    """Torch itself allows it, because the gradient needs only the input."""
     classifier = made_of(lambda self, x: THEN[then](CLAMPS[call](self.a(x)), self.b(x)), a=conv(), b=conv())
     recording = record(classifier, IMAGE)
     with torch.no_grad():
@@ -779,7 +779,7 @@ def test_an_output_that_is_added_to_and_then_cut_off_in_place_is_kept_as_it_was(
 
 
 class Add(torch.autograd.Function):
-    """Not what its name says."""
+    """It is not what its name says."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -859,7 +859,7 @@ def test_a_network_whose_relus_are_in_place_runs_once_whatever_is_kept() -> None
 
 
 def test_a_relu_s_own_output_may_be_overwritten_by_the_next_though_nobody_asked_for_either() -> None:
-    # Of a clamp torch itself allows it.
+    # Torch itself allows it for a clamp.
     classifier = made_of(lambda self, x: self.b(self.a(x).clamp(min=0).relu_()), a=conv(), b=conv(4, 4))
     x = IMAGE.clone().requires_grad_()
     (expected,) = torch.autograd.grad(classifier.scores(x)[0, 0], x)
@@ -869,7 +869,7 @@ def test_a_relu_s_own_output_may_be_overwritten_by_the_next_though_nobody_asked_
 
 
 def test_what_was_recorded_goes_with_the_recording() -> None:
-    """Without waiting for the garbage collector: a recording of a large network is large."""
+    """It must not wait for the garbage collector, because a recording of a large network is large."""
     gc.collect()
     gc.disable()
     try:
@@ -886,7 +886,7 @@ def test_what_was_recorded_goes_with_the_recording() -> None:
 
 def test_an_output_that_is_overwritten_is_right_although_nobody_asked_for_it() -> None:
     def forward(self: Any, x: Tensor) -> Tensor:
-        y = self.a(x).clamp(min=0)  # of a clamp torch itself allows it
+        y = self.a(x).clamp(min=0)  # torch itself allows it for a clamp
         z = y + 1
         y *= 2
         return self.b(z + y)

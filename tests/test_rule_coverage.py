@@ -1,6 +1,6 @@
 """Operation by operation: which of torch's a ReLU rule passes through, what it then brings down, and which are refused.
 
-The oracle knows no graph. Of each operation it takes the Jacobian by finite differences, column by column, and walks
+The oracle knows no graph. It takes each operation's Jacobian by finite differences, column by column, and walks
 the three rules through it as they are written on paper.
 """
 
@@ -31,7 +31,7 @@ MASK = torch.arange(36).reshape(6, 6) % 3 == 0
 ROWS = torch.tensor([4, 0, 3])
 SIX, FOUR = normal(6, 6, seed=2), normal(4, 6, 6, seed=3)
 NO_TIES = torch.from_numpy(np.random.default_rng(0).permutation(144)).double().reshape(1, 4, 6, 6) / 1000
-"""Of several equal values, as a ReLU leaves them, the first is the maximum, and a small step would make it another."""
+"""The first of several equal values, as a ReLU leaves them, is the maximum, and a small step would choose another."""
 
 NORM = {"running_mean": normal(4, seed=4), "running_var": normal(4, seed=5).abs() + 0.1}
 

@@ -87,7 +87,7 @@ def test_w_equals_central_differences_of_squeezenet_in_float64(double: Classifie
     coordinates = np.random.default_rng(0).choice(x.numel(), 24, replace=False)
     both = differences(lambda b: double.network(b)[:, c], x, coordinates, 1e-5)
     w = linearise(double, x, c).w.reshape(-1).numpy()[coordinates]
-    # Where a step crosses a kink of a ReLU or of a pool, the two sides differ: not a place to measure a slope.
+    # If a step crosses a kink of a ReLU or of a pool, the two sides differ, so no slope can be measured there.
     straight = np.abs(both[:, 0] - both[:, 1]) < 1e-6 * np.abs(w).max()
     assert straight.sum() >= 20
     assert relative_error(both.mean(1)[straight], w[straight]) <= 1e-6
@@ -166,7 +166,7 @@ def test_the_target_class_counts_and_a_missing_one_is_the_predicted() -> None:
 
 
 def test_three_channel_network_worked_out_on_paper() -> None:
-    """One unit a pixel, h = ReLU(r − 3 g + 2 b); the score is 1·h₀₀ + 1·h₀₁ − 1·h₁₀ + ½·h₁₁, and h₀₁ is off."""
+    """One unit per pixel, h = ReLU(r − 3 g + 2 b); the score is 1·h₀₀ + 1·h₀₁ − 1·h₁₀ + ½·h₁₁, and h₀₁ is off."""
     network = nn.Sequential(nn.Conv2d(3, 1, 1, bias=False), nn.ReLU(), nn.Flatten(), nn.Linear(4, 2)).eval()
     with torch.no_grad():
         network[0].weight[:] = torch.tensor([1.0, -3.0, 2.0]).view(1, 3, 1, 1)
@@ -320,7 +320,7 @@ def test_gives_the_same_within_any_gradient_mode(mode: Callable[[], object], cro
     line, m = linearise(classifier, x, 1), saliency_map(classifier, x, 1, crops)
     with mode():
         inside, m_inside = linearise(classifier, x, 1), saliency_map(classifier, x, 1, crops)
-        made_inside = x.clone()  # under inference mode a tensor that autograd refuses
+        made_inside = x.clone()  # in inference mode, this is a tensor that autograd refuses
     assert torch.equal(inside.w, line.w)
     assert torch.equal(inside.b, line.b)
     assert np.array_equal(m_inside, m)
@@ -350,7 +350,7 @@ def test_gradients_that_were_there_stay_as_they_were() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("crops", [1, 10])
 def test_leaves_no_trace_on_the_shipped_network(crops: int) -> None:
-    classifier = load_classifier(device="cpu")  # one of its own: the shared one may bear traces of earlier tests
+    classifier = load_classifier(device="cpu")  # a new one: the shared one may have traces of earlier tests
     x = classifier.prepare(photo("tabby"))
     picture = photo("tabby").image
     with no_trace(classifier.network, x, picture):
@@ -652,8 +652,8 @@ def with_decisions_of(classifier: Classifier, decided: dict[str, Tensor]) -> Cla
 
 @pytest.mark.slow
 def test_float32_agrees_with_float64(classifier: Classifier, double: Classifier) -> None:
-    """A pixel's gradient hangs on some million yes-or-no decisions, and near zero rounding decides, on each processor
-    another way. What holds on all of them: few decisions flip, and given the decisions the maps agree in every pixel.
+    """A pixel's gradient depends on about a million yes-or-no decisions, and near zero rounding decides, differently on
+    each processor. What holds on all of them: few decisions flip, and with the same decisions all maps agree.
     """
     for name in ("panda", "bison", "macaw", "koala", "tabby"):
         x = classifier.prepare(photo(name))
@@ -663,7 +663,7 @@ def test_float32_agrees_with_float64(classifier: Classifier, double: Classifier)
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5 * expected.max())
         exact = decisions(double, x.double())
         flips = sum(int((decided[layer] != exact[layer]).sum()) for layer in exact)
-        # What comes in is right to some 1e-6 of its usual size, so of a million few lie so near to zero.
+        # Inputs are right to about 1e-6 of their usual size, so only few of a million lie that near to zero.
         assert flips <= 1e-4 * sum(each.numel() for each in exact.values())
 
 

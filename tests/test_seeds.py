@@ -1,4 +1,4 @@
-"""Two quantiles part a map: strictly, by the pixels' shares, and never into an empty side."""
+"""Two quantiles separate a map: strictly, by the pixels' shares, and never into an empty side."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ def test_quantiles_worked_out_on_paper() -> None:
 
 
 def test_quantiles_between_two_values() -> None:
-    """Of 10, 20, 30, 40 the quantile 0.5 is 25, and 0.9 is 37."""
+    """For 10, 20, 30, 40, the quantile 0.5 is 25, and 0.9 is 37."""
     m = np.array([[40.0, 10.0], [30.0, 20.0]])
     chosen = seeds(m, foreground=0.9, background=0.5)
     assert chosen.foreground.tolist() == [[True, False], [False, False]]
@@ -41,7 +41,7 @@ def test_quantiles_between_two_values() -> None:
 
 
 def test_a_pixel_at_the_quantile_belongs_to_no_side() -> None:
-    """Of 0, 1, 1, 1, 2 both quantiles, 0.25 and 0.75, are 1."""
+    """For 0, 1, 1, 1, 2, both quantiles, 0.25 and 0.75, are 1."""
     chosen = seeds(np.array([[0.0, 1.0, 1.0, 1.0, 2.0]]), foreground=0.75, background=0.25)
     assert chosen.foreground.tolist() == [[False, False, False, False, True]]
     assert chosen.background.tolist() == [[True, False, False, False, False]]
@@ -179,7 +179,7 @@ def test_maps_of_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
 
 
 def test_a_blur_takes_the_grid_of_a_stride_out_of_the_map() -> None:
-    """Every other row of the object is dark: without a blur it is taken for ground."""
+    """Every other row of the object is dark: without a blur, it is taken for background."""
     m = np.full((40, 40), 1.0) + np.arange(1600).reshape(40, 40) * 1e-6
     m[:, 20:] += 3
     m[::2] *= 0.1

@@ -1,4 +1,4 @@
-"""The set-up says in one line what is missing, is quick when nothing is to be done, and survives interruption."""
+"""The set-up says in one line what is missing, is quick if there is nothing to do, and survives interruption."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 TOOLS = ["awk", "cat", "cksum", "cp", "df", "dirname", "grep", "mkdir", "rm", "rmdir", "sh", "sleep", "tail"]
 
-# Stands in for python3.11: notes how it was called, makes an environment that holds itself, and as pip does FAKE_PIP.
+# This stands in for python3.11: it notes how it was called, makes an environment with itself, and runs FAKE_PIP as pip.
 FAKE_PYTHON = """#!/bin/sh
 echo "$*" >> "$CALLS"
 case "$*" in
@@ -27,7 +27,7 @@ esac
 
 
 class Project:
-    """A copy of what the set-up reads, a PATH of nothing but the tools it uses, and a stand-in for Python."""
+    """A copy of what the set-up reads, a PATH with only the tools that it uses, and a stand-in for Python."""
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "project"
@@ -47,7 +47,7 @@ class Project:
         (self.bin / name).chmod(0o755)
 
     def set_up(self, **environment: str) -> subprocess.CompletedProcess[str]:
-        # Files, not pipes: a pipe would wait for whatever a killed set-up leaves behind.
+        # We use files, because a pipe would wait for what a killed set-up leaves behind.
         said, complained = self.root.parent / "stdout", self.root.parent / "stderr"
         with said.open("w") as stdout, complained.open("w") as stderr:
             run = subprocess.run(
@@ -110,7 +110,7 @@ def test_disk_full_on_the_way(project):
 
 
 def test_not_writable(project):
-    # A fake, since root may write everywhere.
+    # This is a fake, because root may write everywhere.
     project.fake("mkdir", "#!/bin/sh\necho 'mkdir: Read-only file system' >&2\nexit 1\n")
     assert_one_line(project.set_up(), "cannot write to", str(project.root))
 
@@ -215,7 +215,7 @@ def test_continuous_integration_types_what_a_contributor_types(tmp_path):
 
 @pytest.mark.parametrize("bad", [(), ("ruff",), ("mypy", "--nbval")])
 def test_make_test_runs_all_of_its_parts_and_names_those_that_failed(tmp_path, bad):
-    """With a stand-in for Python that only notes how it was called, and fails where it is told to."""
+    """This uses a stand-in for Python that only notes how it was called, and fails on request."""
     parts = {"ruff": "lint", "mypy": "types", "worksteal": "test-steps", "tests/browser": "test-browser"}
     parts |= {"--nbval": "test-lessons"}
     shutil.copy2(ROOT / "Makefile", tmp_path)

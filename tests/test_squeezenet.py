@@ -122,7 +122,7 @@ def test_folding_changes_no_score(rebuild, seed, height, width, kinds):
 
 
 def published_scores(caffe, picture):
-    """The whole network in float64 as it was published: straight from Caffe's names, BGR, mean taken off."""
+    """The whole network in float64 as it was published: straight from Caffe's names, BGR, the mean subtracted."""
     levels = np.asarray(picture, np.float64)[:, :, ::-1] - np.array(CAFFE_MEAN_BGR)
     x = torch.from_numpy(levels.transpose(2, 0, 1)[None].copy())
 

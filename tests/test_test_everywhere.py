@@ -1,4 +1,4 @@
-"""What `make test-everywhere` varies, and that what it disturbs is disturbed."""
+"""`make test-everywhere` varies what it should, and what it disturbs is disturbed."""
 
 import runpy
 import subprocess

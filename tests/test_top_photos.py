@@ -50,7 +50,7 @@ def test_without_photos_it_takes_all_that_ship_with_the_package(classifier: Clas
 
 
 def two_layers(sign: int) -> Classifier:
-    """Kernels without a 0, so that a unit depends on each pixel of its 5×5 field, less what is beyond the border."""
+    """Kernels without a 0, so that a unit depends on each pixel of its 5×5 field inside the border."""
     network = nn.Sequential(
         nn.Conv2d(1, 2, 3, padding=1), nn.Conv2d(2, 3, 3, padding=1), nn.Flatten(), nn.Linear(243, 4)
     )

@@ -1,4 +1,4 @@
-"""torchvision is imported where its wheel does not fit torch, and the message helps where it cannot be."""
+"""torchvision is imported even if its wheel does not fit torch, and the message helps if it cannot be."""
 
 import importlib
 import os
@@ -69,7 +69,7 @@ def test_a_wheel_that_was_built_for_cuda_is_imported_all_the_same(tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
-        "declared: False",  # nothing is, where nothing is missing
+        "declared: False",  # nothing is, because nothing is missing
         "operator torchvision::nms does not exist",
         "models: True",
         "the operator itself fails cleanly",

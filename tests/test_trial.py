@@ -1,4 +1,4 @@
-"""A network is tried on noise: what couples a batch, is random, or gives no scores is found; what is well passes."""
+"""A network is tried on noise: one that couples a batch, is random, or gives no scores is found; a sound one passes."""
 
 import copy
 import random
@@ -126,7 +126,7 @@ def test_squeezenet_runs_batches(classifier, dtype):
 
 @pytest.mark.parametrize("kind", COUPLED)
 def test_each_score_and_each_gradient_is_of_one_image_alone(kind):
-    """Against the network itself, asked for one image after the other."""
+    """The oracle is the network itself, which is given one image after the other."""
     with no_trace(COUPLED[kind]):
         classifier = wrap(COUPLED[kind])
     assert classifier.one_at_a_time is True
@@ -294,7 +294,7 @@ def test_a_head_that_starts_as_the_classes_shares_gives_scores(start):
     made.head.bias.data = torch.tensor(start, dtype=torch.float64)
     wrap(made)
     made.forward = lambda x, forward=made.forward: forward(x).detach()
-    with pytest.raises(ValueError, match="probabilities"):  # where no graph says it, the sums do
+    with pytest.raises(ValueError, match="probabilities"):  # if no graph shows it, the sums do
         wrap(made)
 
 

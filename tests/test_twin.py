@@ -1,4 +1,4 @@
-"""A twin is another tree with the same weights; what torch has compiled inside of it is seen as it was before."""
+"""A twin is another tree with the same weights; modules inside it that torch has compiled are seen as before."""
 
 import pytest
 import torch

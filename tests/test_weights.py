@@ -1,4 +1,4 @@
-"""Trained networks come from the package or from torchvision, with their labels, and say it if they cannot."""
+"""Trained networks come from the package or from torchvision, with their labels, or an error says why they cannot."""
 
 import errno
 import hashlib
@@ -43,7 +43,7 @@ def test_it_knows_most_of_the_shipped_photos(classifier):
 
 @pytest.fixture
 def no_download(monkeypatch):
-    """Whoever asks for weights over the network fails at once."""
+    """Every request for weights over the network fails at once."""
     torchvision = import_torchvision()
 
     def fail(*arguments, **options):
@@ -123,19 +123,19 @@ def test_any_torchvision_classifier_loads(monkeypatch):
 
 
 def test_what_belongs_to_the_weights_is_set_with_them(monkeypatch):
-    """GoogLeNet's weights want the input in another range; torchvision sets that where they are loaded."""
+    """GoogLeNet's weights need the input in another range; torchvision sets it when they are loaded."""
     with_random_weights(monkeypatch, "googlenet")
     assert load_classifier("googlenet", device="cpu").network.transform_input
 
 
-# --- no file is believed ---------------------------------------------------------------------------------------------
+# --- no file is trusted ----------------------------------------------------------------------------------------------
 
 NAME = "shufflenet_v2_x0_5"
 
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """An empty folder of fetched weights; whoever fetches fails."""
+    """An empty folder of fetched weights; every download fails."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(torch.hub, "_hub_dir", None)
     monkeypatch.setattr(torch.hub, "download_url_to_file", lambda *_, **__: pytest.fail("it was fetched"))

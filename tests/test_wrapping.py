@@ -1,4 +1,4 @@
-"""What can be wrapped as a classifier is, and what cannot says what to do; forms that torch has compiled included."""
+"""Every usable network is wrapped, torch's compiled forms too; for others, the error says what to do."""
 
 import io
 import re
@@ -136,7 +136,7 @@ def test_a_mean_of_levels_is_refused_with_the_values_that_are_right(mean, std, m
         assert [float(number) for number in found.strip("()").split(",") if number] == pytest.approx(expected, rel=1e-3)
 
 
-def test_the_mended_scale_gives_a_network_of_levels_what_it_was_trained_with():
+def test_the_corrected_scale_gives_a_network_of_levels_what_it_was_trained_with():
     """Caffe's input is p − mean on 0..255: with mean / 255 and a std of 1 / 255 it is the same number."""
     mean = (104.0, 117.0, 123.0)
     classifier = wrap(network(), mean=[m / 255 for m in mean], std=[1 / 255] * 3)

@@ -22,7 +22,7 @@ IDS = {"red": "n00000001", "green": "n00000002", "blue": "n00000003"}
 
 
 class NamesColours(nn.Module):
-    """One score a colour, which grows with its area; faint weights tell all pixels apart."""
+    """One score per colour, which grows with its area; faint weights tell all pixels apart."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -69,7 +69,7 @@ def annotation(objects: list[tuple[str, tuple[int, int, int, int]]], size: tuple
 
 
 def write_ilsvrc(folder: Path, count: int) -> tuple[Path, Path]:
-    """Folders `images` and `boxes`: of every fourth image the smaller rectangle is true, every third box is wrong."""
+    """Folders `images` and `boxes`: in every fourth image the smaller rectangle is true; every third box is wrong."""
     images, boxes = folder / "images", folder / "boxes"
     images.mkdir()
     boxes.mkdir()
