@@ -67,8 +67,8 @@ class Recipe:
             max-pooling make.
         jitter: the image is rolled by up to this many pixels, at random, for each gradient (Mordvintsev et al.
             2015, "Inceptionism").
-        mirror: for each gradient the image is mirrored or not, at random (as jitter is: what a class looks like does
-            not depend on it).
+        mirror: for each gradient the image is mirrored or not, at random, because what a class looks like does not
+            depend on it.
         samples: each gradient is the mean over this many, each with a jitter and a mirroring of its own (Athalye et
             al. 2017, arXiv 1707.07397, "expectation over transformation").
         exponent: each entry of d is raised to this power, its sign kept, before a "unit" step: below 1 the few
@@ -232,7 +232,7 @@ class Ascent:
     def evaluate(
         self, x: Tensor, rows: slice | list[int] = slice(None), transform: Callable[[Tensor], Tensor] | None = None
     ) -> Evaluation:
-        """J(I) = S_c(I) − λ‖I‖₂², where the network may see I transformed."""
+        """Compute J(I) = S_c(I) − λ‖I‖₂², where the network may see I transformed."""
         leaf = x.detach().requires_grad_()
         scores = self.classifier.scores(transform(leaf) if transform else leaf)
         of_all = scores if self.recipe.objective == "score" else scores.softmax(1)
@@ -247,7 +247,7 @@ class Ascent:
         return at.slope() - 2 * self.recipe.penalty * at.x
 
     def sample_gradient(self, x: Tensor) -> Tensor:
-        """The mean of ∇J over images that are rolled, and mirrored or not, at random."""
+        """Compute the mean of ∇J over images that are rolled, and mirrored or not, at random."""
         total, most = torch.zeros_like(x), self.recipe.jitter
         for _ in range(self.recipe.samples):
             shift = torch.randint(-most, most + 1, (2,), generator=self.random, device="cpu").tolist()
@@ -258,10 +258,10 @@ class Ascent:
     # The start
 
     def begin(self, start: Tensor) -> tuple[Places, Tensor, list[float]]:
-        """The start, ∇J there, and the noise that each class's image was given so that its score has a gradient."""
+        """Give the start, ∇J there, and the noise that each class's image got so that its score has a gradient."""
         x, noise, slope = start.clone(), [0.0] * len(start), torch.full_like(start, math.nan)
         scores, objective = dict[int, Tensor](), dict[int, Tensor]()
-        # Numbers of its own: the jitter is what it always is.
+        # A generator of its own, so that the jitter is what it always is.
         random = torch.Generator("cpu").manual_seed(self.random.initial_seed())
         held, images, why = list(range(len(start))), start, NotFiniteError("the gradient is not finite.")
         for sigma in (0.0, *WAKING):
@@ -407,13 +407,13 @@ def to_unit_length(x: Tensor) -> Tensor:
 
 
 def _bearing(d: Tensor) -> Tensor:
-    """d/‖d‖₂ of one image. Checking the norm first is cheaper than always guarding against overflow."""
+    """Compute d/‖d‖₂ of one image. Checking the norm first is cheaper than always guarding against overflow."""
     norm: Tensor = torch.linalg.vector_norm(d, dim=(1, 2, 3), keepdim=True)
     return d / norm if torch.finfo(d.dtype).tiny ** 0.5 < float(norm) < math.inf else to_unit_length(d)
 
 
 def widen(x: Tensor) -> Tensor:
-    """In float32 at least: the square of an image is beyond float16, and J rises by less than bfloat16 can tell."""
+    """Convert to float32 at least: an image's square is too large for float16, and J's rises too small for bfloat16."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
@@ -423,7 +423,7 @@ def raise_entries(x: Tensor, exponent: float) -> Tensor:
 
 
 def blur(x: Tensor, sigma: float) -> Tensor:
-    """A Gaussian blur, rows then columns, that sees the image mirrored beyond its border."""
+    """Blur with a Gaussian, rows then columns; beyond its border the image is mirrored."""
     if not sigma:
         return x
     radius = min(math.ceil(3 * sigma), x.shape[2] - 1, x.shape[3] - 1)

@@ -84,7 +84,7 @@ def convolution_backward(
 ) -> Tensor:
     """Take R one step back through a convolution, by another convolution: with the kernels flipped.
 
-    For X_{n+1} = X_n ⋆ K the gradient and DeconvNet are one: R_n = R_{n+1} ⋆ flip(K), where flip turns each kernel by
+    For X_{n+1} = X_n ⋆ K the gradient and DeconvNet agree: R_n = R_{n+1} ⋆ flip(K), where flip turns each kernel by
     180° and exchanges its input and output channels. A stride puts zeros between the values of R first; the padding
     of the way forward is cut off at the end.
 
@@ -155,7 +155,7 @@ def pool_with_switches(
     Args:
         x: X_n, `(N, C, H, W)`.
         kernel: rows and columns of a window, or one number for both; likewise the others.
-        stride: None: like the kernel.
+        stride: None means as large as the kernel.
         padding: a border that never wins.
         dilation: steps between the entries of a window.
         ceil_mode: whether a window that begins inside but does not fit is kept.
@@ -237,7 +237,7 @@ def unpool(r: Tensor, switches: Tensor, size: Pair) -> Tensor:
 
 
 def _windows(length: int, kernel: int, stride: int, padding: int, dilation: int, ceil_mode: bool) -> int:
-    """How many windows there are along one side."""
+    """Count the windows along one side."""
     room = length + 2 * padding - dilation * (kernel - 1) - 1
     count = (-(-room // stride) if ceil_mode else room // stride) + 1
     # A window must begin in the input or in the border before it, not in the one behind it.

@@ -134,8 +134,8 @@ def class_model(
 
     Args:
         classifier: the network; nothing of it is changed.
-        class_index: c, an int (or what `classifier.find` understands). Several of them, in a list or a tensor, climb
-            side by side in one batch, which is faster than one after the other.
+        class_index: c, an index, a name or a WordNet id. Several of them, in a list or a tensor, climb side by side in
+            one batch, which is faster than one after the other.
         preset: "paper" is the paper's objective and nothing else; "readable" adds later work's regularisers.
         start: "zero" (the mean colour, as in the paper), "noise", or a photo: whatever `open_image` takes, or a
             tensor `(1, C, H, W)`, or `(N, C, H, W)` for N classes.
@@ -143,14 +143,14 @@ def class_model(
         options: any attribute of `Recipe` in the place of the preset's: `steps=50, regularisation=0.01`.
 
     Returns:
-        An iterator of `Step`, one for each of `steps`; of tuples of `Step`, one for each class, if there are several.
-        A rising ascent ends early where it finds no higher point; in a batch such a class keeps its last step, which
-        is number 0 if it never left the start.
+        An iterator of `Step`, one for each of `steps`; if there are several classes, of tuples of one `Step` per class.
+        A rising ascent ends early if it finds no higher point; in a batch such a class keeps its last step, which is
+        number 0 if it never left the start.
 
     Raises:
         ValueError: an unknown class, preset, objective or rule, a number out of range, a start of the wrong size, a
             class whose score does not depend on the image, neither at the start nor with noise added to it.
-        TypeError: an unknown option, or one of another kind.
+        TypeError: an unknown option, or one of another type.
         DivergedError: (a ValueError, while iterating) the objective is not finite any more. It has the last good step.
 
     Source: paper, Section 2.
@@ -199,7 +199,7 @@ def _recipe(preset: str, options: dict[str, Any]) -> Recipe:
 
 
 def _start(classifier: Classifier, start: ImageLike | Tensor, count: int, random: torch.Generator) -> Tensor:
-    """The images to begin with, `(count, C, H, W)`, in memory of their own."""
+    """Make the images to begin with, `(count, C, H, W)`, in memory of their own."""
     shape = (count, len(classifier.mean), *classifier.size)
     if isinstance(start, str) and start == "zero":
         x = torch.zeros(shape, device="cpu")
@@ -262,7 +262,7 @@ def _climb(ascent: Ascent, x: Tensor) -> Iterator[tuple[Step, ...]]:
 def _make_steps(
     ascent: Ascent, number: int, places: Places, before: dict[int, Step], noise: list[float]
 ) -> dict[int, Step]:
-    """A step for each class that moved; the others keep their last."""
+    """Make a step for each class that moved; the others keep their last."""
     probabilities = widen(places.scores).softmax(1)
     moved = {}
     for i in places.moved:

@@ -80,7 +80,7 @@ class Classifier:
     Raises:
         ValueError: a network in training mode, one whose scores change from call to call, one that ends with a softmax,
             a sigmoid or their logarithms, one with a single score, one whose number of scores is not the number of
-            labels, or one with a function whose backward is no derivative, such as a guided ReLU. (A network that
+            labels, or one with a function whose backward is not a derivative, such as a guided ReLU. (A network that
             cannot take `size` is not tried before it is used.)
         TypeError: a network that is not a `torch.nn.Module`.
 
@@ -232,7 +232,7 @@ class Classifier:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The precision of the network's weights, float32 as a rule."""
+        """The precision of the network's weights, usually float32."""
         return next((weight.dtype for weight in self.network.parameters()), torch.float32)
 
     def prepare(self, image: ImageLike | Tensor, size: tuple[int, int] | None = None) -> Tensor:
@@ -244,7 +244,7 @@ class Classifier:
             size: (H, W) other than the classifier's own.
 
         Returns:
-            `(1, C, H, W)` in the network's normalised space, precision (float32 as a rule) and on its device.
+            `(1, C, H, W)` in the network's normalised space, precision (usually float32) and on its device.
 
         Raises:
             ValueError: something that is not a picture, a size without pixels, or a tensor of another shape, of

@@ -151,7 +151,7 @@ def colour_models(image: ImageLike, seeds: Seeds, components: int = 5, random_st
         >>> models.costs(di.photo("panda")).foreground.shape
         (224, 224)
     """
-    components = accept.whole("components", components, 1, MOST_COMPONENTS, "A colour model has five as a rule.")
+    components = accept.whole("components", components, 1, MOST_COMPONENTS, "A colour model usually has five.")
     random_state = accept.random_state(random_state)
     levels = rgb_levels(image, np.shape(seeds[0]))
     height, width = levels.shape[:2]

@@ -1,4 +1,4 @@
-"""The backward pass layer by layer under three ReLU rules: where they agree, where not, and which mask did it."""
+"""The backward pass layer by layer under three ReLU rules: where they agree or differ, and which mask caused it."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ from .trial import own_mode
 
 @dataclass(frozen=True)
 class Neuron:
-    """What is looked at: one activity f somewhere in the network.
+    """One activity f somewhere in the network, which a ladder brings down to the image.
 
     Attributes:
-        layer: its name in the network, as in `record(classifier, image).layers`; ":2" behind it means its second run.
+        layer: its name in the network, as in `record(classifier, image).layers`; ":2" after it means its second run.
         channel: of the layer's output `(1, channels, ...)`, from 0.
-        position: (row, column) is one unit of that channel; "max" its largest activity, "sum" that of its whole map.
+        position: (row, column) is one unit of that channel; "max" is the unit with the largest activity, "sum" the sum
+            over all units.
 
     Example:
         >>> di.Neuron("features.3.squeeze", channel=4)
@@ -91,8 +92,8 @@ class Gate:
             beside: another one.
 
         Returns:
-            uint8 like x, an index into `CAUSES`: 0 they are the same; 1 the forward mask stopped one of them; 2 the
-            backward mask did; 3 no mask stopped either, the two came down different already.
+            uint8 like x, an index into `CAUSES`: 0, they are the same; 1, the forward mask stopped one of them; 2, the
+            backward mask did; 3, no mask stopped either, because they differed already when they came down.
 
         Raises:
             ValueError: a rule that this ladder does not have.
@@ -114,7 +115,7 @@ class Rung:
         name: the layer's name in the network; "image" is the lowest rung, "scores" the one of the class scores.
         kind: such as "Conv2d".
         x: X_n, the layer's output, `(1, ...)`; without values, on the device "meta", if the recording left it out.
-        r: for each rule R_n, like x: what that rule brings down to here. For "gradient" it is ∂f/∂X_n.
+        r: for each rule R_n, like x: what that rule brings down to this layer. For "gradient" it is ∂f/∂X_n.
         gate: at a ReLU, what it does to R on the way to the next rung; elsewhere None.
     """
 
@@ -155,12 +156,12 @@ class Rung:
 
 @dataclass(frozen=True, eq=False)
 class Ladder(Sequence[Rung]):
-    """The rungs from a neuron down to the image, to be walked, counted, indexed, or asked for by a layer's name.
+    """The rungs from a neuron down to the image, to be iterated, counted, indexed, or looked up by a layer's name.
 
     Attributes:
-        neuron: a class index, or a `Neuron` whose "max" has become the position where it is.
+        neuron: a class index, or a `Neuron`; its "max" is replaced by the position of the maximum.
         value: its activity f.
-        rules: those that were asked for.
+        rules: the rules that were asked for.
         rungs: the neuron's own layer first, the image last.
     """
 
@@ -180,7 +181,7 @@ class Ladder(Sequence[Rung]):
     @overload
     def __getitem__(self, index: slice) -> tuple[Rung, ...]: ...
     def __getitem__(self, index: int | str | slice) -> Rung | tuple[Rung, ...]:
-        """Find a rung by its number from above or its layer's name."""
+        """Find a rung by its number, counted from the top, or by its layer's name."""
         if not isinstance(index, str):
             return self.rungs[index]
         for rung in self.rungs:
@@ -278,7 +279,7 @@ def _descend(
     layers: str | Iterable[str] | None,
     again: bool,
 ) -> Ladder:
-    """As `descend`; a recording that is not needed again gives its memory back on the way down."""
+    """Do what `descend` does; a recording that is not needed again gives its memory back on the way down."""
     if not isinstance(rules, Iterable):
         raise TypeError(f"expected rules out of {', '.join(map(repr, RULES))}, got {rules!r}.")
     named = [rules] if isinstance(rules, str) else list(rules)
@@ -312,7 +313,7 @@ def _descend(
     rungs = []
     for i, layer in reversed(list(enumerate(ran))):
         r = {rule: values for rule in wanted if (values := down[rule][i]) is not None}
-        if r:  # else it runs before the neuron, but not on the way to it
+        if r:  # otherwise it runs before the neuron, but not on the way to it
             gate = Gate(layer.relu[0], r, layer.relu[1]) if layer.relu else None
             rungs.append(Rung(layer.name, layer.kind, layer.x, r, gate))
     if 0 in kept and (not rungs or rungs[-1].name != IMAGE):
@@ -324,7 +325,7 @@ def _descend(
 
 
 def _choose(recording: Recording, neuron: int | str | Neuron | None) -> tuple[int, Tensor, float, int | Neuron]:
-    """The layer's place, R with 1 at the neuron, its activity f, and the neuron with its position."""
+    """Give the layer's place, R with 1 at the neuron, its activity f, and the neuron with its position."""
     layers = recording.layers
     if not isinstance(neuron, Neuron):
         if neuron is not None and whole_number(neuron) is None and not isinstance(unwrapped(neuron), str):
@@ -387,7 +388,7 @@ def _cut_off(chosen: int | Neuron) -> ValueError:
 
 
 def _refuse_without_relu(recording: Recording, top: int, chosen: int | Neuron) -> None:
-    """A rule other than the gradient has a meaning only where ReLU is all that is not linear on the way."""
+    """Refuse other rules than the gradient unless ReLU and pooling are all that is not linear on the way."""
     found = recording.coverage.judge(recording.layers[top].edge.node)
     if not found.reaches:
         raise _cut_off(chosen)
@@ -411,10 +412,10 @@ def _of(values: dict[str, Tensor], rule: str) -> Tensor:
 
 
 def _length(r: Tensor) -> float:
-    """‖R‖₂, its squares summed in float64."""
+    """Compute ‖R‖₂ with its squares summed in float64."""
     return float(torch.linalg.vector_norm(r, dtype=torch.float64))
 
 
 def _differ(one: Tensor, two: Tensor) -> Tensor:
-    """Where two reconstructions differ by more than rounding; boolean."""
+    """Say where two reconstructions differ by more than rounding; boolean."""
     return (one - two).abs() > 1e-5 * torch.maximum(one.abs(), two.abs())

@@ -32,12 +32,13 @@ class RecordedLayer(NamedTuple):
     """A layer as it ran.
 
     Attributes:
-        name: its name in the network, ":2" behind it for its second run; a ReLU that is not a module is "block.relu".
+        name: its name in the network, with ":2" after it for its second run; a ReLU that is not a module is
+            "block.relu".
         kind: such as "Conv2d".
         x: X_n, its output `(1, ...)`, without its graph, as it was before anybody overwrote it. A tensor on the
             device "meta", a shape without values, if it was not to be kept; so is `relu`'s.
         edge: where R_n comes by in the graph.
-        relu: of a ReLU its input, and its ceiling, which is 6 for ReLU6 and infinite for others; else None.
+        relu: for a ReLU its input and its ceiling, which is 6 for ReLU6 and infinite for others; otherwise None.
     """
 
     name: str
@@ -52,7 +53,7 @@ class Recording:
     """One forward pass, kept: for ladders from any number of neurons.
 
     Attributes:
-        classifier: whose it is.
+        classifier: the classifier that ran.
         layers: a `RecordedLayer` for each layer in the order of running; the first is "image", the last "scores".
         rule: what the graph's ReLUs read on the way back.
         coverage: says where in the graph a rule other than the gradient has a meaning.
@@ -78,7 +79,7 @@ class Recording:
         raise ValueError(f"no layer is called {layer!r}.{hint} {where}")
 
     def x(self, layer: str) -> Tensor:
-        """X_n, the output of a layer, `(1, ...)`.
+        """Give X_n, the output of a layer, `(1, ...)`.
 
         Raises:
             ValueError: no such layer, or one that was not kept.
@@ -99,15 +100,15 @@ def record(classifier: Classifier, image: ImageLike | Tensor, layers: Iterable[s
     Args:
         classifier: the network; nothing of it is changed.
         image: whatever `open_image` takes, or a prepared tensor `(1, C, H, W)`; it is not changed.
-        layers: names of those whose X_n is kept, for less memory and time; None keeps all. A name that no layer has
-            keeps nothing.
+        layers: names of the layers whose X_n is kept, to save memory and time; None keeps all. A name that no layer
+            has keeps nothing.
 
     Returns:
         A `Recording`. `descend` goes down from any neuron of it.
 
     Raises:
         ValueError: a bad image, more than one image, values that are not finite.
-        TypeError: no `Classifier`.
+        TypeError: something that is not a `Classifier`.
 
     Example:
         >>> recording = di.record(classifier, di.photo("panda"))
@@ -119,7 +120,7 @@ def record(classifier: Classifier, image: ImageLike | Tensor, layers: Iterable[s
     check_classifier(classifier)
     check_layers_can_be_seen(classifier.network)
     x = classifier.prepare(image)
-    classifier.be_tried(x)  # which is not what is recorded
+    classifier.be_tried(x)  # this run is not recorded
     if x.shape[0] != 1:
         raise ValueError(f"expected one image (1, C, H, W), got {tuple(x.shape)}. Pass x[:1].")
     with own_mode(x.device):
@@ -155,7 +156,7 @@ class Rule:
 
 
 class _Relu(torch.autograd.Function):
-    """min(max(X, 0), ceiling), whose way back is not decided before it is walked."""
+    """min(max(X, 0), ceiling), whose rule is read only on the way back."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, ceiling: float, in_place: bool, copying: bool, rule: Rule) -> Tensor:
@@ -223,7 +224,7 @@ class _Watch(TorchFunctionMode):
 
     def _observe(self, name: str, module: nn.Module, copy: nn.Module) -> None:
         """Only the copies call back, so the network has no hook at any time."""
-        for table in ("_backward_hooks", "_backward_pre_hooks"):  # of others: they have been tried and change nothing
+        for table in ("_backward_hooks", "_backward_pre_hooks"):  # tried before: they change nothing
             copy.__dict__[table].clear()
         copy.register_forward_pre_hook(lambda *_: self._running.append(_Call(name, module)))
         copy.register_forward_hook(lambda _, inputs, output: self._leave(output), always_call=True)
@@ -257,7 +258,7 @@ class _Watch(TorchFunctionMode):
         return self._wanted is None or name in self._wanted
 
     def _keep(self, x: Tensor, name: str) -> Tensor:
-        """The values of x for a layer: a copy, the same memory under watch, or none if they are not wanted."""
+        """Keep the values of x for a layer: a copy, the same memory under watch, or none if they are not wanted."""
         if not self._is_wanted(name):
             return torch.empty_like(x, device="meta", requires_grad=False)
         if self._copying:
@@ -350,7 +351,7 @@ class _Watch(TorchFunctionMode):
 
 
 def _whole(args: Sequence[Any]) -> Tensor | None:
-    """What a function that writes in place would write to: its first argument, or the tensor that this is a part of."""
+    """Give what a function in place would write to: its first argument, or the tensor that this is a part of."""
     first = args[0] if args else None
     if not isinstance(first, Tensor):
         return None
@@ -384,12 +385,12 @@ def _note_inside(whole: Tensor, func: Callable[..., Any], args: Sequence[Any], k
 
 
 def _of_a_copy() -> Any:
-    """The graph's node of a copy."""
+    """Make the graph's node of a copy."""
     return torch.empty(0, device="meta", requires_grad=True).clone().copy_(torch.empty(0, device="meta")).grad_fn
 
 
 def _all(given: list[Any]) -> list[Tensor]:
-    """The tensors among a function's arguments, those of a list too."""
+    """List the tensors among a function's arguments, also those in a list."""
     flat = [each for one in given for each in (one if isinstance(one, (tuple, list)) else (one,))]
     return [each for each in flat if isinstance(each, Tensor)]
 

@@ -49,13 +49,13 @@ SUMS = {
     "add", "cat", "column_stack", "concat", "concatenate", "dstack", "hstack", "iadd", "isub", "radd", "row_stack",
     "rsub", "stack", "sub", "subtract", "vstack",
 }  # fmt: skip
-"""Functions that do to R what does not depend on the other terms."""
+"""Functions whose way back does not depend on the values of their terms."""
 
 OF_A_SHAPE = {
     "empty_like", "full_like", "new_empty", "new_full", "new_ones", "new_tensor", "new_zeros", "ones_like", "rand_like",
     "randn_like", "zeros_like",
 }  # fmt: skip
-"""Functions that take nothing but a shape from their tensor."""
+"""Functions that take only the shape of their tensor."""
 
 RELU = "relu"
 """Stands for the node of a ReLU of ours, in the metadata of its node and of one that wrote to a part of a tensor."""
@@ -106,7 +106,7 @@ class RuleCoverage:
 def _judge(node: Any, layer: str, below: list[Finding]) -> Finding:
     ways = [each.reaches for each in below]
     strange = next((each.strange for each in below if each.strange), None)
-    inside = node.metadata.get("inside") or node  # of an operation that wrote to a part of a tensor, its own node
+    inside = node.metadata.get("inside") or node  # if an operation wrote to a part of a tensor, its own node
     if strange or not any(ways) or inside is RELU:
         return Finding(any(ways), strange)
     operation = operation_of(inside)
@@ -124,7 +124,7 @@ def _judge(node: Any, layer: str, below: list[Finding]) -> Finding:
 
 
 def operation_of(node: Any) -> str:
-    """What a node of the graph is the way back of."""
+    """Name the operation that a node of the graph is the way back of."""
     return "" if node is None else re.sub(r"Backwards?\d*(_copy)?$", "", node.name().rpartition("::")[2])
 
 
