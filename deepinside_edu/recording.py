@@ -32,8 +32,7 @@ class RecordedLayer(NamedTuple):
     """A layer as it ran.
 
     Attributes:
-        name: its name in the network, with ":2" after it for its second run; a ReLU that is not a module is
-            "block.relu".
+        name: its name in the network, with ":2" after it for a second run; a ReLU that is not a module is "block.relu".
         kind: such as "Conv2d".
         x: X_n, its output `(1, ...)`, without its graph, as it was before anybody overwrote it. A tensor on the
             device "meta", a shape without values, if it was not to be kept; so is `relu`'s.
@@ -50,7 +49,7 @@ class RecordedLayer(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """One forward pass, kept: for ladders from any number of neurons.
+    """One forward pass, kept for ladders from any number of neurons.
 
     Attributes:
         classifier: the classifier that ran.

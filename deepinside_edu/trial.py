@@ -172,7 +172,7 @@ def _run_among_others(network: nn.Module, pictures: Tensor) -> Tensor | None:
 
 
 def _are_alike(among: Tensor, alone: Tensor) -> bool:
-    """Whether the middle one of a batch has the scores that it has alone, as measured by how far pictures differ.
+    """Whether the middle picture of a batch has the scores that it has alone, compared to how far pictures differ.
 
     If all pictures share a large bias, what others add to a score would look like rounding beside it.
     """
@@ -185,7 +185,7 @@ def _are_alike(among: Tensor, alone: Tensor) -> bool:
 
 
 def _draws_its_own(network: nn.Module, pictures: Tensor) -> bool:
-    """Whether each call takes numbers from a generator that the network keeps, although its scores rarely change.
+    """Whether each call takes numbers from a generator that the network keeps, so its scores may rarely change.
 
     A generator that is set to the same state at each call gives the same numbers, and does not count.
     """

@@ -48,13 +48,13 @@ def _kind(network: object) -> str:
 
 def _remedy(network: object) -> str:
     if isinstance(getattr(network, "network", None), nn.Module):
-        return "It is a classifier already, or pass its network."
+        return "It is a classifier already. Use it as it is, or pass its network."
     if isinstance(network, str):
         return f"Load it: load_classifier({network!r}) gives a classifier of it."
     if isinstance(network, type):
         return f"Make one: {network.__name__}(…)."
     if isinstance(network, Mapping):
-        return "These are weights alone: network.load_state_dict(weights), then pass the network."
+        return "These are only weights: call network.load_state_dict(weights), then pass the network."
     if hasattr(network, "exported_program") or hasattr(network, "graph_signature"):
         return "Pass its module: exported.module()."
     return "Pass the network itself; a function becomes one as the forward of an nn.Module."
@@ -113,7 +113,7 @@ def each_channel(name: str, values: Any) -> tuple[float, ...]:
         return tuple(map(float, np.asarray(values, float).ravel()))
     except (TypeError, ValueError):
         raise TypeError(
-            f"expected a {name} for each channel, got {values!r}. Pass such as (0.5,) for grey or (0.5, 0.5, 0.5)."
+            f"expected a {name} for each channel, got {values!r}. Pass (0.5,) for grey or (0.5, 0.5, 0.5), say."
         ) from None
 
 
@@ -161,6 +161,6 @@ def sides(size: Any) -> tuple[int, int]:
     """
     if not hasattr(size, "__len__") or isinstance(size, (str, Mapping)) or len(size) != 2:
         example = f"({size}, {size})" if isinstance(size, int) else "(224, 224)"
-        raise ValueError(f"expected a size (H, W) in pixels, got {size!r}. Pass such as {example}.")
+        raise ValueError(f"expected a size (H, W) in pixels, got {size!r}. Pass {example}, say.")
     height, width = (accept.whole("size", side, 1) for side in size)
     return height, width
