@@ -192,7 +192,7 @@ def test_the_table_has_the_figures_and_what_stands_behind_them() -> None:
     assert [line.split() for line in said[:5]] == [
         ["localisation", "error,", "top-5", "62.50%", "3", "of", "8", "images", "right"],
         ["localisation", "error,", "top-1", "75.00%", "2", "of", "8", "images", "right"],
-        ["if", "the", "class", "is", "told", "33.33%", "6", "of", "9", "true", "classes", "right"],
+        ["if", "the", "class", "is", "given", "33.33%", "6", "of", "9", "true", "classes", "right"],
         ["class", "error,", "top-5", "25.00%", "6", "of", "8", "images", "right"],
         ["class", "error,", "top-1", "50.00%", "4", "of", "8", "images", "right"],
     ]

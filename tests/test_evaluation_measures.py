@@ -26,7 +26,7 @@ SIDE = 32
 
 
 class SeesColours(nn.Module):
-    """One score for each colour, its share of an image of any size; where a colour is not, its gradient is 0."""
+    """One score per colour: its share of an image of any size. Where a colour is absent, its gradient is 0."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ def test_the_maps_are_blurred_if_asked(dataset: Dataset) -> None:
 
 
 def test_an_image_of_two_classes_counts_once(tmp_path: Path, dataset: Dataset) -> None:
-    """Red where the edges are not, so that it misses; white and its edges in a corner that both boxes share."""
+    """Red is where no edges are, so it misses; white and its edges are in a corner that both boxes share."""
     places = {"red": (2, 2, 8, 8), "white": (24, 24, 31, 31)}
     both = Dataset("both", (write(tmp_path, "both", places), dataset.examples[1]))
     found = measure_maps(classifier(), both, ["gradient", "edges"], ["pointing"], tolerance=2)
@@ -109,7 +109,7 @@ def test_an_image_of_two_classes_counts_once(tmp_path: Path, dataset: Dataset) -
 
 
 def test_a_translation_says_which_classes_are_meant(tmp_path: Path, dataset: Dataset) -> None:
-    """Of red and white the network's favourite is told; what it has no class for does not count."""
+    """Of red and white, the one with the highest score counts; a class that the network lacks does not."""
     red, green, blue, white = dataset.examples
     both = write(tmp_path, "both", {"red": (2, 2, 8, 8), "white": (24, 24, 31, 31)})
     theirs = Dataset("theirs", (
@@ -253,16 +253,16 @@ def test_the_table() -> None:
     table = Measures(("a", "b", "c", "d"), values)
     assert table.estimate("pointing", "gradient") == (1, 1, 1)
     assert table.estimate("pointing", "centre") == (0.5, 0, 1)
-    # Image by image the two are always 0.1 apart, though their intervals overlap.
+    # In each image the two are 0.1 apart, although their intervals overlap.
     assert table.difference("deletion", "gradient", "centre") == pytest.approx((0.1, 0.1, 0.1))
     assert str(table).splitlines() == [
         "          pointing                deletion",
         "gradient  1.000 [1.000, 1.000]    0.300 [0.200, 0.400]",
         "centre    0.500 [0.000, 1.000]    0.200 [0.100, 0.300]",
-        "means over 4 images with 95 % bootstrap intervals; of deletion less is better",
+        "means over 4 images with 95 % bootstrap intervals; for deletion, less is better",
     ]
     less = dataclasses.replace(table, left_out=2)
-    assert str(less).endswith("; of deletion less is better; 2 left out on request")
+    assert str(less).endswith("; for deletion, less is better; 2 left out on request")
 
 
 def test_a_network_of_one_size_is_told_before_anything_is_computed(dataset: Dataset) -> None:

@@ -251,7 +251,7 @@ class AblationTable:
         of = f" of {self.clusters} objects" if self.clusters < self.images else ""
         lines.append(
             f"{self.images} images{of}, {'ten crops' if self.runs.crops == 10 else 'one crop'}; in brackets the "
-            f"bootstrap interval of {100 * self.confidence:.3g} %; * it leaves 0 out"
+            f"bootstrap interval of {100 * self.confidence:.3g} %; * it excludes 0"
         )
         return "\n".join(lines)
 

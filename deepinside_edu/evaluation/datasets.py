@@ -20,7 +20,7 @@ from ..names import why_no_wordnet_id
 from ..opening import ImageLike, open_image
 
 SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
-"""Of files that count as images."""
+"""The endings of files that count as images."""
 
 COLUMNS = ("left", "top", "right", "bottom")
 
@@ -327,7 +327,7 @@ def class_indices(
 ) -> tuple[int, ...]:
     """Find a data set's class among a network's: by translation, else by WordNet id, else by its whole label.
 
-    Parts of labels do not count, since nobody looks at each of a thousand classes.
+    Parts of labels do not count, because a wrong match among a thousand classes would not be noticed.
 
     Args:
         labels: of the network, in its order.

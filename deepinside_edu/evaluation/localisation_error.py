@@ -9,14 +9,14 @@ from typing import NamedTuple
 from ..boxes import Box, box_iou
 
 OVERLAP = 0.5
-"""A box is right from this intersection over union on."""
+"""A box is right if its intersection over union is at least this."""
 
 GUESSES = 5
 """How many guesses an image has."""
 
 
 class Guess(NamedTuple):
-    """A class of the network and where it is said to be; no box if the method found none."""
+    """A class of the network and the box that was found for it; None if the method found none."""
 
     class_index: int
     box: Box | None
@@ -106,7 +106,7 @@ class LocalisationError:
         rows = (
             ("localisation error, top-5", self.top_5, counts.top_5, counts.images, "images"),
             ("localisation error, top-1", self.top_1, counts.top_1, counts.images, "images"),
-            ("  if the class is told", self.true_class, counts.true_class_hits, counts.true_classes, "true classes"),
+            ("  if the class is given", self.true_class, counts.true_class_hits, counts.true_classes, "true classes"),
             ("class error, top-5", self.class_top_5, counts.named_5, counts.images, "images"),
             ("class error, top-1", self.class_top_1, counts.named_1, counts.images, "images"),
         )

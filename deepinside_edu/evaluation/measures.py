@@ -52,7 +52,7 @@ class Measures:
     def difference(self, measure: str, method: str, beside: str) -> Interval:
         """Compare two methods image by image: mean(method − beside).
 
-        It tells more than two overlapping intervals, because what is hard for one is mostly hard for the other.
+        This says more than two overlapping intervals, because an image that is hard for one is mostly so for the other.
         """
         return bootstrap_mean(self.values[measure][method] - self.values[measure][beside])
 
@@ -66,7 +66,7 @@ class Measures:
         ]
         out = f"; {self.left_out} left out on request" if self.left_out else ""
         lines.append(
-            f"means over {len(self.images)} images with 95 % bootstrap intervals; of deletion less is better{out}"
+            f"means over {len(self.images)} images with 95 % bootstrap intervals; for deletion, less is better{out}"
         )
         return "\n".join(line.rstrip() for line in lines)
 

@@ -33,7 +33,7 @@ def _of_convolutions() -> tuple[Any, str, object]:
     cudnn = torch.backends.cudnn
     try:
         _ = cudnn.allow_tf32
-    except RuntimeError:  # so torch answers, from 2.9 on, where somebody has used the newer name
+    except RuntimeError:  # torch raises this, from 2.9 on, if the newer name has been used
         return cudnn.conv, "fp32_precision", "ieee"  # type: ignore[attr-defined]  # torch's stubs lack it
     return cudnn, "allow_tf32", False
 

@@ -1,4 +1,4 @@
-"""Which share of a run is this process's, and the sums over all of them: torch.distributed, started by torchrun."""
+"""The share of a run that this process has, and sums over all processes: torch.distributed, started by torchrun."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class Ranks:
         for rank, other in enumerate(given):
             if other != given[0]:
                 name = next(each for each in given[0] if given[0][each] != other[each])
-                _unfinished.clear()  # all ranks are here and say the same: nobody is left behind
+                _unfinished.clear()  # all ranks are here and raise the same, so none is left behind
                 raise ValueError(
                     f"the ranks were not given the same: {name} {given[0][name]} on rank 0, {other[name]} on rank "
                     f"{rank}. Give all of them the same images, annotations, network and options."
@@ -159,7 +159,7 @@ def _patient_group() -> Any:
     everyone = distributed.group.WORLD
     if not _patient or _patient[0] is not everyone:
         _patient[:] = everyone, distributed.new_group(timeout=PATIENCE)
-        atexit.register(_patient.clear)  # a group that somebody still holds as Python ends aborts the process
+        atexit.register(_patient.clear)  # a group that is still referenced as Python ends aborts the process
     return _patient[1]
 
 

@@ -18,7 +18,7 @@ FORMAT = 2
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the method says of one image; no truth in it.
+    """What the method says about one image, without the truth.
 
     Attributes:
         name: of the image in its data set.
@@ -162,7 +162,7 @@ def _read(path: Path, settings: Mapping[str, Any]) -> tuple[list[Outcome], int]:
             if number == len(lines):  # the end of a write that a crash cut off
                 break
             raise ValueError(
-                f"line {number} of {path} is damaged ({error}). Move the file away to start anew."
+                f"line {number} of {path} is damaged ({error}). Move the file away to start again."
             ) from error
         if outcome is None:
             _check_settings(path, entry, {"format": FORMAT, **settings})

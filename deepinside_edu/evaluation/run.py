@@ -236,7 +236,7 @@ def _run(
 ) -> dict[str, Outcome]:
     """An outcome for each image of this rank's share: first those that are on the disk, then the others."""
     before = read_folder(out, facts) if out else {}
-    group.meet()  # nobody writes while somebody still reads
+    group.meet()  # no rank writes while another still reads
     silent = not settings.progress or group.rank > 0
     look = tqdm(share if before else (), "look at what is there", unit="image", leave=False, disable=silent)
     outcomes = {case.example.name: kept for case in look if (kept := _still_good(before, case))}
@@ -299,9 +299,9 @@ def _work(settings: RunSettings, cases: Iterable[Case]) -> Generator[Outcome]:
 
 
 def _still_good(before: Mapping[str, Sequence[Outcome]], case: Case) -> Outcome | None:
-    """An outcome of an earlier run, unless the image's file or its classes are others now, or it was unusable then.
+    """An outcome of an earlier run, unless the image's file or its classes have changed, or it was unusable then.
 
-    An unusable image has no class that was told: it is looked at again.
+    An unusable image has no true class in its outcome, so it is looked at again.
     """
     earlier = before.get(case.example.name, ())
     if not earlier or case.problem:
@@ -324,7 +324,7 @@ def _content(example: Example) -> bytes:
 
 
 def _begin(settings: RunSettings, cases: Sequence[Case], pool: Executor) -> list[Future[Outcome]]:
-    """Run the network on some images, and hand the cuts on."""
+    """Run the network on some images, and pass the cuts on."""
     opened = [_open(case) for case in cases]
     usable = [(case, photo) for case, photo in zip(cases, opened, strict=True) if not isinstance(photo, Outcome)]
     names = ", ".join(case.example.name for case, _ in usable)
@@ -502,7 +502,7 @@ def _truth_in_words(case: Case) -> str:
 def _network_name(classifier: Classifier) -> str:
     """The network's kind, and a digest of its modules, its weights and how images are prepared for it.
 
-    What a network's own `forward` does is in none of these.
+    None of these shows what a network's own `forward` does.
     """
     digest = hashlib.sha256(json.dumps([classifier.size, classifier.mean, classifier.std]).encode())
     digest.update(repr(classifier.network).encode())

@@ -162,8 +162,8 @@ def layer_names(classifier: Classifier) -> tuple[str, ...]:
 
     Returns:
         Names as in `network.named_modules()`, in the reverse of the order in which the layers run; one that runs twice
-        stands where it runs last. Weights inside of a layer that hands them to no layer of their own, as an attention's
-        output projection, belong to that layer; "the rest" are those that belong to none.
+        stands where it runs last. If a layer holds weights that no layer inside it runs with, such as an attention's
+        output projection, they belong to that layer; "the rest" are those that belong to none.
 
     Raises:
         ValueError: a network that has no weights, or is in training mode.
@@ -401,6 +401,6 @@ def sanity_table(
 
 
 def _mean(values: Sequence[float]) -> float:
-    """Of those that are numbers."""
+    """The mean of those that are numbers; NaN if there are none."""
     known = [value for value in values if not math.isnan(value)]
     return sum(known) / len(known) if known else math.nan
