@@ -176,7 +176,7 @@ def test_another_setting_of_a_paused_ascent_waits_for_run(studio):
     run_to_the_end(studio)
     studio.objective = "probability"
     assert (studio.state, studio.regularisation) == ("ready", 0.001)
-    assert studio.recipe.startswith("The paper's regulariser, with P_c in the place of S_c: J(I) = P_c(I)")
+    assert studio.recipe.startswith("The paper's regulariser, with P_c instead of S_c: J(I) = P_c(I)")
     studio.preset = "readable"
     assert (studio.length, studio.regularisation) == (PRESETS["readable"].steps, PRESETS["readable"].penalty)
     assert "not in the paper: jitter ±32 pixels" in studio.recipe
@@ -222,7 +222,7 @@ def test_an_unknown_class_is_said_and_the_last_state_stays(studio, text, words):
         ("length", 2.5, "expected a whole number of at least 1 for the number of steps, got 2.5"),
         ("length", None, "for the number of steps, got nothing"),
         ("length", "6", "for the number of steps, got '6'"),
-        ("shown", "last", "for the step that is looked at, got 'last'"),
+        ("shown", "last", "for the step to show, got 'last'"),
         ("objective", None, "for the objective, got nothing"),
         ("contrast", 1, "for the contrast, got 1"),
         ("start", 3, "no start is called 3"),
@@ -280,7 +280,7 @@ def test_a_start_that_was_given_noise_is_said_at_the_picture_and_in_the_still(ti
     run_to_the_end(studio)
     noise = studio.steps[0].noise
     assert noise > 0
-    words = f"The score has no gradient at the start, so noise of σ {noise:g} was added to it."
+    words = f"The score has no gradient at the start, so noise of σ {noise:g} was added to the start."
     assert studio.told[-1][0]["begun"] == words
     assert words in studio.still().info["Description"]
     studio.class_index = 0
@@ -375,7 +375,7 @@ def test_a_photo_that_is_shown_is_what_the_climb_starts_from(studio, tiny):
         assert torch.equal(studio.steps[0].image, first.image)
     studio.photo = di.photo("koala")
     assert (studio.photo, studio.start, studio.steps) == ("koala", "koala", ())
-    with pytest.raises(ValueError, match=r"no start is called 'koalla'; there are zero, noise, .*koala"):
+    with pytest.raises(ValueError, match=r"no start is called 'koalla'\. The starts are zero, noise, .*koala"):
         studio.photo = "koalla"
     studio.start = "noise"
     assert studio.photo == ""

@@ -177,7 +177,7 @@ def test_a_rung_or_a_channel_that_is_not_there_is_said(scope):
     scope.neuron = di.Neuron("1", 0)
     scope.rung = "4"
     assert scope.last("view")[0]["rung"] == "image"
-    assert scope.message == "'4' is not between this neuron and the image, which is shown in its place."
+    assert scope.message == "'4' is not between this neuron and the image. The image is shown instead."
     assert scope.rung == "image"
     with pytest.raises(ValueError, match="channel 4 is out of range; 'image' has channels 0 to 2"):
         scope.plane = 4
@@ -187,7 +187,7 @@ def test_a_rung_or_a_channel_that_is_not_there_is_said(scope):
     scope.plane = 4
     scope.rung = "image"
     assert scope.last("view")[0]["channels"] == [0, 1, 2]
-    assert scope.message == "'image' has no channel 4; the one with the largest |R| is shown."
+    assert scope.message == "'image' has no channel 4. The channel with the largest |R| is shown instead."
     assert scope.plane == "auto"
     scope.neuron = 1
     assert (scope.last("view")[0]["channels"], scope.message) == ([0, 1, 2], "")
@@ -218,7 +218,7 @@ def test_an_unknown_class_is_said_and_the_last_neuron_stays(scope, text, words):
         ("channel", 6, "has channels 0 to 5"),
         ("channel", -1, "out of range"),
         ("channel", None, "whole number"),
-        ("position", [7, 0], "a unit of its 7×7"),
+        ("position", [7, 0], "units (row, column) in 7×7"),
         ("position", [0], "out of range"),
         ("position", [0.5, 1], "out of range"),
         ("position", "middle", "'max', 'sum'"),
@@ -267,7 +267,7 @@ def test_a_network_without_relu_says_the_remedy_and_the_gradient_works():
     smooth = Scope(di.photo("panda"), di.Classifier(network(nn.SiLU()), LABELS, size=(SIDE, SIDE)))
     assert smooth.result is None
     assert "SiLU" in smooth.message
-    assert "Here: tick gradient alone." in smooth.message
+    assert "Here, tick gradient alone." in smooth.message
     assert smooth.last("state")[0] == {"kind": "state", "busy": False, "message": smooth.message}
     smooth.still()
     smooth.set_state({"rules": ["gradient"]})
@@ -453,7 +453,7 @@ def test_a_dead_unit_is_explained():
     explorer.rules = list(MODULE.RULES)
     explorer.neuron = di.Neuron("1", 1, (2, 2))
     assert explorer.result.value == 0
-    assert explorer.message.startswith("The gradient is 0 in every pixel: each way from this unit to the image leads")
+    assert explorer.message.startswith("The gradient is 0 in every pixel: each path from this unit to the image leads")
     assert "Guided back-propagation brings nothing down" in explorer.message
     assert "DeconvNet brings nothing" not in explorer.message
     rungs, values = explorer.last("ladder")[0]["rungs"], explorer.last("distances")[0]["values"]

@@ -204,7 +204,7 @@ def test_a_score_held_at_zero_is_explained(explorer):
         explorer.crops = crops
         explorer.ask("find", text="dead")
         assert not explorer.result.saliency.any()
-        zeros = "The map is all zeros: the network holds this score at 0, and no small change lifts it."
+        zeros = "The map is all zeros: the network holds this score at 0, and no small change of the photo raises it."
         assert explorer.message == zeros
         assert explorer.last("map")[0]["brightest"] == 1
         explorer.class_index = 0

@@ -476,7 +476,7 @@ def test_before_anything_was_compared_the_still_picture_is_the_photo(tiny, monke
     monkeypatch.setattr(SanityExplorer, "_compare", lambda *_: "")
     explorer = SanityExplorer(classifier=tiny)
     assert place(explorer.still(), explorer._picture) is not None
-    assert "Nothing to compare yet" in explorer.still().info["Description"]
+    assert "There is nothing to compare yet" in explorer.still().info["Description"]
     explorer.close()
 
 

@@ -7,7 +7,7 @@ import pytest
 from anywidget import AnyWidget
 
 import deepinside_edu as di
-from deepinside_edu.explorers.settings import Choice, Judged, Number, Refused, Told
+from deepinside_edu.explorers.settings import Choice, Number, ReadOnly, Refused, Validated
 
 OPEN = ("scores", "saliency", "taylor", "localisation", "class_model", "microscope", "sanity")
 NONSENSE = None, "", "nonsense", 2.5, -3, 10**9, float("nan"), float("inf"), True, [], [1, 2], {"a": 1}, b"x", object()
@@ -32,11 +32,11 @@ def readable(words):
 def test_every_synchronised_setting_is_of_a_kind_that_speaks(explorer):
     inherited = set(AnyWidget.class_trait_names())
     mine = {n for n in explorer.traits(sync=True) if not n.startswith("_")} - inherited
-    assert mine == set(ours(explorer, Judged)) | set(ours(explorer, Told))
+    assert mine == set(ours(explorer, Validated)) | set(ours(explorer, ReadOnly))
 
 
 def test_nonsense_is_refused_in_words_and_changes_nothing(explorer):
-    for name in ours(explorer, Judged):
+    for name in ours(explorer, Validated):
         for value in NONSENSE:
             before, words = getattr(explorer, name), ""
             try:
@@ -50,7 +50,7 @@ def test_nonsense_is_refused_in_words_and_changes_nothing(explorer):
 
 @pytest.mark.slow
 def test_nonsense_from_a_page_is_said_once_and_forgotten_with_the_next_action(explorer):
-    for name in ours(explorer, Judged):
+    for name in ours(explorer, Validated):
         explorer.set_state({name: {"a": 1}})
         assert re.search("got|called|out of range", explorer.message), explorer.message
         assert readable(explorer.message), explorer.message
@@ -61,9 +61,9 @@ def test_nonsense_from_a_page_is_said_once_and_forgotten_with_the_next_action(ex
 
 
 def test_what_an_explorer_tells_cannot_be_set(explorer):
-    for name in ours(explorer, Told):
+    for name in ours(explorer, ReadOnly):
         before = getattr(explorer, name)
-        with pytest.raises(ValueError, match=f"{name} says what there is and cannot be set"):
+        with pytest.raises(ValueError, match=f"{name} is read-only: the explorer sets it"):
             setattr(explorer, name, [1])
         assert getattr(explorer, name) is before
 
@@ -86,6 +86,6 @@ def test_a_shipped_photo_is_taken_by_its_name_and_as_it_is(classifier):
     explorer = di.explore.scores(None, classifier)
     explorer.photo = di.photo("duck")
     assert explorer.photo == "duck"
-    with pytest.raises(Refused, match=r"no photo is called 'hen'; there are .*hens.*show\(image\)"):
+    with pytest.raises(Refused, match=r"no photo is called 'hen'\. The photos are .*hens.*show\(image\)"):
         explorer.photo = "hen"
     explorer.close()

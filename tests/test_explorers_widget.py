@@ -79,6 +79,20 @@ def test_each_explorer_shows_any_photo(classifier, name):
     assert explorer.wait(30)
 
 
+@pytest.mark.parametrize("name", di.explore.__all__)
+def test_each_explorer_has_what_the_readme_promises(classifier, name):
+    explorer = getattr(di.explore, name)(di.photo("hens"), classifier)
+    for member in ("result", "show", "photo", "close", "wait", "message"):
+        assert hasattr(type(explorer), member), member
+    if name == "class_model":
+        assert explorer.result is None
+        explorer.step()
+    assert (explorer.wait(30), explorer.photo, explorer.message) == (True, "hens", "")
+    assert type(explorer.result).__module__.startswith("deepinside_edu.")
+    explorer.close()
+    assert explorer.wait(30)
+
+
 class Meddler(ScoresExplorer):
     """An explorer that breaks the rule: one of its stages sets a control."""
 

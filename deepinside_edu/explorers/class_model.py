@@ -1,4 +1,4 @@
-"""The class-model studio: watch an image climb towards a class, pause it, go back to what has been, save the film."""
+"""The class-model studio: watch an image climb towards a class, pause it, go back to any step, save the film."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ from ..names import ClassLike
 from ..opening import ImageLike
 from .joined import browser_half
 from .language import say
-from .settings import Choice, ClassIndex, Judged, Number, Refused, Told, Whole, shown
+from .settings import Choice, ClassIndex, Number, ReadOnly, Refused, Validated, Whole, quoted
 from .stills import panels, titled
 from .widget import YOURS, Widget, error_in_words, open_widgets, share
 
 FIRST = "goose"
-"""The class to begin with, one of the paper's Figure 1, where the network knows it."""
+"""The first class, one of the paper's Figure 1, if the network knows it."""
 
 MOST_STEPS = 300
-"""A step of 224×224 pixels holds 0.6 MB, and every one of them is kept."""
+"""Every step is kept, and a step of 224×224 pixels holds 0.6 MB."""
 
 HEAVIEST = 1_000_000
-"""The largest λ, as a `Recipe` has it."""
+"""The largest λ that a `Recipe` accepts."""
 
-PICTURES_A_SECOND = 11.5
+PICTURES_PER_SECOND = 11.5
 FILM_PICTURES = 60
 RUNNING, PAUSED, READY, FINISHED, FAILED = "running", "paused", "ready", "finished", "failed"
 
 
 @dataclass(eq=False)
 class _Run:
-    """One ascent from its start on; any other setting makes another one, and what comes late from this is dropped."""
+    """One ascent from its start. A new setting makes a new run, and late steps of this one are dropped."""
 
     number: int
     recipe: Recipe
@@ -70,7 +70,7 @@ class _Run:
         return self.ended or (PAUSED if self.steps else READY)
 
     def pull(self) -> Step | None:
-        """Climb one step; none at the end, or where it fails, which is said and not raised."""
+        """Climb one step; return None at the end or after an error, which becomes the message."""
         try:
             if self.ascent is None:
                 self.ascent = self.make()
@@ -88,33 +88,33 @@ class _Run:
 
 
 class ClassModelExplorer(Widget):
-    """One class's image while it climbs; the traits are what the controls show, `result` the step that is looked at.
+    """The image of one class while it climbs; the traits are the controls, `result` is the step on show.
 
-    One thread climbs while the kernel answers other cells; it ends with the last step, at a pause, and with the widget.
+    One thread climbs while the kernel answers other cells. It ends after the last step, at a pause and with the widget.
 
     Attributes:
-        class_index: c, an int. This and the next five begin anew when they change; if it was running, it runs again.
+        class_index: c, an int. A change of it or of the next five begins a new run, at once if the last one runs.
         preset: "paper" (its objective and nothing else) or "readable" (with later regularisers).
         objective: "score" or "probability".
         regularisation: λ; a new preset or objective sets it to its own.
-        length: how many steps, 1 to 300; a new preset sets it to its own.
+        length: the number of steps, 1 to 300; a new preset sets it to its own.
         start: "zero", "noise", the name of a shipped photo, or "your photo" where there is one.
-        photo: the photo that the climb starts from, empty if it starts from none; `show` takes any other than these.
+        photo: the photo that the climb starts from, empty if it starts from none; `show` takes any photo.
         contrast: "plain", or "stretched" as `figures.stretch_contrast` does it.
-        shown: the number of the step that is looked at; 0 is always the latest.
+        shown: the number of the step on show; 0 is always the latest.
     """
 
     _esm, _css = browser_half("class_model")
     stays: ClassVar = {"upload": "start", "find": "class"}
 
-    most_steps = Told(MOST_STEPS).tag(sync=True)
-    recipe = Told("").tag(sync=True)
+    most_steps = ReadOnly(MOST_STEPS).tag(sync=True)
+    recipe = ReadOnly("").tag(sync=True)
     class_index = ClassIndex(0).tag(sync=True)
     preset = Choice(tuple(PRESETS), "paper", say("class_model.preset")).tag(sync=True)
     objective = Choice(tuple(OBJECTIVES), "score", say("class_model.objective")).tag(sync=True)
     regularisation = Number(PRESETS["paper"].penalty, say("class_model.regularisation"), 0, HEAVIEST).tag(sync=True)
     length = Whole(PRESETS["paper"].steps, say("class_model.length"), 1).tag(sync=True)
-    start = Judged("zero").tag(sync=True)
+    start = Validated("zero").tag(sync=True)
     contrast = Choice(("plain", "stretched"), "plain", say("class_model.contrast")).tag(sync=True)
     shown = Whole(0, say("class_model.shown"), 0).tag(sync=True)
 
@@ -124,7 +124,7 @@ class ClassModelExplorer(Widget):
         classifier: Classifier | None = None,
         class_index: ClassLike | None = None,
     ) -> None:
-        """Nothing climbs before `run` or `step`; what cannot be shown at all is an ordinary error of this call."""
+        """Prepare the first run; a photo that cannot be shown is an ordinary error of this call."""
         super().__init__(image, classifier)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._count = 0
@@ -140,16 +140,16 @@ class ClassModelExplorer(Widget):
             return self.classifier.top(self._own.image, 1)[0].class_index
         return self.labels.index(FIRST) if FIRST in self.labels else 0
 
-    # --- what a learner, a test or the browser asks for ---------------------------------------------------------------
+    # --- what a learner or a test calls -------------------------------------------------------------------------------
 
     @property
     def steps(self) -> tuple[Step, ...]:
-        """Every step so far."""
+        """All steps so far."""
         return tuple(self._run.steps)
 
     @property
     def result(self) -> Step | None:
-        """The step that is looked at; none before the first."""
+        """The step on show; None before the first."""
         steps = self._run.steps
         return steps[self.shown - 1] if 0 < self.shown <= len(steps) else steps[-1] if steps else None
 
@@ -168,32 +168,32 @@ class ClassModelExplorer(Widget):
         self.start = name
 
     def run(self) -> None:
-        """Climb to the last step; from the start again if the end was reached."""
+        """Climb to the last step, from the start again if the run has ended."""
         self._climb(MOST_STEPS)
 
     def step(self) -> None:
-        """Climb one step, and pause."""
+        """Climb one step and pause."""
         self._climb(1)
 
     def pause(self) -> None:
-        """Stop after the step that is being computed."""
+        """Stop after the current step."""
         with self._changed:
             self._run.wanted = 0
             self._tell_state()
 
     def reset(self) -> None:
-        """Stop, and go back to the start."""
+        """Stop and go back to the start."""
         self._begin()
 
     def save(self, file: str | os.PathLike[str] | BinaryIO, kind: str = "") -> None:
-        """Save the steps so far as a film, with the contrast that is shown (all stretched like the last).
+        """Save the steps so far as a film, with the contrast on show (all stretched like the last).
 
         Args:
             file: a path that ends in .gif or .webp, or a binary file object.
             kind: "gif" or "webp", for a file object.
 
         Raises:
-            ValueError: no step yet, or another kind of file.
+            ValueError: there is no step yet, or the kind is another one.
         """
         steps = self.steps
         if not steps:
@@ -225,12 +225,12 @@ class ClassModelExplorer(Widget):
         start = proposal["value"].name if isinstance(proposal["value"], Photo) else proposal["value"]
         starts = "zero", "noise", *self.photos
         if not isinstance(start, str) or start not in starts:
-            raise Refused(say("class_model.no_start", got=shown(start), starts=", ".join(starts)))
+            raise Refused(say("class_model.no_start", got=quoted(start), starts=", ".join(starts)))
         return start
 
     @traitlets.validate("shown")
     def _possible_step(self, proposal: dict[str, Any]) -> int:
-        """The browser may still mean a step of the run before: then it is the latest."""
+        """Take the latest step if the browser still means a step of the last run."""
         return int(proposal["value"]) if 0 < proposal["value"] <= len(self._run.steps) else 0
 
     @traitlets.observe("class_index", "preset", "objective", "regularisation", "length", "start")
@@ -251,7 +251,7 @@ class ClassModelExplorer(Widget):
     # --- the ascent ---------------------------------------------------------------------------------------------------
 
     def _new_run(self) -> _Run:
-        """All that is needed to climb with what the controls say now; nothing is computed yet."""
+        """Make a run with the values of the controls now; it computes nothing yet."""
         self._count += 1
         recipe = replace(
             PRESETS[self.preset], objective=self.objective, regularisation=self.regularisation, steps=self.length
@@ -259,7 +259,7 @@ class ClassModelExplorer(Widget):
         own = self._own.image if self._own else None
         start: Any = own if self.photo == YOURS else photo(self.photo) if self.photo else self.start
         label = self.classifier.labels[self.class_index]
-        way = say(f"class_model.{self.preset}_{self.objective}")  # wherever its pictures are: presets are not mixed up
+        way = say(f"class_model.{self.preset}_{self.objective}")  # with every picture, so that presets are not confused
         self.set_trait("recipe", _in_words(recipe, way))
         return _Run(
             self._count,
@@ -289,7 +289,7 @@ class ClassModelExplorer(Widget):
             run.message, self._refused = "", ""
             run.since = time.perf_counter(), len(run.steps)
             self._tell_state()
-            with suppress(RuntimeError):  # outside a kernel there is no loop, and Ctrl-C works as ever
+            with suppress(RuntimeError):  # outside a kernel there is no loop, and Ctrl-C works as usual
                 self._loop = asyncio.get_running_loop()
             self._start()
 
@@ -301,7 +301,7 @@ class ClassModelExplorer(Widget):
         return [self._run.message]
 
     def _work(self) -> None:
-        """Climb until nothing more is wanted, and wait for nobody."""
+        """Climb until no more steps are wanted; the browser never delays a step."""
         due = 0.0
         while True:
             with self._changed:
@@ -321,8 +321,8 @@ class ClassModelExplorer(Widget):
             now = time.perf_counter()
             if now >= due:
                 self._tell_steps(run)
-                # From when it was due, so that steps of any length come to as many pictures a second.
-                due = max(due + 1 / PICTURES_A_SECOND, now)
+                # From the time that it was due, so that the rate does not depend on the length of a step.
+                due = max(due + 1 / PICTURES_PER_SECOND, now)
                 if self._loop is not None:
                     with suppress(RuntimeError):  # the loop has ended
                         self._loop.call_soon_threadsafe(_listen_for_interrupt)
@@ -330,7 +330,7 @@ class ClassModelExplorer(Widget):
     # --- to and from the browser --------------------------------------------------------------------------------------
 
     def _tell_state(self) -> None:
-        """Say which run it is, how far and how fast; steps of an earlier run are dropped by its number."""
+        """Send the number of the run, its state and its speed; by the number the page drops steps of earlier runs."""
         self.send({"kind": "state", **self._progress(self._run)})
 
     def _progress(self, run: _Run) -> dict[str, Any]:
@@ -341,7 +341,7 @@ class ClassModelExplorer(Widget):
                 "begun": _begun(run.steps)}  # fmt: skip
 
     def _tell_steps(self, run: _Run) -> None:
-        """Send what is new: the scores of every step and the picture of the last, as bytes that nothing has altered."""
+        """Send what is new: the scores of every step and the picture of the last, as raw, unaltered bytes."""
         first, steps = run.told, run.steps[run.told :]
         run.told += len(steps)
         if steps:
@@ -378,7 +378,7 @@ class ClassModelExplorer(Widget):
             _in_background(lambda: self._send_film(str(content.get("type", "gif"))))
 
     def _answer(self, asked: str) -> None:
-        if asked != "film":  # a film is an answer
+        if asked != "film":  # the film itself is the answer
             self._tell_state()
 
     def _send_film(self, kind: str) -> None:
@@ -394,7 +394,7 @@ class ClassModelExplorer(Widget):
     # --- where there is no kernel -------------------------------------------------------------------------------------
 
     def still(self) -> Image.Image:
-        """Draw what is looked at, with its class, recipe and step; before the first step the start."""
+        """Draw the step on show with its class, recipe and number; before the first step the start."""
         run, step = self._run, self.result
         about = run.about
         title = say("class_model.title", label=about["label"], class_index=about["target"], way=about["way"])
@@ -411,14 +411,13 @@ class ClassModelExplorer(Widget):
         return titled(title, panels((picture, f"{said}. {_begun(run.steps)}".strip())))
 
     def __repr__(self) -> str:
-        """Say what is shown, in one line that is the same on every machine."""
         run, step = self._run, self.result
         number = 0 if step is None else step.number
         return f"ClassModelExplorer({run.about['label']!r}, {self.preset!r}, step {number} of {run.recipe.steps})"
 
 
 def _in_words(recipe: Recipe, way: str) -> str:
-    """What a recipe does, so that the two presets are told apart by more than a name."""
+    """A recipe in one sentence, so that the two presets differ in more than their names."""
     value = "S_c(I)" if recipe.objective == "score" else "P_c(I)"
     last_blur = recipe.blur if recipe.last_blur is None else recipe.last_blur
     later = [
@@ -434,7 +433,7 @@ def _in_words(recipe: Recipe, way: str) -> str:
 
 
 def _begun(steps: list[Step]) -> str:
-    """What has to be said of the start, if it is not what was asked for."""
+    """A note on the start if noise was added to it."""
     noise = steps[0].noise if steps else 0
     return say("class_model.noise", noise=noise) if noise else ""
 
@@ -444,7 +443,7 @@ def _in_background(work: Callable[[], None]) -> None:
 
 
 def _listen_for_interrupt() -> None:
-    """Between two messages an IPython kernel ignores ■, which then pauses every ascent instead."""
+    """Let ■ pause every ascent: between two messages an IPython kernel ignores it."""
     here = threading.current_thread() is threading.main_thread()
     if here and signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, lambda *_: _pause_all())
@@ -461,17 +460,17 @@ def class_model(
     classifier: Classifier | None = None,
     class_index: ClassLike | None = None,
 ) -> ClassModelExplorer:
-    """Watch arg max over I of S_c(I) − λ‖I‖₂² being climbed, step by step, from the paper's zero image or any other.
+    """Watch an image climb towards arg max over I of S_c(I) − λ‖I‖₂², step by step, from zero or any other start.
 
     Args:
-        image: a start other than zero: whatever `open_image` takes, or a prepared tensor.
+        image: a start other than zero: anything that `open_image` takes, or a prepared tensor.
         classifier: the network; without one the network that ships with the package.
         class_index: c, an int or what `classifier.find` understands; without one the image's own top-1, and without
             an image the goose of the paper's Figure 1.
 
     Returns:
-        A widget that shows itself as a cell's last line; its `result` is the `Step` that is looked at, its `steps`
-        are all of them.
+        A widget that shows itself as a cell's last line; its `result` is the `Step` on show, its `steps` are all
+        steps.
 
     Raises:
         ValueError: an unknown class, or a bad image.

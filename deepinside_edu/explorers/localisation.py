@@ -1,4 +1,4 @@
-"""The localisation lab: from map to box, every stage beside the next, with a brush that binds the cut."""
+"""The localisation lab: all stages from map to box side by side, with a brush that binds the cut."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ STILL_SIDE = 160
 """The longest side of each of the still picture's four parts, in pixels."""
 
 MAPS_KEPT = 64
-"""Maps of 200 KB each: all classes and crops that a learner is likely to come back to."""
+"""How many maps of 200 KB each are kept: all that a learner is likely to come back to."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Strokes:
-    """What the brush has painted on one photo, equal to itself alone.
+    """What the brush has painted on one photo; it equals only itself.
 
     Attributes:
         sides: int8 `(H, W)`, read-only: 1 where a stroke says foreground, −1 background, 0 nothing.
-        photo: the number of the photo, so that no stroke falls on the next one.
-        after: the browser's name for the last stroke that is in it.
+        photo: the number of the photo, so that no stroke falls on a later one.
+        after: the browser's name for the last stroke in it.
     """
 
     sides: NDArray[np.int8]
@@ -54,8 +54,6 @@ class _Strokes:
 
 
 class _Wish(NamedTuple):
-    """What the controls said at one moment. The thread works towards the newest one and knows no others."""
-
     source: Source
     class_index: int | None
     crops: int
@@ -69,13 +67,13 @@ class _Wish(NamedTuple):
 
 
 class _Scene(NamedTuple):
-    """A photo that is looked at, and what follows from it alone.
+    """A photo and what follows from it alone.
 
     Attributes:
-        image: upright RGB, in its own size.
-        picture: the same resized to the map.
-        boxes: by hand, in the photo's pixels; none but on shipped photos.
-        digest: the same for the same pixels.
+        image: the photo, upright RGB, in its own size.
+        picture: the photo resized to the map.
+        boxes: the boxes by hand, in the photo's pixels; only shipped photos have them.
+        digest: equal for equal pixels.
     """
 
     source: Source
@@ -86,20 +84,18 @@ class _Scene(NamedTuple):
 
 
 class LocalisationExplorer(ClassExplorer[Localisation | None]):
-    """Map, seeds, mixtures, costs, cut and box of one class in one photo, with every choice on a slider.
+    """Map, seeds, mixtures, costs, cut and box of one class in one photo, with every choice on a control.
 
-    A map is computed once for each photo, class and number of crops; all later steps start from it. What a step cannot
-    do leaves everything as it was. Strokes bind the cut, as hard seeds do; the mixtures do not learn from them; they
-    belong to their photo, and are there again when it comes back.
+    A map is computed once per photo, class and number of crops; all later steps start from it. After an error the last
+    result stays. Strokes bind the cut as hard seeds do; the mixtures do not learn from them. Strokes belong to their
+    photo and return with it.
 
     Attributes:
-        photo: the name of a shipped photo, or "your photo" where there is one; `show` takes any other.
-        class_index: c; a new photo chooses the class that the network puts first.
-        crops: 1 or 10 maps to average.
+        crops: how many maps are averaged, 1 or 10.
         foreground: quantile of the map above which pixels are foreground seeds, 0.5 to 0.995.
-        background: quantile below which they are background seeds, 0.05 to 0.9.
-        blur: of the map before the quantiles, 0 (as in the paper) to 6 pixels.
-        components: of each colour mixture, 1 to 8.
+        background: quantile of the map below which pixels are background seeds, 0.05 to 0.9.
+        blur: blur of the map before the quantiles, 0 (as in the paper) to 6 pixels.
+        components: components of each colour mixture, 1 to 8.
         smoothness: λ of the cut, 0 to 200 nats.
         hard_seeds: whether the seeds also bind the cut.
     """
@@ -118,7 +114,7 @@ class LocalisationExplorer(ClassExplorer[Localisation | None]):
     hard_seeds = Choice((False, True), False, say("localisation.hard_seeds")).tag(sync=True)
 
     def __init__(self, image: ImageLike | Tensor | None = None, classifier: Classifier | None = None) -> None:
-        """Score the first photo, so that what cannot be shown at all is an ordinary error of this call."""
+        """Score the first photo at once, so that a photo that cannot be shown is an ordinary error of this call."""
         super().__init__(image, classifier)
         self._maps: OrderedDict[tuple[bytes, int, int], NDArray[np.float32]] = OrderedDict()
         self._strokes = _Strokes(_unpainted(_grid(self._source, self.classifier)), 0, "")
@@ -127,25 +123,26 @@ class LocalisationExplorer(ClassExplorer[Localisation | None]):
         self._scene = self._scene_of(self._source)
         self._shown: _Scene | None = None
         self._cutter: tuple[Source, float, RepeatedCut] | None = None
+        self._do_now("rank")
         self._begin()
 
-    # --- what a learner, a test or the browser asks for ---------------------------------------------------------------
+    # --- what a learner or a test calls -------------------------------------------------------------------------------
 
     @property
     def true_boxes(self) -> tuple[Box, ...]:
-        """The boxes by hand of the photo in the result, in its pixels; none but on shipped photos."""
+        """The boxes by hand of the photo in the result, in its pixels; only shipped photos have them."""
         self.wait()
         return self._shown.boxes if self._shown else ()
 
     @property
     def iou(self) -> float | None:
-        """The best IoU of the result's box with a true box, or none."""
+        """The best IoU of the result's box with a true box, or None."""
         result, boxes = self.result, self.true_boxes
         return max((box_iou(result.box, each) for each in boxes), default=None) if result else None
 
     @property
     def strokes(self) -> NDArray[np.int8]:
-        """What the brush has painted: int8 `(H, W)`, read-only, 1 foreground, −1 background, 0 nothing; can be set."""
+        """The painted pixels, int8 `(H, W)`, read-only: 1 foreground, −1 background, 0 nothing; can be set."""
         return self._strokes.sides
 
     @strokes.setter
@@ -160,9 +157,9 @@ class LocalisationExplorer(ClassExplorer[Localisation | None]):
     def _do(self, asked: str, content: dict[str, Any], buffers: list[memoryview]) -> None:
         if asked != "stroke":
             return
-        with self._changed:  # Jupyter may hand over messages in another thread than that of the cells
+        with self._changed:  # Jupyter may deliver messages in another thread than that of the cells
             painted = self._strokes.sides.copy()
-            if content.get("photo") == self._strokes.photo:  # else the photo has changed under the pen
+            if content.get("photo") == self._strokes.photo:  # otherwise the photo has changed during the stroke
                 if content.get("clear"):
                     painted[:] = 0
                 else:
@@ -170,7 +167,7 @@ class LocalisationExplorer(ClassExplorer[Localisation | None]):
             self._paint(painted, str(content.get("name")))
 
     def _paint(self, sides: NDArray[np.int8], after: str | None = None) -> None:
-        """Have these strokes from now on; the array is not changed any more."""
+        """Use these strokes from now on; the array becomes read-only."""
         sides.flags.writeable = False
         with self._changed:
             before = self._strokes
@@ -192,7 +189,7 @@ class LocalisationExplorer(ClassExplorer[Localisation | None]):
         self._strokes = _Strokes(sides, self._strokes.photo + 1, self._strokes.after)
 
     def _photo_or_source(self) -> object:
-        """What strokes belong to: a shipped photo by its name; a learner's own comes back as long as it is the last."""
+        """The key of a photo's strokes: the name of a shipped photo, the source of a learner's own."""
         return self.photo if isinstance(self._source.image, Photo) else self._source
 
     @traitlets.observe("crops", "foreground", "background", "blur", "components", "smoothness", "hard_seeds")
@@ -202,7 +199,7 @@ class LocalisationExplorer(ClassExplorer[Localisation | None]):
     # --- the work -----------------------------------------------------------------------------------------------------
 
     def _stopped(self, stage: str) -> bool:
-        """Whether an earlier stage could not be done, so that there is nothing to go on from."""
+        """Whether an earlier stage has failed."""
         return any(self._said.get(each) for each in takewhile(lambda each: each != stage, self.stages))
 
     def _scene_of(self, source: Source) -> _Scene:
@@ -215,16 +212,15 @@ class LocalisationExplorer(ClassExplorer[Localisation | None]):
 
     def _rank(self, wish: Any) -> None:
         super()._rank(wish)
-        self._run = None  # its maps are of crops, which have runs of their own
+        self._run = None  # each map makes forward passes of its own
 
     def _map(self, wish: _Wish) -> None:
-        """M of this photo, class and number of crops: the one slow step, so it is never done twice."""
+        """Compute M of this photo, class and number of crops, the one slow step, unless it is kept."""
         if self._stopped("map"):
             return
         if self._scene.source is not wish.source:
             self._scene = self._scene_of(wish.source)
-        self._predicted = self._prediction(wish)
-        self._settle(wish, class_index=self._predicted.class_index)
+        self._predicted = self._wanted_class(wish)
         key = self._scene.digest, self._predicted.class_index, wish.crops
         if key not in self._maps:
             self._maps[key] = saliency_map(self.classifier, wish.source.image, key[1], wish.crops)
@@ -242,14 +238,14 @@ class LocalisationExplorer(ClassExplorer[Localisation | None]):
             self._costs = self._models.costs(self._scene.picture)
 
     def _stroke(self, wish: _Wish) -> None:
-        """Tell what is painted: more than the browser knows after a new photo, or if Python painted."""
+        """Send what is painted; the browser may not know it, after a new photo or if Python painted."""
         if self._told is not wish.strokes:
             sides, self._told = wish.strokes.sides, wish.strokes
             counts = int((sides > 0).sum()), int((sides < 0).sum())
             self._tell("strokes", sides, after=wish.strokes.after, counts=counts)
 
     def _cut(self, wish: _Wish) -> None:
-        """The cut, and with it all that is new is told: a reader never sees two photos or two settings at once."""
+        """Compute the cut and send all that is new with it, so that the page never mixes two photos or settings."""
         if self._stopped("cut"):
             return
         scene, before = self._scene, self._result
@@ -281,7 +277,7 @@ class LocalisationExplorer(ClassExplorer[Localisation | None]):
         )  # fmt: skip
 
     def _cutter_of(self, wish: _Wish, binding: Seeds | None) -> RepeatedCut:
-        """The photo's cut: a new graph for another photo or λ, else the search goes on in the last one."""
+        """The cut of the photo: a new graph for a new photo or λ; otherwise the search continues in the last graph."""
         if self._cutter is None or self._cutter[:2] != (wish.source, wish.smoothness):
             cutter = RepeatedCut(self._scene.picture, self._costs, wish.smoothness, binding)
             self._cutter = wish.source, wish.smoothness, cutter
@@ -296,11 +292,7 @@ class LocalisationExplorer(ClassExplorer[Localisation | None]):
     # --- where there is no kernel -------------------------------------------------------------------------------------
 
     def still(self) -> Image.Image:
-        """Draw the state as one picture, for a page without a kernel.
-
-        Returns:
-            RGB: map, seeds, cut and box in a row, each with its name, under what was found.
-        """
+        """Draw map, seeds, cut and box in a row, each with a caption, under the class and the IoU."""
         result = self.result
         if result is None or self._shown is None:
             return titled(say("localisation.nothing", message=self.message))
@@ -322,11 +314,10 @@ class LocalisationExplorer(ClassExplorer[Localisation | None]):
         return titled(say(title, label=result.prediction.label, photo=photo, iou=iou), row)
 
     def __repr__(self) -> str:
-        """Say what is shown, in one line that is the same on every machine."""
         result = self.result
         if result is None or self._shown is None:
             return f"LocalisationExplorer({self.photo!r}, nothing yet)"
-        # No box: its last pixel may depend on the machine, and a saved lesson is compared on others.
+        # The box is left out: its last pixel may depend on the machine, and a saved lesson is compared on others.
         quantiles = f"foreground={self.foreground:.3g}, background={self.background:.3g}"
         return f"LocalisationExplorer({self._shown.source.name!r}, {result.prediction.label!r}, {quantiles})"
 
@@ -343,7 +334,7 @@ def _unpainted(grid: tuple[int, ...]) -> NDArray[np.int8]:
 
 
 def _add_discs(sides: NDArray[np.int8], discs: ArrayLike, size: object, side: object) -> None:
-    """Paint discs of a diameter around pixels (column, row) in place; what lies outside the picture is left out."""
+    """Paint discs of diameter `size` around pixels (column, row) in place, clipped to the picture."""
     centres = np.asarray(discs, np.float64).reshape(-1, 2)
     if side not in (-1, 0, 1) or not isinstance(size, int | float) or not np.isfinite([*centres.ravel(), size]).all():
         raise ValueError(say("localisation.discs", side=side, size=size))
@@ -353,7 +344,7 @@ def _add_discs(sides: NDArray[np.int8], discs: ArrayLike, size: object, side: ob
 
 
 def _binding(hard: Seeds | None, strokes: NDArray[np.int8]) -> Seeds | None:
-    """The pixels that the cut may not overrule; where a stroke and a seed disagree, the stroke holds."""
+    """The pixels that the cut must not change; where a stroke and a seed disagree, the stroke counts."""
     if hard is None and not strokes.any():
         return None
     foreground, background = strokes > 0, strokes < 0
@@ -363,12 +354,12 @@ def _binding(hard: Seeds | None, strokes: NDArray[np.int8]) -> Seeds | None:
 
 
 def _shares(box: Box, image: Image.Image) -> list[float]:
-    """A box in shares of the picture's sides: the browser draws it at any size."""
+    """A box in shares of the picture's sides, which the browser draws at any size."""
     return [box[0] / image.width, box[1] / image.height, box[2] / image.width, box[3] / image.height]
 
 
 def _in_numbers(models: ColourModels) -> list[list[tuple[float, list[int]]]]:
-    """Of the foreground and the background mixture each component's weight and mean colour, the largest first."""
+    """Weight and mean colour of each component of the foreground and the background mixture, heaviest first."""
 
     def listed(mixture: Mixture) -> list[tuple[float, list[int]]]:
         parts = [(float(w), [round(v) for v in m]) for w, m in zip(mixture.weights, mixture.means, strict=True)]
@@ -391,7 +382,7 @@ def _summary(result: Localisation, boxes: int, iou: float | None) -> str:
 
 
 def _scaled(box: Box, image: Image.Image, shown: Image.Image) -> Box:
-    """A box of the photo's pixels in those of the smaller picture that is shown, never empty."""
+    """A box in the photo's pixels as a box in the pixels of the smaller picture, never empty."""
     left, top, right, bottom = (round(s * n) for s, n in zip(_shares(box, image), 2 * shown.size, strict=True))
     return left, top, max(right, left + 1), max(bottom, top + 1)
 
@@ -400,15 +391,16 @@ def localisation(image: ImageLike | Tensor | None = None, classifier: Classifier
     """Explore how a map becomes a box: seeds, colour models, costs, cut, largest component.
 
     Args:
-        image: whatever `open_image` takes, or one of `photos()` to have its true boxes too; without one the
-            first shipped photo.
-        classifier: of any network; without one the network that ships with the package.
+        image: anything that `open_image` takes, or a prepared tensor; one of `photos()` has its true boxes too;
+            without it a shipped photo, the red panda.
+        classifier: the network; without one the network that ships with the package.
 
     Returns:
-        A widget; `.result` is the `Localisation` that it shows, `.strokes` what its brush has painted.
+        A widget that shows itself as a cell's last line; its `result` is the `Localisation`, its `strokes` are what the
+        brush has painted.
 
     Raises:
-        ValueError: no picture, or a network that cannot score it.
+        ValueError: a bad image, or a network that cannot score it.
         TypeError: no image, or no `Classifier`.
 
     Source: paper, Section 3.2.

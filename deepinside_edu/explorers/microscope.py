@@ -1,4 +1,4 @@
-"""The ReLU microscope: click on a unit of any layer, see it come down under three rules, and ask every ReLU why."""
+"""The ReLU microscope: click on a unit of any layer, follow it down under three rules, and see what each ReLU does."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ..recording import IMAGE, SCORES, RecordedLayer, Recording, record
 from .explorer import Explorer
 from .joined import browser_half
 from .language import say
-from .settings import Judged, Refused, Told, Whole, shown
+from .settings import ReadOnly, Refused, Validated, Whole, quoted
 from .stills import panels, titled
 from .widget import Source
 
@@ -33,8 +33,6 @@ AUTO, ALL = "auto", "all"
 
 
 class _Wish(NamedTuple):
-    """What the controls said at one moment. The thread works towards the newest one and knows no others."""
-
     source: Source
     layer: str
     channel: int
@@ -45,17 +43,16 @@ class _Wish(NamedTuple):
 
 
 class MicroscopeExplorer(Explorer[Ladder | None]):
-    """One neuron's way down to the image; the traits are what the controls show, `result` is the ladder.
+    """One neuron's way down to the image; the traits are the controls, `result` is the ladder.
 
     Attributes:
-        photo: the name of a shipped photo, or "your photo" where there is one; `show` takes any other.
-        layer: where the neuron is; a new layer chooses its strongest map. "scores" has the classes for channels.
-        channel: the neuron's, from 0.
+        layer: the neuron's layer; a new layer chooses its strongest map. The channels of "scores" are the classes.
+        channel: the neuron's channel, from 0.
         position: "max", "sum", or (row, column) of one unit; a new layer sets it to "max".
-        rules: out of "gradient", "deconvnet", "guided"; the others are compared with the first of them.
-        rung: the layer under the microscope. Where the ladder does not have it, the image takes its place.
-        plane: the channel under the microscope; "auto" is the one with the largest |R|, of the image all three
-            colours; "all" is the maximum of |R| over the channels.
+        rules: some of "gradient", "deconvnet", "guided"; the first is compared with each of the others.
+        rung: the layer under the microscope. If the ladder does not have it, the image takes its place.
+        plane: the channel under the microscope; "auto" is the one with the largest |R|, or all three colours of
+            the image; "all" is the maximum of |R| over the channels.
     """
 
     _esm, _css = browser_half("microscope")
@@ -64,13 +61,13 @@ class MicroscopeExplorer(Explorer[Ladder | None]):
         "look": "plane", "send_ladder": "rules", "compare": "rules",
     }  # fmt: skip
 
-    layers = Told().tag(sync=True)
-    layer = Judged("").tag(sync=True)
+    layers = ReadOnly().tag(sync=True)
+    layer = Validated("").tag(sync=True)
     channel = Whole(0, say("microscope.channel")).tag(sync=True)
-    position = Judged("max").tag(sync=True)
-    rules = Judged(list(RULES[:2])).tag(sync=True)
-    rung = Judged(IMAGE).tag(sync=True)
-    plane = Judged(AUTO).tag(sync=True)
+    position = Validated("max").tag(sync=True)
+    rules = Validated(list(RULES[:2])).tag(sync=True)
+    rung = Validated(IMAGE).tag(sync=True)
+    plane = Validated(AUTO).tag(sync=True)
 
     def __init__(
         self,
@@ -78,22 +75,20 @@ class MicroscopeExplorer(Explorer[Ladder | None]):
         classifier: Classifier | None = None,
         neuron: int | str | Neuron | None = None,
     ) -> None:
-        """Run the network once, so that what cannot be shown at all is an ordinary error of this call."""
+        """Run the network at once, so that a photo that cannot be shown is an ordinary error of this call."""
         super().__init__(image, classifier)
-        self._recording = record(self.classifier, self._source.image)
         self._compared: list[list[list[str]]] = []
         self._is_sent = False
+        self._do_now("record")
         layers = self._recording.layers[1:]
         self.set_trait("layers", [[each.name, each.kind, list(each.x.shape[1:])] for each in layers])
-        self.layer = _telling(layers)
+        self.layer = _first_layer(layers)
         self.channel = self._strongest()
-        self._send_photo()
-        self._is_done("record", self._wish())
         if neuron is not None:
             self.neuron = neuron
         self._begin()
 
-    # --- what a learner, a test or the browser asks for ---------------------------------------------------------------
+    # --- what a learner or a test calls -------------------------------------------------------------------------------
 
     @property
     def neuron(self) -> int | Neuron:
@@ -110,7 +105,7 @@ class MicroscopeExplorer(Explorer[Ladder | None]):
 
     @property
     def recording(self) -> Recording:
-        """The network's run on the photo, when that is done."""
+        """The recorded run of the network on the photo, once it is done."""
         self.wait()
         return self._recording
 
@@ -146,14 +141,14 @@ class MicroscopeExplorer(Explorer[Ladder | None]):
         fits = isinstance(position, list | tuple) and len(position) == len(sides)
         if not fits or not all(type(i) is int and 0 <= i < n for i, n in zip(position, sides, strict=True)):
             unit = say("microscope.unit" if sides else "microscope.no_unit", sides="×".join(map(str, sides)))
-            raise Refused(say("microscope.no_position", got=shown(position), layer=self.layer, unit=unit))
+            raise Refused(say("microscope.no_position", got=quoted(position), layer=self.layer, unit=unit))
         return tuple(position)
 
     @traitlets.validate("rules")
     def _some_rules(self, proposal: dict[str, Any]) -> list[str]:
         given = proposal["value"]
         if not isinstance(given, list | tuple | set) or not given or not all(rule in RULES for rule in given):
-            raise Refused(say("microscope.no_rules", rules=", ".join(RULES), got=shown(given)))
+            raise Refused(say("microscope.no_rules", rules=", ".join(RULES), got=quoted(given)))
         return [rule for rule in RULES if rule in given]
 
     @traitlets.validate("plane")
@@ -162,7 +157,7 @@ class MicroscopeExplorer(Explorer[Ladder | None]):
         if isinstance(plane, str) and plane in (AUTO, ALL):
             return plane
         if isinstance(plane, bool) or not isinstance(plane, Integral):
-            raise Refused(say("microscope.no_plane", got=shown(plane)))
+            raise Refused(say("microscope.no_plane", got=quoted(plane)))
         return _within(plane, self._recording.x(self.rung).shape[1], self.rung)
 
     @traitlets.observe("layer")
@@ -177,24 +172,21 @@ class MicroscopeExplorer(Explorer[Ladder | None]):
         self._ask()
 
     def _strongest(self) -> int:
-        """The channel of the layer that has the strongest unit."""
+        """The channel that has the layer's strongest unit."""
         return int(_planes(self._recording.x(self.layer)).amax((1, 2)).argmax())
 
     # --- the work -----------------------------------------------------------------------------------------------------
 
     def _record(self, wish: _Wish) -> None:
+        """Record the run and send X at the image, once per photo; neither depends on the neuron."""
         self._recording = record(self.classifier, wish.source.image)
-        self._send_photo()
-
-    def _send_photo(self) -> None:
-        """X at the image, once: it stays as it is, whatever the neuron."""
         self._tell("photo", _planes(self._recording.x(IMAGE)))
 
     def _send_maps(self, wish: _Wish) -> None:
-        """All channels of the layer, small, each from 0 to its own largest; and their largest as they are."""
+        """Send all channels of the layer, small, each scaled from 0 to its largest value, and these largest values."""
         planes = _planes(self._recording.x(wish.layer))
         largest = planes.amax((1, 2))
-        full = largest.max() if planes[0].numel() == 1 else largest[:, None, None]  # single values are told apart
+        full = largest.max() if planes[0].numel() == 1 else largest[:, None, None]  # single values share one scale
         small = _shrunk(planes, TILE) / full.clamp_min(1e-12)
         levels = (255 * small).clamp(0, 255).byte()
         self._tell("maps", levels, largest, layer=wish.layer, size=_size(levels))
@@ -210,7 +202,7 @@ class MicroscopeExplorer(Explorer[Ladder | None]):
         return " ".join(say(f"microscope.nothing_{rule}") for rule in ladder.rules if not ladder[IMAGE].r[rule].any())
 
     def _look(self, wish: _Wish) -> str:
-        """One rung's planes as they are: X_n, and of each rule R above and below a ReLU, and why they differ."""
+        """Send the planes of one rung: X_n, for each rule R above and below a ReLU, and why the rules differ."""
         ladder: Ladder | None = self._result
         if ladder is None:
             return ""
@@ -224,7 +216,7 @@ class MicroscopeExplorer(Explorer[Ladder | None]):
             said, plane = say("microscope.not_between", rung=wish.rung), AUTO
         elif isinstance(plane, int) and plane >= len(x):
             said, plane = say("microscope.no_such_plane", rung=rung.name, plane=plane), AUTO
-        if said:  # once: what does not fit here is not tried again with the next neuron
+        if said:  # so that the next neuron does not try it again
             self._settle(wish, rung=rung.name, plane=plane)
         channels: list[int] | None = None
         if plane == ALL and rung.name != IMAGE:
@@ -251,7 +243,7 @@ class MicroscopeExplorer(Explorer[Ladder | None]):
         return said
 
     def _send_ladder(self, wish: _Wish) -> None:
-        """Of each rung a small picture for each rule: all together cost as much as the way down."""
+        """Send a small picture of each rung for each rule; all together cost as much as the way down."""
         ladder: Ladder | None = self._result
         if ladder is None or self._is_sent:
             return
@@ -273,7 +265,7 @@ class MicroscopeExplorer(Explorer[Ladder | None]):
         self._is_sent = True
 
     def _compare(self, wish: _Wish) -> None:
-        """How far each rule's R is from the first's, rung by rung; this costs as much as the ladder itself."""
+        """Send how far R of each rule is from R of the first, rung by rung; this costs as much as the ladder."""
         ladder: Ladder | None = self._result
         if ladder is None:
             return
@@ -297,7 +289,7 @@ class MicroscopeExplorer(Explorer[Ladder | None]):
     # --- where there is no kernel -------------------------------------------------------------------------------------
 
     def still(self) -> Image.Image:
-        """Draw the photo as the network saw it and, beside it, what each rule brought down to it."""
+        """Draw the photo as the network saw it and, beside it, R at the image under each rule."""
         ladder = self.result
         x = self._recording.x(IMAGE)
         pictures = [(self.classifier.picture(x).convert("RGB"), say("photo.as_the_network_saw_it"))]
@@ -312,19 +304,18 @@ class MicroscopeExplorer(Explorer[Ladder | None]):
         return titled(title, panels(*pictures))
 
     def __repr__(self) -> str:
-        """Say what is shown, in one line that is the same on every machine."""
         return f"MicroscopeExplorer({self.photo!r}, {self.neuron!r}, {' + '.join(self.rules)})"
 
 
-def _telling(layers: tuple[RecordedLayer, ...]) -> str:
-    """A layer to begin with: three quarters of the way up there are parts of things, and still a place for them."""
+def _first_layer(layers: tuple[RecordedLayer, ...]) -> str:
+    """A layer three quarters of the way up: its units respond to parts of things and still have a place."""
     wide = [each for each in layers if each.x.ndim == 4 and min(each.x.shape[2:]) > 1]
     found = [each for each in wide if each.relu] or wide or list(layers)
     return found[len(found) * 3 // 4].name
 
 
 def _planes(x: Tensor) -> Tensor:
-    """A layer's values as pictures, float32 `(channels, rows, columns)`, whatever its shape: one value is 1×1."""
+    """A layer's values as pictures, float32 `(channels, rows, columns)`; a single value is 1×1."""
     x = x[0].detach().float()
     return x.reshape(x.shape[0], -1, x.shape[-1] if x.ndim > 1 else 1)
 
@@ -335,7 +326,7 @@ def _size(planes: Tensor) -> list[int]:
 
 
 def _shrunk(planes: Tensor, side: int) -> Tensor:
-    """No longer side than this; of several values the largest stays, so that a single strong unit is still seen."""
+    """Planes with no side longer than `side`; the largest value of a block stays, so that a strong unit is visible."""
     step = math.ceil(max(planes.shape[1:]) / side)
     return planes if step == 1 else max_pool2d(planes, step, ceil_mode=True)
 
@@ -345,7 +336,7 @@ def _in_colour(rung: Rung) -> bool:
 
 
 def _thumbnail(rung: Rung, rule: str) -> NDArray[np.uint8]:
-    """R of a rung, small: of the image its picture, RGB; of others levels, the largest |R| over the channels."""
+    """R of a rung, small: RGB for the image, levels of the largest |R| over the channels for other layers."""
     r = _planes(rung.r[rule])
     if _in_colour(rung):
         step = math.ceil(max(r.shape[1:]) / THUMBNAIL)
@@ -355,7 +346,7 @@ def _thumbnail(rung: Rung, rule: str) -> NDArray[np.uint8]:
 
 
 def _picture(r: Tensor) -> Image.Image:
-    """R at the image."""
+    """A picture of R at the image."""
     planes = _planes(r).cpu().numpy()
     if planes.shape[0] in (1, 3):
         return figures.signed_picture(planes, peak=figures.PEAK)
@@ -369,7 +360,7 @@ def _within(channel: Any, channels: int, layer: str) -> int:
 
 
 def _in_figures(rung: Rung, rule: str, beside: str) -> list[str]:
-    """Cosine, L2 and share of one rule beside another; a picture of zeros has no direction."""
+    """Cosine, L2 and share of one rule beside another; zeros alone have no direction."""
     distance = rung.distance(rule, beside)
     cosine = f"{distance.cosine:.2f}" if rung.r[rule].any() and rung.r[beside].any() else "–"
     return [cosine, f"{distance.relative:.3g}".replace("inf", "∞"), f"{100 * distance.differing:.0f} %"]
@@ -380,22 +371,22 @@ def microscope(
     classifier: Classifier | None = None,
     neuron: int | str | Neuron | None = None,
 ) -> MicroscopeExplorer:
-    """Look at one neuron's way down to the image, layer by layer, under the rules of Section 4, with a microscope.
+    """Follow one neuron down to the image, layer by layer, under the rules of Section 4, with a microscope.
 
     R_n = R_{n+1} · 1(X_n > 0) is the gradient at a ReLU, R_n = R_{n+1} · 1(R_{n+1} > 0) is DeconvNet; guided
     back-propagation, later work, has both masks.
 
     Args:
-        image: whatever `open_image` takes, or a prepared tensor; without it a shipped photo, the red panda.
+        image: anything that `open_image` takes, or a prepared tensor; without it a shipped photo, the red panda.
         classifier: the network; without one the network that ships with the package.
         neuron: a `Neuron`, or a class as `classifier.find` understands it; without one the strongest unit of a layer
             three quarters of the way up.
 
     Returns:
-        A widget that shows itself as a cell's last line; its `result` is the `Ladder`, its `recording` the run.
+        A widget that shows itself as a cell's last line; its `result` is the `Ladder`, its `recording` the `Recording`.
 
     Raises:
-        ValueError: a bad image, a network that cannot be recorded, or no such neuron.
+        ValueError: a bad image, a network that cannot be recorded, or an unknown neuron.
         TypeError: no image, or no `Classifier`.
 
     Source: paper, Section 4.

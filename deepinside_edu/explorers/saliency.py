@@ -1,4 +1,4 @@
-"""Explore a saliency map: photo, class, one crop or ten; lay the map over the photo, and read M and w at a pixel."""
+"""Explore a saliency map: choose photo, class and crops, lay the map over the photo, read M and w at a pixel."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from .widget import Source, in_words
 
 @dataclass(frozen=True, eq=False)
 class SaliencyResult:
-    """What the explorer shows, to go on with in a cell.
+    """What the explorer shows, for further work in a cell.
 
     Attributes:
         prediction: the class: index, label, score, probability.
-        saliency: the map M, `(H, W)` float32, of one crop or averaged over ten.
+        saliency: the map M, `(H, W)` float32, of one crop or the average over ten.
         w: ∂S_c/∂I of the whole picture, `(1, C, H, W)`; with one crop M is max |w| over its channels.
         crops: 1 or 10.
     """
@@ -51,13 +51,11 @@ class _Wish(NamedTuple):
 
 
 class SaliencyExplorer(ClassExplorer[SaliencyResult]):
-    """Photo, map and overlay of one class; the traits are what the controls show, `result` is what was computed.
+    """Photo, map and overlay of one class; the traits are the controls, `result` is what was computed.
 
     Attributes:
-        photo: the name of a shipped photo, or "your photo" where there is one; `show` takes any other.
-        class_index: c, an int.
         crops: 1 or 10.
-        strength: of the overlay, 0 (photo alone) to 1 (map alone); the kernel draws with it in the still picture only.
+        strength: how strong the overlay is, 0 (photo alone) to 1 (map alone); the kernel uses it only in `still`.
     """
 
     _esm, _css = browser_half("saliency")
@@ -67,11 +65,9 @@ class SaliencyExplorer(ClassExplorer[SaliencyResult]):
     strength = Number(0.6, say("saliency.strength"), 0, 1).tag(sync=True)
 
     def __init__(self, image: ImageLike | Tensor | None = None, classifier: Classifier | None = None) -> None:
-        """Compute the first map, so that what cannot be shown at all is an ordinary error of this call."""
+        """Compute the first map at once, so that a photo that cannot be shown is an ordinary error of this call."""
         super().__init__(image, classifier)
-        wish = self._wanted = self._wish()
-        self._compute(wish)
-        self._is_done("compute", wish)
+        self._do_now("rank", "compute")
         self._begin()
 
     def _wish(self) -> _Wish:
@@ -82,9 +78,8 @@ class SaliencyExplorer(ClassExplorer[SaliencyResult]):
         self._ask()
 
     def _compute(self, wish: _Wish) -> str:
-        """w by one back-propagation, M of it or of ten crops; all that the browser draws and reads from then on."""
-        prediction = self._prediction(wish)
-        self._settle(wish, class_index=prediction.class_index)
+        """Compute w by one back-propagation, and M from it or from ten crops; the browser needs no more."""
+        prediction = self._wanted_class(wish)
         x, w = self._x(wish.source), self._line(wish, prediction.class_index).w
         if wish.crops == 1:
             m = max_abs(w)[0].float().cpu().numpy()
@@ -102,7 +97,7 @@ class SaliencyExplorer(ClassExplorer[SaliencyResult]):
         return "" if m.any() else say("saliency.zeros")
 
     def still(self) -> Image.Image:
-        """Draw the photo as the network saw it, the map, and the overlay, each with its name."""
+        """Draw the photo as the network saw it, the map, and the overlay, each with a caption."""
         result = self.result
         m, photo = result.saliency, self._picture
         about_map = "saliency.averaged" if result.crops == 10 else "saliency.map"
@@ -114,7 +109,6 @@ class SaliencyExplorer(ClassExplorer[SaliencyResult]):
         return titled(in_words(result.prediction), row)
 
     def __repr__(self) -> str:
-        """Say what is shown, in one line that is the same on every machine."""
         result = self.result
         return f"SaliencyExplorer({self.photo!r}, {result.prediction.label!r}, crops={result.crops})"
 
@@ -123,7 +117,7 @@ def saliency(image: ImageLike | Tensor | None = None, classifier: Classifier | N
     """Explore M_ij = max_c |∂S_c/∂I_ijc|: photo, map and overlay of any class, from one crop or ten.
 
     Args:
-        image: whatever `open_image` takes, or a prepared tensor; without it a shipped photo, the red panda.
+        image: anything that `open_image` takes, or a prepared tensor; without it a shipped photo, the red panda.
         classifier: the network; without one the network that ships with the package.
 
     Returns:

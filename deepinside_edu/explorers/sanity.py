@@ -1,4 +1,4 @@
-"""Explore whether a map notices that the network forgets, layer by layer, from the last one down, what it learnt."""
+"""Explore whether a map changes while the network forgets what it learnt, layer by layer from the last one down."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ..opening import ImageLike
 from .explorer import ClassExplorer, upto
 from .joined import browser_half
 from .language import say
-from .settings import Refused, Told, Whole
+from .settings import ReadOnly, Refused, Whole
 from .stills import GROUND, panels, titled, under_each_other
 from .widget import Source, in_words
 
@@ -31,18 +31,18 @@ Maps = dict[str, NDArray[np.float32]]
 
 @dataclass(frozen=True, eq=False)
 class SanityResult:
-    """What the explorer shows, to go on with in a cell.
+    """What the explorer shows, for further work in a cell.
 
     Attributes:
         prediction: the class of the maps, with its score and probability in the trained network.
         down_to: how many layers are random, counted from the last; 0 is the trained network.
-        layer: the name of the last of these; empty if there is none.
-        now: the same class, with its score and probability in this network, random as it is.
-        top: the class that this network puts first.
-        maps: for each of the explorer's methods, all of "gradient", "deconvnet" and "guided" as a rule, the map in this
-            network, `(H, W)` float32.
-        trained: likewise in the trained one.
-        similarities: likewise the `Similarity` (rank_correlation, ssim) of the two.
+        layer: the name of the deepest random layer; empty if there is none.
+        now: the same class, with its score and probability in the network with random layers.
+        top: the class that the network with random layers puts first.
+        maps: for each of the explorer's methods (usually "gradient", "deconvnet" and "guided") the map in the network
+            with random layers, `(H, W)` float32.
+        trained: for each method the map in the trained network, `(H, W)` float32.
+        similarities: for each method the `Similarity` (rank_correlation, ssim) of the two maps.
     """
 
     prediction: Prediction
@@ -69,15 +69,13 @@ class _Wish(NamedTuple):
 
 
 class SanityExplorer(ClassExplorer[SanityResult | None]):
-    """Three maps of one class while the network forgets; the traits are what the controls show.
+    """Three maps of one class while the network forgets; the traits are the controls.
 
     Attributes:
-        photo: the name of a shipped photo, or "your photo" where there is one; `show` takes any other.
-        class_index: c, an int.
         down_to: how many layers have random weights, counted from the last one.
-        random_state: of these weights; another number is another draw.
+        random_state: the seed of these weights; another number is another draw.
         layers: the layers with weights, from the last one to the first.
-        methods: those whose maps are shown.
+        methods: the methods whose maps are shown.
     """
 
     _esm, _css = browser_half("sanity")
@@ -87,8 +85,8 @@ class SanityExplorer(ClassExplorer[SanityResult | None]):
 
     down_to = Whole(0, say("sanity.down_to")).tag(sync=True)
     random_state = Whole(0, say("sanity.random_state"), 0, 2**32 - 1).tag(sync=True)
-    layers = Told().tag(sync=True)
-    methods = Told().tag(sync=True)
+    layers = ReadOnly().tag(sync=True)
+    methods = ReadOnly().tag(sync=True)
 
     def __init__(
         self,
@@ -96,23 +94,21 @@ class SanityExplorer(ClassExplorer[SanityResult | None]):
         classifier: Classifier | None = None,
         methods: Sequence[str] | None = None,
     ) -> None:
-        """Compute the first maps, so that what cannot be shown at all is an ordinary error of this call."""
+        """Compute the first maps at once, so that a photo that cannot be shown is an ordinary error of this call."""
         super().__init__(image, classifier)
         self._cascade = Cascade(self.classifier)
         self.set_trait("layers", list(self._cascade.layers))
         self._left_out = ""
         self.set_trait("methods", list(METHODS if methods is None else _checked(methods)))
-        wish = self._wanted = self._wish()
         try:
-            self._train(wish)
+            self._do_now("rank", "train")
         except NoReluError as error:
             if methods is not None:
                 raise
             self._left_out = say("sanity.left_out", why=error.why)
             self.set_trait("methods", ["gradient"])
-            self._train(wish)
-        compare_maps(*2 * [next(iter(self._trained.values()))])  # maps that are too small for it are told here
-        self._is_done("train", wish)
+            self._do_now("train")
+        compare_maps(*2 * [next(iter(self._trained.values()))])  # raises if the maps are too small to compare
         self._begin()
 
     def _wish(self) -> _Wish:
@@ -130,17 +126,14 @@ class SanityExplorer(ClassExplorer[SanityResult | None]):
 
     @traitlets.observe("random_state")
     def _on_draw(self, change: dict[str, Any]) -> None:
-        """Draw here and not in the explorer's own thread, where it would meddle with the random numbers of a cell."""
+        """Draw the weights here: the worker would disturb the random numbers of a cell."""
         with self._changed:
             self._cascade = Cascade(self.classifier, change["new"])
             self._ask()
 
-    # --- the work -----------------------------------------------------------------------------------------------------
-
     def _train(self, wish: _Wish) -> None:
-        """The maps in the trained network; with another photo or class every place of the slider is new."""
-        prediction = self._prediction(wish)
-        self._settle(wish, class_index=prediction.class_index)
+        """Compute the maps in the trained network, for a new photo or class."""
+        prediction = self._wanted_class(wish)
         self._run = None  # three rules need a recording of their own
         x = self._x(wish.source)
         maps = compute_maps(self.classifier, x, prediction.class_index, self.methods)
@@ -150,8 +143,8 @@ class SanityExplorer(ClassExplorer[SanityResult | None]):
         self._drawn: Cascade | None = None
 
     def _look(self, wish: _Wish) -> None:
-        """The maps in this network; a place that was visited before needs no pass."""
-        if self._of != upto(wish, "class_index"):  # the trained network could not be looked at
+        """Compute the maps in this network, unless it was visited before."""
+        if self._of != upto(wish, "class_index"):  # the trained network has no maps of this class
             return
         if self._drawn is not wish.cascade:
             self._drawn = wish.cascade
@@ -163,7 +156,7 @@ class SanityExplorer(ClassExplorer[SanityResult | None]):
         self._tell("maps", *map(_levels, self._maps[k].values()), size=self._picture.size, down_to=k)
 
     def _compare(self, wish: _Wish) -> str:
-        """How alike these maps and the trained network's are, and what this network takes the photo for."""
+        """Compare these maps with those of the trained network, and find the class that this network puts first."""
         k = wish.down_to
         if self._of != upto(wish, "class_index") or k not in self._maps:  # there is nothing to compare
             return ""
@@ -183,10 +176,8 @@ class SanityExplorer(ClassExplorer[SanityResult | None]):
         zeros = say(name, maps=say("sanity.and").join(flat)) if flat else ""
         return " ".join(filter(None, (self._left_out, zeros)))
 
-    # --- where there is no kernel -------------------------------------------------------------------------------------
-
     def still(self) -> Image.Image:
-        """Draw the photo and the trained network's maps; if layers are random, below them this network's, as high."""
+        """Draw the photo and the trained network's maps; below them, if layers are random, this network's maps."""
         result = self.result
         photo = self._picture, say("photo.as_the_network_saw_it")
         if result is None:
@@ -207,7 +198,6 @@ class SanityExplorer(ClassExplorer[SanityResult | None]):
         return under_each_other(titled(title, trained), titled(layers, random))
 
     def __repr__(self) -> str:
-        """Say what is shown, in one line that is the same on every machine."""
         label = self.classifier.labels[self.class_index]
         return f"SanityExplorer({self.photo!r}, {label!r}, {self.down_to} of {len(self.layers)} layers random)"
 
@@ -237,20 +227,20 @@ def sanity(
     classifier: Classifier | None = None,
     methods: Sequence[str] | None = None,
 ) -> SanityExplorer:
-    """Explore what maps are about: random weights in the last k layers, and how far each of three maps stays the same.
+    """Explore what maps depend on: with random weights in the last k layers, how much of each of three maps remains.
 
     Args:
-        image: whatever `open_image` takes, or a prepared tensor; without it a shipped photo, the red panda.
+        image: anything that `open_image` takes, or a prepared tensor; without it a shipped photo, the red panda.
         classifier: the network; without one the network that ships with the package.
         methods: some of "gradient", "deconvnet" and "guided", as in `sanity_check`; without them all that have a
-            meaning in this network, and the widget says why others are left out.
+            meaning in this network, and the widget says why it leaves out the others.
 
     Returns:
         A widget that shows itself as a cell's last line; its `result` holds maps, similarities and the class that the
-        half-random network puts first.
+        network with random layers puts first.
 
     Raises:
-        ValueError: a bad image, or a method that was asked for and has no meaning in this network.
+        ValueError: a bad image, or a method in `methods` that has no meaning in this network.
         TypeError: no image, or no `Classifier`.
 
     Source: Adebayo et al. 2018, Section 4.1; paper, Section 4.

@@ -1,8 +1,7 @@
-"""Choose a photo, see its best classes as bars, and find where any other class stands."""
+"""Explore the scores of a photo: its best classes as bars, and the rank of any other class."""
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
@@ -20,7 +19,7 @@ from .explorer import Explorer
 from .joined import browser_half
 from .language import say
 from .settings import Choice, ClassIndex, Refused, Whole
-from .stills import DESCRIPTION, panels, titled
+from .stills import DESCRIPTION, drawn, panels, titled
 from .widget import Source, share
 
 MOST_CLASSES = 20
@@ -28,17 +27,17 @@ MOST_CLASSES = 20
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ScoresResult:
-    """What a scores explorer shows, for a cell of one's own.
+    """What the explorer shows, for further work in a cell.
 
     Attributes:
         image: the photo, RGB.
-        image_name: what the photo is called.
+        image_name: the name of the photo.
         x: the photo as the network takes it, `(1, C, H, W)`.
         scores: S_c before the softmax, `(classes,)`.
         probabilities: P_c = exp S_c / Σ_k exp S_k, `(classes,)`.
         top: the k classes with the highest scores, best first.
-        searched: the class that was searched for, or none.
-        rank: its place among all classes, 1 for the highest score, or none.
+        searched: the class of the search, or None.
+        rank: its place among all classes, 1 for the highest score, or None.
     """
 
     image: Image.Image
@@ -59,15 +58,14 @@ class _Wish(NamedTuple):
 
 
 class ScoresExplorer(Explorer[ScoresResult]):
-    """A photo as the network sees it, its k best classes as bars, and one class that is searched for.
+    """A photo as the network sees it, its k best classes as bars, and the class of a search.
 
-    All scores are sent with a photo: how many of them are listed, and how, is the browser's own.
+    The browser gets all scores of a photo at once; it decides by itself how many it lists, and how.
 
     Attributes:
-        photo: the name of a shipped photo, or "your photo" where there is one; `show` takes any other.
         k: how many classes are listed, 1 to 20.
-        shown: what the bars' lengths mean, "score" or "probability".
-        class_index: the class that is searched for, or none; can be set to what `classifier.find` understands.
+        shown: what the lengths of the bars mean, "score" or "probability".
+        class_index: the class of the search, or None; can be set to what `classifier.find` understands.
     """
 
     _esm, _css = browser_half("scores")
@@ -78,19 +76,15 @@ class ScoresExplorer(Explorer[ScoresResult]):
     class_index = ClassIndex(None, allow_none=True).tag(sync=True)
 
     def __init__(self, image: ImageLike | Tensor | None = None, classifier: Classifier | None = None) -> None:
-        """Score the first photo, so that a network that cannot is an ordinary error of this call."""
+        """Score the first photo at once, so that a network that cannot do so is an ordinary error of this call."""
         super().__init__(image, classifier)
         self.k = min(self.k, len(self.classifier.labels))
-        wish = self._wish()
-        self._score(wish)
-        self._is_done("score", wish)
+        self._do_now("score")
         self._begin()
-
-    # --- what a learner, a test or the browser asks for ---------------------------------------------------------------
 
     @property
     def result(self) -> ScoresResult:
-        """Everything that is on show, newly put together; after an error of the last photo that could be scored."""
+        """All that is shown, newly put together; after an error, all of the last photo before it."""
         self.wait()
         seen: ScoresResult = self._result
         order = np.argsort(-seen.scores, kind="stable")
@@ -102,9 +96,9 @@ class ScoresExplorer(Explorer[ScoresResult]):
 
     @property
     def search(self) -> str:
-        """The name of the class that is searched for.
+        """The name of the class of the search, empty for none.
 
-        Can be set to what `classifier.find` understands: an index, a WordNet id, part of a name; empty for none.
+        Can be set to what `classifier.find` understands: an index, a WordNet id or part of a name.
         """
         return "" if self.class_index is None else self.classifier.labels[self.class_index]
 
@@ -118,8 +112,6 @@ class ScoresExplorer(Explorer[ScoresResult]):
     def _wish(self) -> _Wish:
         return _Wish(self._source)
 
-    # --- traits -------------------------------------------------------------------------------------------------------
-
     @traitlets.validate("k")
     def _possible_k(self, proposal: dict[str, Any]) -> int:
         k, most = proposal["value"], len(self.classifier.labels)
@@ -129,13 +121,11 @@ class ScoresExplorer(Explorer[ScoresResult]):
 
     @traitlets.observe("k", "shown", "class_index")
     def _on_setting(self, _: object) -> None:
-        """Nothing is to be computed; the browser is answered all the same."""
+        """Answer the browser, although there is nothing to compute."""
         self._ask()
 
-    # --- the work -----------------------------------------------------------------------------------------------------
-
     def _score(self, wish: _Wish) -> None:
-        """One forward pass; all that the other controls change is how its result is shown."""
+        """Run one forward pass; the other controls change only how its result is shown."""
         given = wish.source.image
         x = self.classifier.prepare(given)
         with torch.no_grad():
@@ -147,14 +137,8 @@ class ScoresExplorer(Explorer[ScoresResult]):
         self._result = ScoresResult(image, name, x, scores.numpy(), probabilities.numpy())
         self._tell("scores", np.asarray(picture.convert("RGB")), scores, probabilities, name=name, size=[*picture.size])
 
-    # --- where there is no kernel -------------------------------------------------------------------------------------
-
     def still(self) -> Image.Image:
-        """Draw the state as one picture, for a page without a kernel.
-
-        Returns:
-            RGB, 340 pixels wide: the photo as the network sees it over its bars.
-        """
+        """Draw the photo as the network sees it above its bars, RGB, 340 pixels wide."""
         result = self.result
         rows = [*result.top]
         if result.searched is not None and result.searched not in rows:
@@ -166,19 +150,15 @@ class ScoresExplorer(Explorer[ScoresResult]):
             say("scores.score" if by_score else "scores.probability"),
         )
         chart.set_size_inches(3.4, 0.55 + 0.25 * len(rows))
-        buffer = io.BytesIO()
-        chart.savefig(buffer, format="png", dpi=100)
-        bars = Image.open(buffer).convert("RGB")
         photo = self.classifier.picture(result.x).convert("RGB").resize((130, 130), Image.Resampling.BICUBIC)
         name, k = result.image_name.replace("_", " "), len(result.top)
         title = say("scores.best" if k > 1 else "scores.best_one", k=k, classes=len(result.scores))
-        page = titled(title, panels((photo, say("scores.photo", name=name))), bars)
+        page = titled(title, panels((photo, say("scores.photo", name=name))), drawn(chart))
         numbers = "; ".join(f"{each.label} {each.score:.3g}, {share(each.probability)}" for each in rows)
         page.info[DESCRIPTION] += say("scores.numbers", numbers=numbers)
         return page
 
     def __repr__(self) -> str:
-        """Say what is shown, in one line that is the same on every machine."""
         searched = f", searched: {self.search!r}" if self.search else ""
         return f"ScoresExplorer({self.photo!r}, k={self.k}{searched})"
 
@@ -188,11 +168,11 @@ def _prediction(seen: ScoresResult, c: int, classifier: Classifier) -> Predictio
 
 
 def scores(image: ImageLike | Tensor | None = None, classifier: Classifier | None = None) -> ScoresExplorer:
-    """Explore the class scores of a photo: its best classes, and where any other class stands.
+    """Explore the class scores of a photo: its best classes, and the rank of any other class.
 
     Args:
-        image: whatever `open_image` takes, or a prepared tensor; without it the first of the shipped photos.
-        classifier: of any network; without one the network that ships with the package.
+        image: anything that `open_image` takes, or a prepared tensor; without it the first of the shipped photos.
+        classifier: the network; without one the network that ships with the package.
 
     Returns:
         A widget that shows itself as a cell's last line; its `result` has scores, probabilities and the rank.

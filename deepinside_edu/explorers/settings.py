@@ -1,6 +1,6 @@
-"""What a learner can set: each kind of setting says in one sentence what it takes and what came.
+"""The traits of explorers: each kind refuses a wrong value in one sentence, with what it expected and what it got.
 
-The worker thread sets none of them, because a learner may be setting the same one: `Setting.set` refuses it.
+The worker thread must not set a trait, because a learner may be setting the same one. `Setting.set` refuses it.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from ..classifier import Classifier
 from .language import say
 
 
-class Refused(traitlets.TraitError, ValueError):  # noqa: N818 - like `Dropped`, it says what happened
-    """A value that a setting cannot have: what was expected, what came, the remedy."""
+class Refused(traitlets.TraitError, ValueError):  # noqa: N818 - like `Dropped`, it names what happened
+    """A setting cannot have this value: the message has what was expected, what was given and the remedy."""
 
 
-def shown(value: object) -> str:
-    """A value as a message names it; an empty field of the page arrives as None."""
+def quoted(value: object) -> str:
+    """A value as a message quotes it; an empty field of the page arrives as None."""
     text = say("settings.nothing") if value is None else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _plain(value: Any) -> Any:
-    """NumPy's single values are Python's, as everywhere in the package."""
+    """A single value of NumPy as Python's own, as everywhere in the package."""
     return value.item() if hasattr(value, "item") and getattr(value, "shape", None) == () else value
 
 
-def found(classifier: Classifier, wanted: Any) -> int:
-    """The index of a class that is named in any way; `Refused` if there is none, or more than one."""
+def find_class(classifier: Classifier, wanted: Any) -> int:
+    """The index of a class that is given in any way; `Refused` unless exactly one class fits."""
     if wanted is None:
         raise Refused(say("settings.no_class"))
     try:
@@ -43,7 +43,7 @@ def found(classifier: Classifier, wanted: Any) -> int:
 
 
 class Setting(traitlets.TraitType[Any, Any]):
-    """A trait that the explorer's worker cannot set, except quietly: `Explorer._settle` does so, under the lock."""
+    """A trait that the explorer's worker cannot set, except by `Explorer._settle`, which holds the lock."""
 
     def set(self, obj: Any, value: Any) -> None:
         """Raise `RuntimeError` in the worker."""
@@ -52,12 +52,12 @@ class Setting(traitlets.TraitType[Any, Any]):
         super().set(obj, value)
 
 
-class Judged(Setting):
-    """Whatever the explorer's own validator lets through, which says no in words of its own."""
+class Validated(Setting):
+    """A value that the explorer's own validator accepts; the validator refuses in its own words."""
 
 
-class Number(Judged):
-    """A finite number from `least` to `most`; `called` is what the page calls it."""
+class Number(Validated):
+    """A finite number from `least` to `most`; `called` is its name on the page."""
 
     kinds: Any = Real
     what = say("settings.number")
@@ -67,12 +67,12 @@ class Number(Judged):
         self.called, self.least, self.most = called, least, most
 
     def validate(self, obj: Any, value: Any) -> Any:
-        """Raise `Refused` in words, or return a plain Python number."""
+        """Raise `Refused`, or return a plain Python number."""
         number: Any = _plain(value)
         fits = isinstance(number, self.kinds) and not isinstance(number, bool) and math.isfinite(number)
         words: dict[str, Any] = {"called": self.called, "what": self.what, "reach": self._reach()}
         if not fits:
-            raise Refused(say("settings.of_another_kind", **words, got=shown(value)))
+            raise Refused(say("settings.of_another_kind", **words, got=quoted(value)))
         if not self.least <= number <= self.most:
             raise Refused(say("settings.out_of_reach", **words, got=number))
         return int(number) if self.kinds is Integral else float(number)
@@ -91,7 +91,7 @@ class Whole(Number):
     what = say("settings.whole_number")
 
 
-class Choice(Judged):
+class Choice(Validated):
     """One of a few values."""
 
     def __init__(self, values: Sequence[Any], default: Any, called: str) -> None:
@@ -99,29 +99,29 @@ class Choice(Judged):
         self.values, self.called = values, called
 
     def validate(self, obj: Any, value: Any) -> Any:
-        """Raise `Refused` with all that there is to choose from; True is no 1."""
+        """Raise `Refused` with all choices; True does not count as 1."""
         chosen = _plain(value)
         for each in self.values:
             if type(each) is type(chosen) and each == chosen:
                 return each
         *others, last = map(repr, self.values)
-        called = self.called
-        raise Refused(say("settings.no_choice", others=", ".join(others), last=last, called=called, got=shown(value)))
+        words = {"others": ", ".join(others), "last": last, "called": self.called}
+        raise Refused(say("settings.no_choice", **words, got=quoted(value)))
 
 
-class ClassIndex(Judged):
-    """A class of the explorer's classifier, named in any way; its index."""
+class ClassIndex(Validated):
+    """The index of a class of the explorer's classifier; it can be set to an index, a WordNet id or a name."""
 
     def validate(self, obj: Any, value: Any) -> int:
-        """Raise `Refused` if there is no such class, or more than one."""
-        return found(obj.classifier, value)
+        """Raise `Refused` unless exactly one class fits."""
+        return find_class(obj.classifier, value)
 
 
-class Told(Setting):
-    """What the explorer tells its page, and nobody sets."""
+class ReadOnly(Setting):
+    """What the explorer tells its page; no cell and no page can set it."""
 
     default_value: Any = None
 
     def __set__(self, obj: Any, value: Any) -> None:
         """Raise `Refused`; the explorer itself uses `set_trait`."""
-        raise Refused(say("settings.told", name=self.name, got=shown(value)))
+        raise Refused(say("settings.read_only", name=self.name, got=quoted(value)))

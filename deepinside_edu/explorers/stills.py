@@ -5,16 +5,20 @@ from __future__ import annotations
 import functools
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw, ImageFont
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 INK, GROUND, GAP = "#222222", "white", 8
 DESCRIPTION = "Description"
-"""Under this name a still picture's `info` has its words, for whoever does not see it."""
+"""The name in a still picture's `info` of its words, for readers who do not see the picture."""
 
 
 def panels(*captioned: tuple[Image.Image, str]) -> Image.Image:
-    """One row of pictures of the first one's height, each over its caption."""
+    """One row of pictures, all as high as the first, each above its caption."""
     height = captioned[0][0].height
     sized = [(each if each.height == height else each.resize((round(each.width * height / each.height), height)), text)
              for each, text in captioned]  # fmt: skip
@@ -31,7 +35,7 @@ def panels(*captioned: tuple[Image.Image, str]) -> Image.Image:
 
 
 def titled(title: str, *rows: Image.Image) -> Image.Image:
-    """A title over rows of pictures."""
+    """A title above rows of pictures."""
     width = max((row.width for row in rows), default=500)
     parts = [_lettered(title, width, size=14), *rows]
     page = Image.new("RGB", (width, sum(each.height for each in parts)), GROUND)
@@ -44,7 +48,7 @@ def titled(title: str, *rows: Image.Image) -> Image.Image:
 
 
 def under_each_other(*parts: Image.Image) -> Image.Image:
-    """Parts of a page, all as high as the highest, so that it can be taken apart again."""
+    """Parts of a page, all as high as the highest, so that a page can separate them again."""
     height = max(each.height for each in parts)
     page = Image.new("RGB", (max(each.width for each in parts), height * len(parts)), GROUND)
     for k, each in enumerate(parts):
@@ -53,8 +57,15 @@ def under_each_other(*parts: Image.Image) -> Image.Image:
     return page
 
 
+def drawn(chart: Figure) -> Image.Image:
+    """A chart as an RGB picture of 100 pixels per inch."""
+    buffer = io.BytesIO()
+    chart.savefig(buffer, format="png", dpi=100)
+    return Image.open(buffer).convert("RGB")
+
+
 def saved(picture: Image.Image) -> bytes:
-    """A PNG of 256 colours, scattered so that neither a photo shows steps nor grey a hue: a notebook stays small."""
+    """A PNG of 256 colours, which keeps a notebook small; dithering prevents steps in a photo and a hue in grey."""
     palette = picture.quantize(256, Image.Quantize.MEDIANCUT)
     buffer = io.BytesIO()
     picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(buffer, "png", optimize=True)
@@ -62,7 +73,7 @@ def saved(picture: Image.Image) -> bytes:
 
 
 def _lettered(text: str, width: int, size: int = 12) -> Image.Image:
-    """A text, broken at spaces into as many lines as it needs; a single word may be wider than there is room."""
+    """A text in as many lines as it needs, broken at spaces; a single long word may be cut off."""
     font = _font(size)
     lines = [""]
     for word in text.split():
@@ -80,7 +91,7 @@ def _lettered(text: str, width: int, size: int = 12) -> Image.Image:
 
 @functools.cache
 def _font(size: int) -> ImageFont.FreeTypeFont:
-    """DejaVu Sans comes with matplotlib and has the formulae's letters; Pillow's own font has not."""
+    """DejaVu Sans, which comes with matplotlib and has the letters of formulae; Pillow's own font lacks them."""
     import matplotlib
 
     return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf", size)

@@ -1,8 +1,7 @@
-"""Explore a score and the straight line that touches it: walk away from the photo and see where the line lets go."""
+"""Explore a score and its tangent line: walk away from the photo and see where the line leaves the score."""
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -19,37 +18,35 @@ from ..opening import ImageLike
 from .explorer import ClassExplorer
 from .joined import browser_half
 from .language import say
-from .settings import Choice, Number, Told
-from .stills import panels, titled
+from .settings import Choice, Number, ReadOnly
+from .stills import drawn, panels, titled
 from .widget import Source, in_words
 
 FAR = 2.0 ** (np.arange(-27, 19) / 3)
 PLACES = np.concatenate([-FAR[::-1], [0.0], FAR])
-"""Where scores are computed, in root-mean-square grey levels of 255: up to 64 from the photo, from 1/512 on.
+"""Where scores are computed: 1/512 to 64 root-mean-square grey levels (of 255) from the photo, to either side.
 
-Three to a doubling, so that any look, however short or long, has as many of them.
+Three places per doubling, so that the curve is as detailed at every reach of the chart.
 """
 
 REACHES = (0.01, 0.05, 0.25, 1, 4, 16, 64)
-"""What the chart can show on either side of the photo."""
+"""How far the chart can reach on either side of the photo, in levels."""
 
 AT_ONCE = 6
-"""Places in one batch; between two batches something newer can be wanted."""
+"""Places in one batch; a newer wish is noticed between two batches."""
 
 HOLDS = 1.0
-"""The line holds as far as it is no more than this wrong, in units of score."""
+"""The line holds while its error is at most this, in units of score."""
 
 BLUE, ORANGE = "#0072b2", "#c85a00"
 
 SIDE = 224
-"""Of the photo in the still picture, in pixels."""
+"""The side of the photo in the still picture, in pixels."""
 
 DIRECTIONS = "gradient", "noise", "grey", "another photo"
 
 
 class _Wish(NamedTuple):
-    """What the controls said at one moment. The thread works towards the newest one and knows no others."""
-
     source: Source
     class_index: int | None
     direction: str
@@ -57,17 +54,17 @@ class _Wish(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class TaylorResult:
-    """What the explorer shows, to go on with in a cell.
+    """What the explorer shows, for further work in a cell.
 
     Attributes:
         class_index: c.
         x: I₀, the photo as the network takes it, `(1, C, H, W)`.
         direction: d, `(1, C, H, W)` in normalised space, one root-mean-square level of 255 long.
-        s: how far along d, `(93,)`, ascending from −64 to 64 levels.
+        s: the distances along d, `(93,)`, ascending from −64 to 64 levels.
         scores: S_c(I₀ + s·d), `(93,)`.
         score: S_c(I₀).
-        slope: wᵀd; so the line is score + slope · s.
-        holds: (from, to), the farthest s on either side up to which line and score are at most 1 apart.
+        slope: wᵀd; the line is score + slope · s.
+        holds: (from, to), the farthest s on either side up to which line and score differ by at most 1.
     """
 
     class_index: int
@@ -89,10 +86,8 @@ class TaylorExplorer(ClassExplorer[TaylorResult | None]):
     """A photo on its way along a direction, its score, and the line wᵀI + b; `result` has the numbers.
 
     Attributes:
-        photo: the name of a shipped photo, or "your photo" where there is one; `show` takes any other.
-        class_index: c, an int.
         direction: "gradient" (w itself), "noise", "grey" (towards the mean colour), or "another photo".
-        s: how far along it the photo is, in root-mean-square levels of 255, −64 to 64: the nearest of `places`.
+        s: the distance along it in root-mean-square levels of 255, −64 to 64, rounded to the nearest of `places`.
         places: every s at which a score is computed.
     """
 
@@ -101,15 +96,14 @@ class TaylorExplorer(ClassExplorer[TaylorResult | None]):
 
     direction = Choice(DIRECTIONS, DIRECTIONS[0], say("taylor.direction")).tag(sync=True)
     s = Number(0.0, say("taylor.s"), PLACES[0], PLACES[-1]).tag(sync=True)
-    places = Told(PLACES.tolist()).tag(sync=True)
-    reaches = Told(list(REACHES)).tag(sync=True)
+    places = ReadOnly(PLACES.tolist()).tag(sync=True)
+    reaches = ReadOnly(list(REACHES)).tag(sync=True)
 
     def __init__(self, image: ImageLike | Tensor | None = None, classifier: Classifier | None = None) -> None:
-        """Score the photo once, so that what cannot be shown at all is an ordinary error of this call."""
+        """Score the photo at once, so that a network that cannot do so is an ordinary error of this call."""
         super().__init__(image, classifier)
+        self._do_now("rank")
         self._begin()
-
-    # --- what a learner, a test or the browser asks for ---------------------------------------------------------------
 
     def _wish(self) -> _Wish:
         return _Wish(self._source, self._chosen, self.direction)
@@ -120,20 +114,17 @@ class TaylorExplorer(ClassExplorer[TaylorResult | None]):
 
     @traitlets.observe("direction", "s")
     def _on_setting(self, _: object) -> None:
-        """Where the photo is on its way is the page's own business; there is nothing to compute for it."""
+        """Answer the browser; it draws another s by itself, without new work of the kernel."""
         self._ask()
 
-    # --- the work -----------------------------------------------------------------------------------------------------
-
     def _look(self, wish: _Wish) -> None:
-        """I₀, once: it stays as it is, whatever the class and the direction."""
+        """Send I₀ once per photo; it does not depend on class and direction."""
         x = self._x(wish.source)
         self._tell("photo", _levels(self.classifier, x, mean=True), size=[*x.shape[:1:-1]])
 
     def _walk(self, wish: _Wish) -> str:
-        """The line at once, which is one backward pass; then the scores, nearest places first."""
-        c = self._prediction(wish).class_index
-        self._settle(wish, class_index=c)
+        """Send the line at once, after one backward pass; then the scores, nearest places first."""
+        c = self._wanted_class(wish).class_index
         x, line = self._x(wish.source), self._line(wish, c)
         d, far = self._along(wish, x, line.w)
         score = float(line.score)
@@ -149,14 +140,12 @@ class TaylorExplorer(ClassExplorer[TaylorResult | None]):
                 scores[some] = self.classifier.scores(x + steps * d)[:, c].cpu().double().numpy()
             holds = self._tell_walk(wish, c, scores, score, slope)
         self._result = TaylorResult(c, x, d, PLACES.copy(), scores, score, slope, holds)
-        if line.w.any():
-            return ""
-        return say("taylor.level")
+        return "" if line.w.any() else say("taylor.level")
 
     def _tell_walk(
         self, wish: _Wish, c: int, scores: NDArray[np.float64], score: float, slope: float
     ) -> tuple[float, float]:
-        """The line and the scores so far, NaN where there is none yet; return how far the line holds by them."""
+        """Send the line and the scores so far, NaN where none is yet; return how far the line holds by them."""
         there = np.isfinite(scores)
         holds = _holds(PLACES[there], (scores - score - slope * PLACES)[there])
         self._tell(
@@ -166,7 +155,7 @@ class TaylorExplorer(ClassExplorer[TaylorResult | None]):
         return holds
 
     def _along(self, wish: _Wish, x: Tensor, w: Tensor) -> tuple[Tensor, float | None]:
-        """d, one root-mean-square level long, 0 where there is no way to go; and how far its goal is, if it has one."""
+        """d, one root-mean-square level long (0 if it has no direction), and the distance of its goal, if it has one."""
         if wish.direction == "gradient":
             d = w
         elif wish.direction == "noise":
@@ -181,10 +170,8 @@ class TaylorExplorer(ClassExplorer[TaylorResult | None]):
         far = float(length) if wish.direction in ("grey", "another photo") else None
         return (d / length if length > 0 else d), far
 
-    # --- where there is no kernel -------------------------------------------------------------------------------------
-
     def still(self) -> Image.Image:
-        """Draw the photo s levels along the way and, beside it, its score and the line over s, with their axes."""
+        """Draw the photo s levels along d and, beside it, its score and the line over s."""
         result = self.result
         if result is None:
             return titled(say("taylor.nothing", message=self.message))
@@ -194,29 +181,28 @@ class TaylorExplorer(ClassExplorer[TaylorResult | None]):
             (photo, say("taylor.photo", s=self.s, along=say(f"taylor.along_{self.direction}"))),
             (_chart(result, self.s), say("taylor.holds", start=start, end=end, slope=result.slope)),
         )
-        return titled(in_words(self._prediction(self._wish())), row)
+        return titled(in_words(self._wanted_class(self._wish())), row)
 
     def __repr__(self) -> str:
-        """Say what is shown, in one line that is the same on every machine."""
         label = self.classifier.labels[self.class_index]
         return f"TaylorExplorer({self.photo!r}, {label!r}, along {self.direction!r}, s = {self.s:.3g})"
 
 
 def _after(image: object) -> images.Photo:
-    """The next shipped photo, the first after one's own."""
+    """The shipped photo after this one; after a learner's own photo the first."""
     every = images.photos()
     return every[(every.index(image) + 1) % len(every)] if isinstance(image, images.Photo) else every[0]
 
 
 def _levels(classifier: Classifier, x: Tensor, mean: bool) -> NDArray[np.float32]:
-    """Of an image its levels of 255, not rounded; of a direction, without the mean, how far each of them moves."""
+    """The levels (of 255, not rounded) of an image; without the mean, how far a direction moves each level."""
     std, middle = (x.new_tensor(each)[:, None, None] for each in (classifier.std, classifier.mean))
     levels = 255 * (x[0] * std + (middle if mean else 0))
     return levels.permute(1, 2, 0).expand(-1, -1, 3).float().cpu().contiguous().numpy()
 
 
 def _holds(s: NDArray[np.float64], wrong: NDArray[np.float64]) -> tuple[float, float]:
-    """The farthest place on either side of 0 before the first at which the line is wrong by more than HOLDS."""
+    """The last place on either side of 0 before the first with an error of the line above HOLDS."""
     within = np.abs(wrong) <= HOLDS
     start, end = s[(s < 0) & ~within].max(initial=-np.inf), s[(s > 0) & ~within].min(initial=np.inf)
     inside = s[(s > start) & (s < end)]
@@ -224,12 +210,12 @@ def _holds(s: NDArray[np.float64], wrong: NDArray[np.float64]) -> tuple[float, f
 
 
 def _reach(holds: tuple[float, float]) -> float:
-    """What the chart shows by itself: half as far again as the line holds, so that it is seen to let go."""
+    """The first reach of the chart: 1.5 times as far as the line holds, so that one sees it leave the score."""
     return next((reach for reach in REACHES if reach >= 1.5 * max(-holds[0], holds[1])), REACHES[-1])
 
 
 def _chart(result: TaylorResult, s: float) -> Image.Image:
-    """The score and the line around the photo, as far as the page shows them, and where the walk is."""
+    """A chart of the score and the line around the photo, as far as the page shows them, with a mark at s."""
     from matplotlib.figure import Figure
 
     reach = max(_reach(result.holds), abs(s))
@@ -245,16 +231,14 @@ def _chart(result: TaylorResult, s: float) -> Image.Image:
     axes.set_xlabel(say("taylor.x"), fontsize=8)
     axes.tick_params(labelsize=8)
     axes.legend(fontsize=7)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=100)
-    return Image.open(buffer).convert("RGB")
+    return drawn(figure)
 
 
 def taylor(image: ImageLike | Tensor | None = None, classifier: Classifier | None = None) -> TaylorExplorer:
     """Explore how far from the photo the line S_c(I₀) + s·wᵀd stays close to the score S_c(I₀ + s·d).
 
     Args:
-        image: whatever `open_image` takes, or a prepared tensor; without it the first of the shipped photos.
+        image: anything that `open_image` takes, or a prepared tensor; without it the first of the shipped photos.
         classifier: the network; without one the network that ships with the package.
 
     Returns:

@@ -1,8 +1,9 @@
-"""What every explorer is: a classifier, a photo, one thread, a page to talk to, and a still picture without a kernel.
+"""What every explorer has: a classifier, a photo, one worker thread, a page, and a still picture without a kernel.
 
-Without a kernel each kind of page fails in its own way: JupyterLab prefers a widget that it does not know to the
-picture beside it, an exported page leaves the widget's place empty. So a cell shows three outputs that do not depend on
-each other: a sentence, the picture, and the widget, whose browser half hides the first two as soon as a kernel answers.
+Without a kernel each kind of page fails in its own way. JupyterLab prefers a widget that it does not know to the
+picture beside it; an exported page leaves the widget's place empty. For this reason a cell shows three outputs that do
+not depend on each other: a sentence, the picture, and the widget, whose browser half hides the first two as soon as a
+kernel answers.
 """
 
 from __future__ import annotations
@@ -28,15 +29,15 @@ from ..classifier import Classifier, Prediction, check_classifier
 from ..opening import ImageLike, open_image
 from ..weights import load_classifier
 from .language import say
-from .settings import Told
+from .settings import ReadOnly
 from .stills import DESCRIPTION, saved
 
 YOURS = "your photo"
-"""What a learner's own photo is called."""
+"""The name of a learner's own photo."""
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 
-# JupyterLab's "Error displaying widget: model not found" is a text without elements, two rows below the sentence's.
+# JupyterLab's "Error displaying widget: model not found" is a text without elements, two rows below the sentence.
 STYLE = (
     "<style>.jp-OutputArea-child:has(.deepinside-still) + * + * > .jp-OutputArea-output:not(:has(*)) "
     "{ display: none }</style>"
@@ -44,26 +45,26 @@ STYLE = (
 
 
 def share(probability: float) -> str:
-    """A probability in three figures; what is nearly 0 or 1 is not said to be 0 or 1."""
+    """A probability to three decimals; a value near 0 or 1 is not rounded to it."""
     return "> 0.999" if probability > 0.9995 else "< 0.001" if probability < 0.0005 else f"{probability:.3f}"
 
 
 def in_words(prediction: Prediction) -> str:
-    """A class with its score and its probability."""
+    """A class with its score and its probability, as a caption."""
     p = share(prediction.probability)
     values = prediction._asdict() | {"probability": p if p[0] in "<>" else f"= {p}"}
     return say("class.in_words", **values)
 
 
 def error_in_words(error: Exception) -> str:
-    """An error as a sentence; one that is not about an input has its kind before it."""
+    """An error as a sentence; its type comes first unless it is about an input."""
     words = f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
     return words if words.endswith((".", "?", "!", "…")) else f"{words}."
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A photo to look at, equal to itself alone, so that even the same picture once more is a new one."""
+    """A photo to look at. It equals only itself, so the same picture given again counts as a new photo."""
 
     image: ImageLike | Tensor
 
@@ -77,24 +78,28 @@ open_widgets: weakref.WeakSet[Widget] = weakref.WeakSet()
 
 
 class Widget(anywidget.AnyWidget):
-    """An anywidget on a photo and a classifier: it refuses in words, and its saved notebook is read without a kernel.
+    """An anywidget on a photo and a classifier; a saved notebook shows its still picture without a kernel.
 
-    Cells and the page set traits. The worker, one thread, computes and tells the page. It cannot set a trait, which
-    `settings.Setting` enforces, except quietly, where it settles what it has found out.
+    Cells and the page set traits. The worker, one thread, computes and tells the page. It cannot set a trait
+    (`settings.Setting` enforces that), except quietly, when a control follows what was found.
+
+    Attributes:
+        photo: the name of a shipped photo, or "your photo" where there is one; `show` takes any other.
+        class_index: c, an int; can be set to what `classifier.find` understands, a name too.
     """
 
     stays: ClassVar[dict[str, str]] = {"upload": "photo"}
-    """What stays as it was if a request of the page is refused, by its name in the texts; as a rule the setting."""
+    """For each request of the page, what stays as it was when the request is refused; otherwise the setting."""
 
-    labels = Told().tag(sync=True)
-    photos = Told().tag(sync=True)
+    labels = ReadOnly().tag(sync=True)
+    photos = ReadOnly().tag(sync=True)
     photo: Any
     class_index: Any
 
     def __init__(self, image: ImageLike | Tensor | None, classifier: Classifier | None) -> None:
-        """Open the photo, if there is one; a subclass is quiet until it is complete."""
+        """Open the photo, if there is one; the widget stays quiet until a subclass is complete."""
         self.classifier = load_classifier() if classifier is None else classifier
-        self._own = None if image is None else Source(_opened(image))  # where the two are swapped, it says so
+        self._own = None if image is None else Source(_opened(image))  # says so if the two arguments are swapped
         check_classifier(self.classifier)
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -106,15 +111,15 @@ class Widget(anywidget.AnyWidget):
         self.on_msg(self._on_browser)
         open_widgets.add(self)
 
-    # --- what a learner or a test asks for ----------------------------------------------------------------------------
+    # --- what a learner or a test calls -------------------------------------------------------------------------------
 
     @property
     def message(self) -> str:
-        """What went wrong last, with the remedy; empty if nothing did."""
+        """The last problem, with its remedy; empty if there is none."""
         return " ".join(dict.fromkeys(filter(None, (*self._complaints(), self._refused))))
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait until the worker has nothing left to do, or so many seconds; say whether that is so."""
+        """Wait until the worker is idle, at most `timeout` seconds; return whether it is idle."""
         with self._changed:
             return self._changed.wait_for(lambda: self._thread is None, timeout)
 
@@ -122,7 +127,7 @@ class Widget(anywidget.AnyWidget):
         """Look at another photo.
 
         Args:
-            image: whatever `open_image` takes, or a prepared tensor `(1, C, H, W)`.
+            image: anything that `open_image` takes, or a prepared tensor `(1, C, H, W)`.
 
         Raises:
             ValueError: a bad image.
@@ -146,55 +151,59 @@ class Widget(anywidget.AnyWidget):
             self._stop()
         super().close()
 
-    # --- what each explorer makes of it -------------------------------------------------------------------------------
+    # --- what each explorer defines -----------------------------------------------------------------------------------
+
+    @abstractmethod
+    def __repr__(self) -> str:
+        """Describe what is shown, in one line that is the same on every machine."""
+
+    @abstractmethod
+    def still(self) -> Image.Image:
+        """Draw the state as one picture with captions, for a page without a kernel."""
 
     @abstractmethod
     def _complaints(self) -> Iterable[str]:
-        """What went wrong in the work, as sentences."""
+        """The problems of the work, as sentences."""
 
     @abstractmethod
     def _on_photo(self, _: object = None) -> None:
-        """Begin with the photo that is chosen now."""
+        """Begin with the photo that is now chosen."""
 
     def _find(self, text: str) -> None:
         """Choose the class that this text names."""
         self.class_index = text
 
     def _do(self, asked: str, content: dict[str, Any], buffers: list[memoryview]) -> None:
-        """Do what a control of the explorer's own asks for."""
+        """Do what a control that only this explorer has asks for."""
 
     def _answer(self, asked: str) -> None:
-        """Answer a page that has asked for something, even if nothing has changed."""
+        """Answer a request of the page, even if nothing has changed."""
         self._tell_state()
 
     @abstractmethod
     def _tell_state(self) -> None:
-        """Tell the page how the work is going and what went wrong."""
+        """Tell the page whether the work goes on, and the message."""
 
     @abstractmethod
     def _tell_all(self) -> None:
-        """Tell everything again, to a page that has just been opened."""
+        """Tell everything again to a page that has just opened."""
 
     @abstractmethod
     def _work(self) -> None:
-        """Do all that is wanted: the only thread that computes."""
+        """Do all that is wanted, in the only thread that computes."""
 
     @abstractmethod
     def _stop(self) -> None:
         """Want nothing more, so that the worker ends as soon as it can."""
 
-    @abstractmethod
-    def still(self) -> Image.Image:
-        """Draw the state as one picture with captions, for a page without a kernel."""
-
     def _may_be_saved(self) -> bool:
-        """Say whether the still picture may be in a notebook: never if a photo that was uploaded is on it."""
+        """Whether a notebook may store the still picture: never one that shows a learner's own photo."""
         return bool(self.photo != YOURS)
 
     # --- the worker ---------------------------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        """Have the worker go on, or begin."""
+        """Start the worker unless it runs."""
         with self._changed:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name=type(self).__name__, daemon=True)
@@ -202,7 +211,7 @@ class Widget(anywidget.AnyWidget):
 
     @contextmanager
     def _quietly(self) -> Iterator[None]:
-        """Set traits without wanting anything because of it."""
+        """Set traits without asking for new work."""
         with self._changed:
             before, self._quiet = self._quiet, True
             try:
@@ -213,9 +222,9 @@ class Widget(anywidget.AnyWidget):
     # --- to and from the browser --------------------------------------------------------------------------------------
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
-        """Take what the browser sends as one; what is refused is said in the widget, and its controls go back.
+        """Take all values that the browser sends together; the widget shows a refusal, and its controls go back.
 
-        The worker settles no value between the setting of another and its observers.
+        Under the lock, so that the worker cannot settle a value between an assignment and its observer.
         """
         with self._changed:
             self._forgive()
@@ -226,8 +235,8 @@ class Widget(anywidget.AnyWidget):
                 self.send_state([name for name in sync_data if self.has_trait(name)])
 
     def send(self, content: Any, buffers: Any = None) -> None:
-        """Send to the browser, unless the kernel is going away."""
-        with suppress(RuntimeError):  # zmq's, from then on
+        """Send to the browser, unless the kernel is shutting down."""
+        with suppress(RuntimeError):  # zmq raises it from then on
             super().send(content, buffers)
 
     def _on_browser(self, _: object, content: dict[str, Any], buffers: list[memoryview]) -> None:
@@ -250,7 +259,7 @@ class Widget(anywidget.AnyWidget):
             self._answer(asked)
 
     def _refuse(self, words: str) -> None:
-        """Say in the widget what was refused, until the next action."""
+        """Show in the widget what was refused, until the next action."""
         with self._changed:
             self._refused = words
             self._tell_state()
@@ -262,7 +271,7 @@ class Widget(anywidget.AnyWidget):
     # --- where there is no kernel -------------------------------------------------------------------------------------
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """Give a page that takes but one output the widget and the still picture in one."""
+        """The widget and the still picture together, for a page that takes only one output."""
         bundle: Any = super()._repr_mimebundle_(**kwargs)
         data, metadata = bundle
         if self._may_be_saved():
@@ -273,12 +282,12 @@ class Widget(anywidget.AnyWidget):
 
     def _ipython_display_(self) -> None:
         """Show a sentence, the still picture and the widget, as three outputs."""
-        if self._repr_mimebundle_ is None:  # ipywidgets takes it away when a widget is closed
+        if self._repr_mimebundle_ is None:  # ipywidgets removes it when a widget is closed
             outputs: list[tuple[dict[str, Any], dict[str, Any]]] = [({"text/plain": repr(self)}, {})]
         else:
             data, metadata = self._repr_mimebundle_()
             words = say("cell.still") if "image/png" in data else say("cell.not_saved")
-            # The widget has an empty text for whoever cannot draw it, so that nobody complains.
+            # A page that cannot draw the widget shows its empty text and no complaint.
             view = {VIEW: data.pop(VIEW), "text/plain": ""}
             html = f'<p class="deepinside-still">{STYLE}{words}</p>'
             outputs = [({"text/html": html, "text/plain": words}, {}), (data, metadata), (view, {})]
@@ -292,7 +301,7 @@ def _opened(image: ImageLike | Tensor) -> ImageLike | Tensor:
 
 @atexit.register
 def _stop_all() -> None:
-    """No thread is left inside a network while the interpreter goes away."""
+    """Leave no thread inside a network while the interpreter shuts down."""
     for each in tuple(open_widgets):
         each._stop()
         each.wait(5)

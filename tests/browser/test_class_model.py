@@ -99,7 +99,7 @@ def test_a_start_without_a_gradient_gets_noise_and_says_so(notebook, studio):
     notebook.python("studio.set_trait('class_index', 90)")
     with notebook.drawn_anew(shown(studio)):
         press(studio, "Step")
-    expect(studio).to_contain_text("The score has no gradient at the start, so noise of σ 0.08 was added to it.")
+    expect(studio).to_contain_text("The score has no gradient at the start, so noise of σ 0.08 was added to the start.")
     notebook.python("studio.set_trait('class_index', 99)")
     expect(studio).not_to_contain_text("no gradient")
 
@@ -205,7 +205,7 @@ def test_preset_objective_and_start(notebook, studio):
     with notebook.drawn_anew(shown(studio)):
         press(studio, "Step")
     zero = levels(shown(studio))
-    expect(studio.locator("figcaption")).to_contain_text("with later regularisers, and P_c in the place of S_c")
+    expect(studio.locator("figcaption")).to_contain_text("with later regularisers, and P_c instead of S_c")
     studio.get_by_role("combobox", name="start").select_option("noise")
     expect(status(studio)).to_contain_text("Ready: press Run.")
     with notebook.drawn_anew(shown(studio)):
