@@ -10,14 +10,14 @@
 
 What may an explorer touch? It imports steps, `figures` and `evaluation`, and no step imports it. Cells and the page set
 traits. The worker thread runs the stages: it calls step functions, keeps their results in attributes, and sends them to
-the page (`_tell`). It cannot set a trait (`settings.Setting` raises), except by `_settle`. It never changes the network.
+the page (`_tell`). It cannot set a trait (`Setting.set` raises) except by `_settle`, and it never changes the network.
 
 How do I add one? Copy `saliency.py`, the shortest:
 
-1. Write a trait for each control (`Choice`, `Number`, `Whole`) and an observer that calls `self._ask()`.
+1. Write a trait for each control (`Choice`, `Number`, `Whole`).
 2. Write a `NamedTuple`, the wish: `source`, `class_index`, then the controls, slowest first. `_wish` fills it in.
 3. List the `stages` in order, each with the last field of the wish that it depends on, and write `_<stage>(wish)`.
-4. End `__init__` with `_do_now`, for the stages whose errors are errors of the call, and `_begin`.
+4. End `__init__` with `_do_now`, for the stages whose errors are errors of the call, and `_begin` with the controls.
 5. Write its texts in `texts/en.json`; `say("<name>.<text>", …)` fills them in.
 6. Write `still` and `__repr__`, and its view in `front/views`, which draws what `_tell` sends.
 7. Add its function to `__all__` here, and a line to `docs/explorers.md`.

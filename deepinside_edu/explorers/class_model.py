@@ -140,8 +140,6 @@ class ClassModelExplorer(Widget):
             return self.classifier.top(self._own.image, 1)[0].class_index
         return self.labels.index(FIRST) if FIRST in self.labels else 0
 
-    # --- what a learner or a test calls -------------------------------------------------------------------------------
-
     @property
     def steps(self) -> tuple[Step, ...]:
         """All steps so far."""
@@ -204,8 +202,6 @@ class ClassModelExplorer(Widget):
             pictures = [figures.stretch_contrast(each, like=pictures[-1]) for each in pictures]
         figures.save_film(pictures, file, kind=kind)
 
-    # --- traits -------------------------------------------------------------------------------------------------------
-
     @traitlets.validate("regularisation")
     def _possible_weight(self, proposal: dict[str, Any]) -> float:
         try:
@@ -247,8 +243,6 @@ class ClassModelExplorer(Widget):
 
     def _on_photo(self, _: object = None) -> None:
         self._begin(again=self.state == RUNNING)
-
-    # --- the ascent ---------------------------------------------------------------------------------------------------
 
     def _new_run(self) -> _Run:
         """Make a run with the values of the controls now; it computes nothing yet."""
@@ -327,8 +321,6 @@ class ClassModelExplorer(Widget):
                     with suppress(RuntimeError):  # the loop has ended
                         self._loop.call_soon_threadsafe(_listen_for_interrupt)
 
-    # --- to and from the browser --------------------------------------------------------------------------------------
-
     def _tell_state(self) -> None:
         """Send the number of the run, its state and its speed; by the number the page drops steps of earlier runs."""
         self.send({"kind": "state", **self._progress(self._run)})
@@ -390,8 +382,6 @@ class ClassModelExplorer(Widget):
             return
         name = f"{self._run.about['label'].replace(' ', '_')}.{kind}"
         self.send({"kind": "film", "name": name, "message": ""}, [buffer.getvalue()])
-
-    # --- where there is no kernel -------------------------------------------------------------------------------------
 
     def still(self) -> Image.Image:
         """Draw the step on show with its class, recipe and number; before the first step the start."""

@@ -74,12 +74,11 @@ class Explorer(Widget, Generic[R]):
             getattr(self, f"_{stage}")(wish)
             self._done[stage] = upto(wish, self.stages[stage])
 
-    def _begin(self) -> None:
-        """Follow the controls from now on; the explorer is complete."""
+    def _begin(self, *controls: str) -> None:
+        """Work from now on, also at each change of these controls."""
+        self.observe(self._ask, controls)
         self._quiet = False
         self._ask()
-
-    # --- what a learner or a test calls -------------------------------------------------------------------------------
 
     @property
     def result(self) -> R:
@@ -88,16 +87,12 @@ class Explorer(Widget, Generic[R]):
         result: R = self._result
         return result
 
-    # --- what each explorer defines -----------------------------------------------------------------------------------
-
     @abstractmethod
     def _wish(self) -> NamedTuple:
         """The values of the controls now."""
 
     def _on_new_photo(self) -> None:
         """Forget what belongs to the photo before."""
-
-    # --- traits -------------------------------------------------------------------------------------------------------
 
     @traitlets.validate("photo")
     def _known_photo(self, proposal: dict[str, Any]) -> str:
@@ -114,8 +109,6 @@ class Explorer(Widget, Generic[R]):
                 self._source = own or Source(images.photo(self.photo))
                 self._on_new_photo()
                 self._ask()
-
-    # --- the work -----------------------------------------------------------------------------------------------------
 
     def _ask(self, _: object = None) -> None:
         """Want what the controls say now, and drop the work for an older wish as soon as possible."""
@@ -192,8 +185,6 @@ class Explorer(Widget, Generic[R]):
                     for name, value in values.items():
                         self.set_trait(name, value)
 
-    # --- to and from the browser --------------------------------------------------------------------------------------
-
     def _tell(self, kind: str, *arrays: Tensor | NDArray[Any], **content: Any) -> None:
         """Send arrays as raw, unaltered bytes, and keep them for a page that opens later."""
         buffers = [(a.cpu().contiguous().numpy() if isinstance(a, Tensor) else a).tobytes() for a in arrays]
@@ -208,8 +199,6 @@ class Explorer(Widget, Generic[R]):
         with self._changed:
             for message in tuple(self._sent.values()):
                 self.send(*message)
-
-    # --- where there is no kernel -------------------------------------------------------------------------------------
 
     def _may_be_saved(self) -> bool:
         """Wait for the work. After an error the last photo is still shown, and it may be a learner's own."""

@@ -9,7 +9,6 @@ from itertools import takewhile
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-import traitlets
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from torch import Tensor
@@ -114,7 +113,6 @@ class LocalisationExplorer(ClassExplorer[Localisation | None]):
     hard_seeds = Choice((False, True), False, say("localisation.hard_seeds")).tag(sync=True)
 
     def __init__(self, image: ImageLike | Tensor | None = None, classifier: Classifier | None = None) -> None:
-        """Score the first photo at once, so that a photo that cannot be shown is an ordinary error of this call."""
         super().__init__(image, classifier)
         self._maps: OrderedDict[tuple[bytes, int, int], NDArray[np.float32]] = OrderedDict()
         self._strokes = _Strokes(_unpainted(_grid(self._source, self.classifier)), 0, "")
@@ -124,9 +122,7 @@ class LocalisationExplorer(ClassExplorer[Localisation | None]):
         self._shown: _Scene | None = None
         self._cutter: tuple[Source, float, RepeatedCut] | None = None
         self._do_now("rank")
-        self._begin()
-
-    # --- what a learner or a test calls -------------------------------------------------------------------------------
+        self._begin("crops", "foreground", "background", "blur", "components", "smoothness", "hard_seeds")
 
     @property
     def true_boxes(self) -> tuple[Box, ...]:
@@ -181,8 +177,6 @@ class LocalisationExplorer(ClassExplorer[Localisation | None]):
             self.smoothness, self.hard_seeds, self._strokes,
         )  # fmt: skip
 
-    # --- traits -------------------------------------------------------------------------------------------------------
-
     def _on_new_photo(self) -> None:
         super()._on_new_photo()
         sides = self._painted.get(self._photo_or_source(), _unpainted(_grid(self._source, self.classifier)))
@@ -191,12 +185,6 @@ class LocalisationExplorer(ClassExplorer[Localisation | None]):
     def _photo_or_source(self) -> object:
         """The key of a photo's strokes: the name of a shipped photo, the source of a learner's own."""
         return self.photo if isinstance(self._source.image, Photo) else self._source
-
-    @traitlets.observe("crops", "foreground", "background", "blur", "components", "smoothness", "hard_seeds")
-    def _on_setting(self, _: object) -> None:
-        self._ask()
-
-    # --- the work -----------------------------------------------------------------------------------------------------
 
     def _stopped(self, stage: str) -> bool:
         """Whether an earlier stage has failed."""
@@ -288,8 +276,6 @@ class LocalisationExplorer(ClassExplorer[Localisation | None]):
     def _in_words_of(self, error: Exception) -> str:
         words = super()._in_words_of(error)
         return say("localisation.paint", words=words) if "the mask is empty" in words else words
-
-    # --- where there is no kernel -------------------------------------------------------------------------------------
 
     def still(self) -> Image.Image:
         """Draw map, seeds, cut and box in a row, each with a caption, under the class and the IoU."""

@@ -75,7 +75,6 @@ class MicroscopeExplorer(Explorer[Ladder | None]):
         classifier: Classifier | None = None,
         neuron: int | str | Neuron | None = None,
     ) -> None:
-        """Run the network at once, so that a photo that cannot be shown is an ordinary error of this call."""
         super().__init__(image, classifier)
         self._compared: list[list[list[str]]] = []
         self._is_sent = False
@@ -86,9 +85,7 @@ class MicroscopeExplorer(Explorer[Ladder | None]):
         self.channel = self._strongest()
         if neuron is not None:
             self.neuron = neuron
-        self._begin()
-
-    # --- what a learner or a test calls -------------------------------------------------------------------------------
+        self._begin("channel", "position", "rules", "rung", "plane")
 
     @property
     def neuron(self) -> int | Neuron:
@@ -115,8 +112,6 @@ class MicroscopeExplorer(Explorer[Ladder | None]):
     def _wish(self) -> _Wish:
         rules = tuple(self.rules)
         return _Wish(self._source, self.layer, self.channel, self.position, rules, self.rung, self.plane)
-
-    # --- traits -------------------------------------------------------------------------------------------------------
 
     @traitlets.validate("layer", "rung")
     def _known_layer(self, proposal: dict[str, Any]) -> str:
@@ -167,15 +162,9 @@ class MicroscopeExplorer(Explorer[Ladder | None]):
                 self.channel, self.position = self._strongest(), "max"
             self._ask()
 
-    @traitlets.observe("channel", "position", "rules", "rung", "plane")
-    def _on_setting(self, _: object) -> None:
-        self._ask()
-
     def _strongest(self) -> int:
         """The channel that has the layer's strongest unit."""
         return int(_planes(self._recording.x(self.layer)).amax((1, 2)).argmax())
-
-    # --- the work -----------------------------------------------------------------------------------------------------
 
     def _record(self, wish: _Wish) -> None:
         """Record the run and send X at the image, once per photo; neither depends on the neuron."""
@@ -285,8 +274,6 @@ class MicroscopeExplorer(Explorer[Ladder | None]):
         unit = isinstance(neuron.position, tuple) and neuron.position
         of = "sum" if neuron.position == "sum" else "unit" if unit else "channel"
         return say(f"microscope.of_{of}", channel=neuron.channel, layer=neuron.layer, position=neuron.position)
-
-    # --- where there is no kernel -------------------------------------------------------------------------------------
 
     def still(self) -> Image.Image:
         """Draw the photo as the network saw it and, beside it, R at the image under each rule."""

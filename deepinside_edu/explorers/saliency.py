@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 import numpy as np
-import traitlets
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
@@ -40,7 +39,6 @@ class SaliencyResult:
     crops: int
 
     def __repr__(self) -> str:
-        """Name the class and the number of crops."""
         return f"SaliencyResult({self.prediction.label!r}, crops={self.crops}, map {self.saliency.shape})"
 
 
@@ -65,17 +63,12 @@ class SaliencyExplorer(ClassExplorer[SaliencyResult]):
     strength = Number(0.6, say("saliency.strength"), 0, 1).tag(sync=True)
 
     def __init__(self, image: ImageLike | Tensor | None = None, classifier: Classifier | None = None) -> None:
-        """Compute the first map at once, so that a photo that cannot be shown is an ordinary error of this call."""
         super().__init__(image, classifier)
         self._do_now("rank", "compute")
-        self._begin()
+        self._begin("crops")
 
     def _wish(self) -> _Wish:
         return _Wish(self._source, self._chosen, self.crops)
-
-    @traitlets.observe("crops")
-    def _on_crops(self, _: object) -> None:
-        self._ask()
 
     def _compute(self, wish: _Wish) -> str:
         """Compute w by one back-propagation, and M from it or from ten crops; the browser needs no more."""

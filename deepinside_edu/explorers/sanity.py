@@ -55,7 +55,6 @@ class SanityResult:
     similarities: dict[str, Similarity]
 
     def __repr__(self) -> str:
-        """Name the class, how many layers are random, and each method's rank correlation."""
         ranks = ", ".join(f"{method} {each.rank_correlation:.2f}" for method, each in self.similarities.items())
         layers = "1 layer" if self.down_to == 1 else f"{self.down_to} layers"
         return f"SanityResult({self.prediction.label!r}, {layers} random, rank correlation: {ranks})"
@@ -94,7 +93,6 @@ class SanityExplorer(ClassExplorer[SanityResult | None]):
         classifier: Classifier | None = None,
         methods: Sequence[str] | None = None,
     ) -> None:
-        """Compute the first maps at once, so that a photo that cannot be shown is an ordinary error of this call."""
         super().__init__(image, classifier)
         self._cascade = Cascade(self.classifier)
         self.set_trait("layers", list(self._cascade.layers))
@@ -109,7 +107,7 @@ class SanityExplorer(ClassExplorer[SanityResult | None]):
             self.set_trait("methods", ["gradient"])
             self._do_now("train")
         compare_maps(*2 * [next(iter(self._trained.values()))])  # raises if the maps are too small to compare
-        self._begin()
+        self._begin("down_to")
 
     def _wish(self) -> _Wish:
         return _Wish(self._source, self._chosen, self._cascade, self.down_to)
@@ -119,10 +117,6 @@ class SanityExplorer(ClassExplorer[SanityResult | None]):
         if not 0 <= proposal["value"] <= len(self.layers):
             raise Refused(say("sanity.too_many", most=len(self.layers), got=proposal["value"]))
         return int(proposal["value"])
-
-    @traitlets.observe("down_to")
-    def _on_depth(self, _: object) -> None:
-        self._ask()
 
     @traitlets.observe("random_state")
     def _on_draw(self, change: dict[str, Any]) -> None:

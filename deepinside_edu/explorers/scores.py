@@ -76,11 +76,10 @@ class ScoresExplorer(Explorer[ScoresResult]):
     class_index = ClassIndex(None, allow_none=True).tag(sync=True)
 
     def __init__(self, image: ImageLike | Tensor | None = None, classifier: Classifier | None = None) -> None:
-        """Score the first photo at once, so that a network that cannot do so is an ordinary error of this call."""
         super().__init__(image, classifier)
         self.k = min(self.k, len(self.classifier.labels))
         self._do_now("score")
-        self._begin()
+        self._begin("k", "shown", "class_index")  # the kernel answers the page, although there is nothing to compute
 
     @property
     def result(self) -> ScoresResult:
@@ -118,11 +117,6 @@ class ScoresExplorer(Explorer[ScoresResult]):
         if k > most:
             raise Refused(say("scores.too_many", most=most, k=k))
         return int(k)
-
-    @traitlets.observe("k", "shown", "class_index")
-    def _on_setting(self, _: object) -> None:
-        """Answer the browser, although there is nothing to compute."""
-        self._ask()
 
     def _score(self, wish: _Wish) -> None:
         """Run one forward pass; the other controls change only how its result is shown."""

@@ -77,7 +77,6 @@ class TaylorResult:
     holds: tuple[float, float]
 
     def __repr__(self) -> str:
-        """Name the class and how far the line holds."""
         start, end = self.holds
         return f"TaylorResult(class {self.class_index}, the line holds from {start:.2g} to {end:.2g} levels)"
 
@@ -100,10 +99,9 @@ class TaylorExplorer(ClassExplorer[TaylorResult | None]):
     reaches = ReadOnly(list(REACHES)).tag(sync=True)
 
     def __init__(self, image: ImageLike | Tensor | None = None, classifier: Classifier | None = None) -> None:
-        """Score the photo at once, so that a network that cannot do so is an ordinary error of this call."""
         super().__init__(image, classifier)
         self._do_now("rank")
-        self._begin()
+        self._begin("direction", "s")  # the page draws another s by itself; the kernel only answers
 
     def _wish(self) -> _Wish:
         return _Wish(self._source, self._chosen, self.direction)
@@ -111,11 +109,6 @@ class TaylorExplorer(ClassExplorer[TaylorResult | None]):
     @traitlets.validate("s")
     def _nearest_place(self, proposal: dict[str, Any]) -> float:
         return float(PLACES[np.abs(PLACES - proposal["value"]).argmin()])
-
-    @traitlets.observe("direction", "s")
-    def _on_setting(self, _: object) -> None:
-        """Answer the browser; it draws another s by itself, without new work of the kernel."""
-        self._ask()
 
     def _look(self, wish: _Wish) -> None:
         """Send I₀ once per photo; it does not depend on class and direction."""
@@ -155,7 +148,7 @@ class TaylorExplorer(ClassExplorer[TaylorResult | None]):
         return holds
 
     def _along(self, wish: _Wish, x: Tensor, w: Tensor) -> tuple[Tensor, float | None]:
-        """d, one root-mean-square level long (0 if it has no direction), and the distance of its goal, if it has one."""
+        """d, one root-mean-square level long (or 0 everywhere), and the distance of its goal, if it has one."""
         if wish.direction == "gradient":
             d = w
         elif wish.direction == "noise":

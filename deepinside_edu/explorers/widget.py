@@ -111,8 +111,6 @@ class Widget(anywidget.AnyWidget):
         self.on_msg(self._on_browser)
         open_widgets.add(self)
 
-    # --- what a learner or a test calls -------------------------------------------------------------------------------
-
     @property
     def message(self) -> str:
         """The last problem, with its remedy; empty if there is none."""
@@ -150,8 +148,6 @@ class Widget(anywidget.AnyWidget):
         if hasattr(self, "_changed"):
             self._stop()
         super().close()
-
-    # --- what each explorer defines -----------------------------------------------------------------------------------
 
     @abstractmethod
     def __repr__(self) -> str:
@@ -200,8 +196,6 @@ class Widget(anywidget.AnyWidget):
         """Whether a notebook may store the still picture: never one that shows a learner's own photo."""
         return bool(self.photo != YOURS)
 
-    # --- the worker ---------------------------------------------------------------------------------------------------
-
     def _start(self) -> None:
         """Start the worker unless it runs."""
         with self._changed:
@@ -218,8 +212,6 @@ class Widget(anywidget.AnyWidget):
                 yield
             finally:
                 self._quiet = before
-
-    # --- to and from the browser --------------------------------------------------------------------------------------
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
         """Take all values that the browser sends together; the widget shows a refusal, and its controls go back.
@@ -267,8 +259,6 @@ class Widget(anywidget.AnyWidget):
     def _forgive(self) -> None:
         if self._refused:
             self._refuse("")
-
-    # --- where there is no kernel -------------------------------------------------------------------------------------
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         """The widget and the still picture together, for a page that takes only one output."""
