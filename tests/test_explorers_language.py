@@ -1,7 +1,12 @@
 """Every text that a person sees is in one table: none is written in the code, none is missing, none is left over."""
 
 import ast
+import os
+import shutil
+import subprocess
+import sys
 from importlib.resources import files
+from pathlib import Path
 from string import Formatter
 
 import pytest
@@ -62,6 +67,33 @@ def test_each_language_has_the_same_texts_with_the_same_fields(other):
         name: fields(text) for name, text in language.read_texts("en").items()
     }
     assert all(text.strip() for text in texts.values())
+
+
+SPEAK = """
+from deepinside_edu.explorers import language
+from deepinside_edu.explorers.saliency import SaliencyExplorer
+print(language.say("saliency.zeros"), "overlay strength" in SaliencyExplorer._esm, "Deckkraft" in SaliencyExplorer._esm)
+"""
+
+
+def test_a_second_language_is_one_file_for_each_half_and_no_edit(tmp_path):
+    package = tmp_path / "deepinside_edu"
+    shutil.copytree(Path(str(ROOM)).parent, package, ignore=shutil.ignore_patterns("data", "__pycache__"))
+    words = {
+        "texts/en.json": ("The map is all zeros", "Die Karte ist null"),
+        "front/texts/en.js": ("overlay strength", "Deckkraft"),
+    }
+    for table, (english, german) in words.items():
+        text = (package / "explorers" / table).read_text(encoding="utf-8")
+        assert english in text
+        (package / "explorers" / table).with_stem("de").write_text(text.replace(english, german), encoding="utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONUTF8": "1"}
+    for chosen, said in (("de", "Die Karte ist null: "), ("en", "The map is all zeros: ")):
+        environment["DEEPINSIDE_LANGUAGE"] = chosen
+        command = [sys.executable, "-c", SPEAK]
+        told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        assert told.stdout.startswith(said)
+        assert told.stdout.split()[-2:] == [str(chosen == "en"), str(chosen == "de")]
 
 
 def test_another_language_is_a_file(tmp_path, monkeypatch):

@@ -54,7 +54,7 @@ def test_three_outputs_that_do_not_depend_on_each_other(shown, classifier):
 def test_a_learner_s_own_photo_is_not_stored_and_that_is_said(shown, classifier, name):
     explorer = getattr(di.explore, name)(Image.new("RGB", (60, 40), "green"), classifier)
     (sentence, _), (rest, about), (view, _) = shown(explorer)
-    assert "A photo of yours is not saved in the notebook" in sentence["text/html"]
+    assert "Your own photo is not saved in the notebook" in sentence["text/html"]
     assert (set(rest), about, set(view)) == ({"text/plain"}, {}, {VIEW, "text/plain"})
     explorer.close()
 

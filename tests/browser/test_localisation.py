@@ -325,7 +325,7 @@ def test_photos_classes_and_errors(notebook, lab):
     brush(lab, "foreground")
     with notebook.drawn_anew(canvas(lab, "seeds")):
         drag(notebook, canvas(lab, "seeds"), (20, 20), (20, 60))
-    upload = lab.get_by_label("or a photo of yours")
+    upload = lab.get_by_label("or your own photo")
     with notebook.drawn_anew(*[canvas(lab, name) for name in PICTURES]):
         upload.set_input_files(picture())
     settle(lab)
@@ -389,7 +389,7 @@ def test_accessible_and_no_wider_than_its_place(notebook, lab, theme):
     brush(lab, "foreground")
     drag(notebook, canvas(lab, "cut"), (20, 20), (20, 250))
     lab.locator("summary").click()
-    lab.get_by_label("or a photo of yours").set_input_files(TEXT)
+    lab.get_by_label("or your own photo").set_input_files(TEXT)
     expect(status(lab)).to_contain_text("stays")
     notebook.check_accessibility(lab)
     for width in (1024, 640):

@@ -227,7 +227,7 @@ def test_the_keyboard_alone(notebook, scope):
 
 
 def test_a_photo_of_ones_own_and_a_file_that_is_none(notebook, scope):
-    upload = scope.get_by_label("or a photo of yours")
+    upload = scope.get_by_label("or your own photo")
     with notebook.drawn_anew(*[plates(scope).nth(k) for k in range(3)], scope.locator(".grid canvas")):
         upload.set_input_files(picture())
     expect(chosen_photo(scope)).to_have_value("your photo")
@@ -274,7 +274,7 @@ def test_accessible_and_no_wider_than_its_place(notebook, scope, theme):
     notebook.check_width(scope, 1024)
     scope.get_by_role("button", name="features.9.squeeze_activation").click()
     expect(plates(scope)).to_have_count(8)
-    scope.get_by_label("or a photo of yours").set_input_files(TEXT)
+    scope.get_by_label("or your own photo").set_input_files(TEXT)
     expect(status(scope)).to_contain_text("stays")
     settle(scope)
     notebook.check_accessibility(scope)

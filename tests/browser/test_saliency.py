@@ -207,7 +207,7 @@ def test_the_keyboard_alone(notebook, widget):
 
 
 def test_a_photo_of_ones_own_and_files_that_are_none(notebook, widget):
-    upload = widget.get_by_label("or a photo of yours")
+    upload = widget.get_by_label("or your own photo")
     with notebook.drawn_anew(*canvases(widget).all()):
         upload.set_input_files(picture())
     expect(widget.get_by_role("combobox", name="photo", exact=True)).to_have_value("your photo")
@@ -247,7 +247,7 @@ def test_accessible_and_no_wider_than_its_place(notebook, widget, theme):
     if "Dark" in theme:
         notebook.theme(theme)
     widget.get_by_label("crops").select_option("ten, averaged")
-    widget.get_by_label("or a photo of yours").set_input_files(TEXT)
+    widget.get_by_label("or your own photo").set_input_files(TEXT)
     expect(status(widget)).to_contain_text("stays")
     expect(widget.locator(".readout p")).to_contain_text("average")
     settle(widget)

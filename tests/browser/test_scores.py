@@ -142,7 +142,7 @@ def test_searching_by_a_line_and_for_none(notebook, scores):
 
 
 def test_another_photo_one_of_ones_own_and_files_that_are_none(notebook, scores):
-    canvas, upload = scores.locator("canvas"), scores.get_by_label("or a photo of yours")
+    canvas, upload = scores.locator("canvas"), scores.get_by_label("or your own photo")
     with notebook.drawn_anew(canvas):
         chosen_photo(scores).select_option("duck")
     expect(scores.locator("figcaption")).to_contain_text("duck, ")
@@ -186,7 +186,7 @@ def test_accessible_and_no_wider_than_its_place(notebook, scores, theme):
         notebook.theme(theme)
     find(scores, "hog")
     expect(lines(scores)).to_have_count(6)
-    scores.get_by_label("or a photo of yours").set_input_files(TEXT)
+    scores.get_by_label("or your own photo").set_input_files(TEXT)
     expect(status(scores)).to_contain_text("stays")
     notebook.check_accessibility(scores)
     notebook.check_width(scores, 1024)

@@ -144,7 +144,7 @@ def test_walking_by_the_keyboard_by_the_mouse_and_back(notebook, taylor):
     notebook.becomes("taylor.s", -64)
     same_picture(notebook, taylor)
     check_readout(notebook, taylor)
-    expect(taylor.locator("figcaption").first).to_contain_text("lie outside 0 to 255 and are drawn cut off")
+    expect(taylor.locator("figcaption").first).to_contain_text("lie outside 0 to 255 and are clipped in the picture")
     taylor.get_by_role("button", name="back to the photo").click()
     notebook.becomes("taylor.s", 0)
     same_picture(notebook, taylor)
@@ -208,7 +208,7 @@ def test_other_directions_classes_and_photos(notebook, taylor):
     expect(taylor.locator(".readout")).to_contain_text("tabby")
     finished(taylor)
     check_readout(notebook, taylor)
-    upload = taylor.get_by_label("or a photo of yours")
+    upload = taylor.get_by_label("or your own photo")
     with notebook.drawn_anew(photograph(taylor)):
         upload.set_input_files(picture())
     expect(chosen_photo(taylor)).to_have_value("your photo")
@@ -296,7 +296,7 @@ def test_accessible_and_no_wider_than_its_place(notebook, taylor, theme):
     if "Dark" in theme:
         notebook.theme(theme)
     way(taylor).press("End")
-    taylor.get_by_label("or a photo of yours").set_input_files(TEXT)
+    taylor.get_by_label("or your own photo").set_input_files(TEXT)
     expect(status(taylor)).to_contain_text("stays")
     notebook.check_accessibility(taylor)
     # axe does not look into the chart: its words have the theme's ink, its curves stand out from the ground by 3 to 1.

@@ -1,4 +1,4 @@
-// The choice of a class: by a click on one of the photo's best, or by part of a name.
+// The choice of a class: by a click on one of the photo's best classes, or by part of a name.
 
 import { button } from "./controls.js";
 import { h, unique } from "./elements.js";
@@ -6,8 +6,8 @@ import { number } from "../pure/numbers.js";
 import { matching } from "../pure/search.js";
 import { texts } from "../texts/en.js";
 
-/** A field for part of a class's name, its WordNet id or its index, with a list of the names that fit. What is chosen
- * from the list or typed is asked of the kernel. Then the field is empty, or it names the class that holds. */
+/** A field for part of a class's name, its WordNet id or its index, with a list of the names that fit. The
+ * kernel finds the class that is chosen or typed. Then the field is empty, or it names the current class. */
 export function classSearch({ model, kernel, on, undo }, text, { named = false } = {}) {
   const labels = model.get("labels");
   const name = (c) => `${labels[c]} (${c})`;
@@ -22,7 +22,7 @@ export function classSearch({ model, kernel, on, undo }, text, { named = false }
   const find = (wanted) => {
     kernel.ask({ do: "find", text: wanted });
     asking = named;
-    if (named) input.select(); // if nothing is found, the next text takes its place
+    if (named) input.select(); // if no class is found, the next text replaces this one
     else restore();
   };
   const onkeydown = (event) => {
@@ -32,7 +32,7 @@ export function classSearch({ model, kernel, on, undo }, text, { named = false }
     event.preventDefault();
     if (move) list.move(move);
     else if (list.active() !== undefined) find(String(list.active()));
-    else if (input.value.trim() && input.value !== rest()) find(input.value); // several may fit: the kernel says which
+    else if (input.value.trim() && input.value !== rest()) find(input.value); // several may fit; the kernel decides
   };
   const all = () => {
     if (named && input.value === rest()) input.select();
@@ -55,7 +55,7 @@ export function classSearch({ model, kernel, on, undo }, text, { named = false }
   const answered = () => {
     if (!asking || !kernel.settled) return;
     asking = false;
-    if (!kernel.message) restore(); // also if the class is the one from before
+    if (!kernel.message) restore(); // also if the class is the same as before
   };
   if (named) {
     on("change:class_index", restore);
@@ -63,11 +63,11 @@ export function classSearch({ model, kernel, on, undo }, text, { named = false }
     undo.push(() => kernel.listeners.delete(answered));
   }
   restore();
-  // Beside the label, not inside: the list is no part of the name.
+  // Beside the label and not inside, because the list is no part of the field's name.
   return h("div", { class: "search" }, h("label", { for: input.id }, text), input, list.element);
 }
 
-/** The names that fit, under a field; one of them is active when the arrow keys have reached it. */
+/** The names that fit, under a field; the arrow keys make one of them active. */
 function listOf(name, choose) {
   const element = h("ul", { id: unique("classes"), role: "listbox", "aria-label": texts.classes.matching, hidden: "" });
   let found = [];
@@ -107,7 +107,7 @@ function listOf(name, choose) {
   };
 }
 
-/** The photo's best classes, to be chosen by a click, and a search for any other class; the kernel sends "classes". */
+/** The photo's best classes, which a click chooses, and a search for any other class; the kernel sends "classes". */
 export function classControls(tools) {
   const { model, kernel, on } = tools;
   const list = h("div", { class: "classes", role: "group", "aria-label": texts.classes.best });

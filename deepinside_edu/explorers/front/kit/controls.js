@@ -20,7 +20,7 @@ export function traitSelect({ model, kernel, follow }, trait, pairs, read = (val
 }
 
 /** A number field; `apply(value)` at every change, with null for an empty field. JupyterLab's notebook keeps the
- * browser from turning Enter into a change, so Enter is listened to as well. */
+ * browser from turning Enter into a change, so the field listens to Enter as well. */
 export function numberField(limits, apply) {
   const commit = () => apply(field.value === "" ? null : field.valueAsNumber);
   const onkeydown = (event) => {
@@ -32,7 +32,7 @@ export function numberField(limits, apply) {
 
 /** A slider with its value beside it; `oninput(value)` at every move. */
 export function slider(text, { min, max, step, value, says = (v) => number(v) }, oninput) {
-  const output = h("output", { "aria-hidden": "true" }); // a label belongs to its output: the slider has its own
+  const output = h("output", { "aria-hidden": "true" }); // a label belongs to its output, so the slider has its own
   const show = () => {
     output.textContent = says(input.valueAsNumber);
     input.setAttribute("aria-valuetext", output.textContent);
@@ -69,7 +69,7 @@ export function traitRadios({ model, kernel, follow }, trait, text, pairs) {
   return field;
 }
 
-/** A slider that sets a trait and follows it, also to a value between two steps. */
+/** A slider that sets a trait and follows it, even to a value between two steps. */
 export function traitSlider({ model, kernel, follow }, trait, text, range) {
   const { label, input, output, put } = slider(text, { ...range, value: model.get(trait) }, (value) =>
     kernel.set({ [trait]: value }),

@@ -7,7 +7,7 @@ export function h(tag, attributes = {}, ...children) {
     if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
     else element.setAttribute(name, value);
   }
-  // JupyterLab takes arrow keys, Enter and letters away from whatever is not a text field.
+  // JupyterLab takes arrow keys, Enter and letters from every element but text fields.
   if (TAKE_KEYS.includes(tag) || "tabindex" in attributes) element.dataset.lmSuppressShortcuts = "true";
   element.append(...children);
   return element;
@@ -23,12 +23,12 @@ export const labelled = (text, control) => h("label", {}, text, control);
 /** The heads of a table's columns. */
 export const heads = (texts) => h("tr", {}, ...texts.map((text) => h("th", { scope: "col" }, text)));
 
-/** Set a text that a screen reader speaks, once: not again if it is the same. */
+/** Set a text that a screen reader speaks, only if it is new. */
 export function speak(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** The element that markup of our own describes; nothing that a kernel or a person says may be in it. */
+/** The element of fixed markup; text from a kernel or a person must not be in it. */
 export function svg(markup) {
   const box = h("div");
   box.innerHTML = markup;

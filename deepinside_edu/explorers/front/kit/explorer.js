@@ -1,5 +1,5 @@
-// What every explorer is in the browser. A view gets a `model` with get, set, on, off, save_changes and send, and knows
-// nothing else of where it is shown.
+// What every explorer has in the browser. A view gets a `model` with get, set, on, off, save_changes and send, and it
+// knows nothing else about the page.
 
 import { h, speak } from "./elements.js";
 import { Kernel } from "./kernel.js";
@@ -24,7 +24,7 @@ export function explorer(name, build, Type = Kernel) {
   };
 }
 
-/** One view of a widget; only what is new is drawn, once a frame, however many messages came. */
+/** One view of a widget; it draws only what is new, once per frame, however many messages came. */
 function view(name, build, { model, kernel, el }) {
   const undo = [];
   const drawn = {};
@@ -58,7 +58,7 @@ function view(name, build, { model, kernel, el }) {
       update();
     });
   };
-  /** Draw again what was told of these kinds: a setting of the page's own has changed. */
+  /** Draw the last messages of these kinds again, after a setting of the page has changed. */
   const redraw = (...kinds) => {
     kinds.forEach((kind) => delete drawn[kind]);
     update();

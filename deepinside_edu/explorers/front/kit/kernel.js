@@ -1,5 +1,5 @@
-// The kernel sends messages of several kinds, each complete in itself: the last one of a kind is what holds, and a page
-// that is opened later gets it again.
+// The kernel sends messages of several kinds, and each message is complete: the last of a kind counts, and a page that
+// opens later gets it again.
 
 import { texts } from "../texts/en.js";
 
@@ -33,7 +33,7 @@ export class Kernel {
     if (Object.entries(values).some(([name, value]) => this.model.get(name) !== value)) {
       this.expect();
       this.keep(values);
-    } else if (this.message) this.ask({ do: "again" }); // what was said of another value does not hold any more
+    } else if (this.message) this.ask({ do: "again" }); // clears the message about another value
   }
   get message() {
     return this.state.message;
@@ -41,7 +41,7 @@ export class Kernel {
   get settled() {
     return !this.state.busy;
   }
-  /** Set traits that are the page's own business; the kernel has nothing to answer. */
+  /** Set traits that the kernel does not answer. */
   keep(values) {
     this.attempt(() => {
       this.model.set(values);
@@ -61,7 +61,7 @@ export class Kernel {
     this.parted = true;
     this.say(texts.kernel.parted);
   }
-  /** A kernel that died says nothing: then the page has to. */
+  /** Say so if the kernel does not answer: a dead kernel cannot. */
   expect() {
     clearTimeout(this.waiting);
     this.waiting = setTimeout(() => {

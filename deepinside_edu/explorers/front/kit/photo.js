@@ -1,13 +1,13 @@
-// The choice of a photo: a shipped one, or a file of one's own.
+// The choice of a photo: a shipped one, or the learner's own file.
 
 import { options, select } from "./controls.js";
 import { h, labelled } from "./elements.js";
 import { spaced } from "../pure/numbers.js";
 import { texts } from "../texts/en.js";
 
-const MOST_BYTES = 9e6; // more than Jupyter's websocket takes in one message would end the connection
+const MOST_BYTES = 9e6; // a larger message would end the connection of Jupyter's websocket
 
-/** A drop-down of the shipped photos and a file of one's own. */
+/** A drop-down of the shipped photos, and a field for the learner's own file. */
 export function photoControls({ model, kernel, follow }) {
   const photo = select([], (value) => kernel.set({ photo: value }));
   follow(["photos", "photo"], () => {
@@ -17,7 +17,7 @@ export function photoControls({ model, kernel, follow }) {
   return [labelled(texts.photo.photo, photo), uploadField(kernel, texts.photo.photo)];
 }
 
-/** A file of one's own; what cannot be sent at all is said, and the last photo or start stays. */
+/** A field for the learner's own file; if it cannot be sent, a message says why, and the last photo or start stays. */
 export function uploadField(kernel, what) {
   const take = async () => {
     const [file] = upload.files;

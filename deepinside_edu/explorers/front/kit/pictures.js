@@ -22,17 +22,17 @@ export const paintRgb = (canvas, size, rgb) => paint(canvas, size, (i, rgba, at)
 export const paintLevels = (canvas, size, levels, table) =>
   paint(canvas, size, (i, rgba, at) => put(rgba, at, table, 3 * levels[i]));
 
-/** A picture's pixels and what a screen reader says of it. */
+/** A picture's pixels and its description for a screen reader. */
 export const describe = (canvas, text) => canvas.setAttribute("aria-label", text);
 
 /** An empty picture. */
 export const canvas = (attributes = {}) => h("canvas", { role: "img", width: 1, height: 1, ...attributes });
 
-/** A part of the page that takes the arrow keys; `text` says what they do. */
+/** A part of the page that takes the arrow keys; `text` describes their effect. */
 export const board = (className, text, ...children) =>
   h("div", { class: className, tabindex: 0, role: "application", "aria-label": text }, ...children);
 
-/** A canvas in a frame with a box that shows one of its entries; the box moves and nothing is drawn again. */
+/** A canvas in a frame with a box that shows one of its entries; to move the box draws nothing again. */
 export function plate(className = "") {
   const picture = canvas();
   const box = h("div", { class: "cursor", hidden: "" });
@@ -52,7 +52,7 @@ export function lay(box, [left, top, right, bottom]) {
   return box;
 }
 
-/** The pixel under the pointer, column and row; outside the canvas if the pointer is. */
+/** The pixel under the pointer, column and row; it is outside the canvas if the pointer is. */
 export function pixel(event, element, [width, height]) {
   const { left, top, width: wide, height: high } = element.getBoundingClientRect();
   return [Math.floor(((event.clientX - left) / wide) * width), Math.floor(((event.clientY - top) / high) * height)];

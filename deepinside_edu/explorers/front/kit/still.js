@@ -1,8 +1,7 @@
-// The still picture that a saved notebook shows in the widget's place.
+// The still picture that a saved notebook shows instead of the widget.
 
-/** Where nobody answers, in a saved page, the box stays away, and the still picture is what is seen. It comes in the
- * two outputs before this one: a sentence, by which both are known, and the picture. Where there is none, the box
- * says why. */
+/** Hide the box until the kernel answers; a saved page shows the still picture instead. The two outputs before this one
+ * hold a sentence, which identifies them, and the picture. Without a picture the box appears and says why. */
 export function comeAlive(kernel, el, box) {
   const stills = () => {
     for (let row = el; row; row = row.parentElement) {

@@ -1,2 +1,2 @@
-/** What the kernel sends is raw bytes; a copy of them, as numbers of a type. */
+/** The raw bytes of a message, copied as numbers of one type. */
 export const bytes = (view, Type) => new Type(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength));

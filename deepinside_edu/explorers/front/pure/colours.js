@@ -1,4 +1,4 @@
-// From values to colours, in the steps and the precision of deepinside_edu/figures.py and of Pillow: not one level
+// From values to colours, in the steps and the precision of deepinside_edu/figures.py and of Pillow, so that no level
 // differs.
 
 /** The three levels of one entry, from a table. */
@@ -8,24 +8,24 @@ export function put(rgba, at, table, first) {
   rgba[at + 2] = table[first + 2];
 }
 
-/** The tables that the kernel sends: 256 colours from 0 up, and 255 from below 0 to above. */
+/** The tables that the kernel sends: 256 colours for maps from 0 up, and 255 for signed values. */
 export const tables = (palettes) => ({ heat: palettes.subarray(0, 768), signed: palettes.subarray(768) });
 
-/** Which of 256 colours shows each value, as figures.heat_map: 0 is the first, `peak` and more the last. */
+/** The number of the colour, of 256, for each value, as in figures.heat_map: 0 gets the first, `peak` the last. */
 export const heatLevels = (values, peak) =>
   Uint8Array.from(values, (value) => Math.min(255, Math.fround(255 * Math.fround(value / Math.fround(peak)))));
 
-/** Which of 255 colours shows a value of either sign; the middle one is 0, the ends are ±peak and beyond. */
+/** The number of the colour, of 255, for a signed value: the middle one is 0, the ends are ±peak and beyond. */
 export const signedLevel = (value, peak) => Math.round(127 + 127 * Math.max(-1, Math.min(1, value / peak)));
 
-/** The grey of each pixel, as Pillow's convert("L"). */
+/** The grey of each pixel, as in Pillow's convert("L"). */
 export const greyLevels = (rgb) =>
   Uint8Array.from(
     { length: rgb.length / 3 },
     (_, i) => (19595 * rgb[3 * i] + 38470 * rgb[3 * i + 1] + 7471 * rgb[3 * i + 2] + 32768) >> 16,
   );
 
-/** One level on the way to another, as Image.blend. */
+/** A mixture of two levels, as in Image.blend. */
 export const blend = (from, to, part) => Math.floor(Math.fround(from + Math.fround(Math.fround(part) * (to - from))));
 
 /** Every level from 0 to 255, as grey, blended with a colour: a table of 256 colours. */

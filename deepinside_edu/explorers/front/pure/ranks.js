@@ -1,6 +1,6 @@
 // Classes in the order of their scores.
 
-/** All indices, the largest value first; of equals the first stays first. */
+/** All indices, the largest value first; equal values keep their order. */
 export const bestFirst = (values) => [...values.keys()].sort((a, b) => values[b] - values[a] || a - b);
 
 /** 1 for the largest. */

@@ -1,8 +1,8 @@
 const BINS = 4096;
-const reached = new WeakMap(); // the same values are drawn again with other marks
+const reached = new WeakMap(); // other marks draw the same values again
 
-/** What is drawn in full colour: a high quantile of the |values| that are not 0, so that a few do not pale all others.
- * It is read from a histogram, since sorting would take ten times as long. */
+/** The value that gets the full colour: a high quantile of the |values| that are not 0, so that a few large values do
+ * not make all others pale. It comes from a histogram, because sorting takes ten times as long. */
 export function reach(values, quantile) {
   if (!reached.has(values)) reached.set(values, measured(values, quantile));
   return reached.get(values);

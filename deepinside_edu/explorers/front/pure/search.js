@@ -1,6 +1,6 @@
 const LISTED = 12;
 
-/** The classes that a text may mean: names before beginnings before parts of names, or the one with this index. */
+/** The classes that a text may mean: equal names, then beginnings, then parts of names; or the class of an index. */
 export function matching(labels, text) {
   const wanted = text.trim().toLowerCase();
   if (!wanted) return [];

@@ -1,4 +1,4 @@
-const QUANTILE = 0.995; // that of figures.stretch_contrast
+const QUANTILE = 0.995; // as in figures.stretch_contrast
 
 /** p' = 128 + 127 (p − m) / q, exactly as figures.stretch_contrast: m the mean colour, q a quantile. */
 export function stretch(rgb) {

@@ -1,6 +1,6 @@
 // A brush's strokes as pixels, exactly as the kernel sets them.
 
-/** Set the pixels of discs; what lies outside the picture is left out. */
+/** Set the pixels of discs, clipped to the picture. */
 export function rasterise(strokes, [width, height], { discs, size, side, clear }) {
   if (clear) return strokes.fill(0);
   const radius = Math.floor(size / 2);
@@ -14,7 +14,7 @@ export function rasterise(strokes, [width, height], { discs, size, side, clear }
   return strokes;
 }
 
-/** The middles of discs from a pixel on to another, in steps that leave no gap; either may lie outside. */
+/** The centres of discs from one pixel to another, in steps that leave no gap; either pixel may lie outside. */
 export function discsBetween(from, to, size) {
   const far = Math.max(Math.abs(to[0] - from[0]), Math.abs(to[1] - from[1]));
   const steps = Math.max(1, Math.ceil(far / Math.max(1, size / 4)));

@@ -1,4 +1,4 @@
-// What a person sees and a screen reader says, in English, explorer by explorer. Numbers come as they are written.
+// Every text of the browser half, on the page and for a screen reader, by explorer. Numbers arrive formatted.
 
 const inLevels = (text) => `${text} level${["1", "−1"].includes(text) ? "" : "s"}`;
 const rows = ([width, height]) => `${height} rows by ${width} columns`;
@@ -14,11 +14,11 @@ const kernel = {
 
 const photo = {
   photo: "photo",
-  yours: "or a photo of yours",
+  yours: "or your own photo",
   empty: (name, what) => `${name} is empty: 0 bytes. The last ${what} stays.`,
   large: (name, bytes, most, what) =>
-    `${name} has ${(bytes / 1e6).toFixed(1)} MB, and the browser can hand over ${most / 1e6} MB. ` +
-    `Save it smaller, or pass its path to the explorer in a cell. The last ${what} stays.`,
+    `${name} has ${(bytes / 1e6).toFixed(1)} MB, and the browser can send ${most / 1e6} MB. ` +
+    `Save a smaller copy, or pass its path to the explorer in a cell. The last ${what} stays.`,
 };
 
 const classes = {
@@ -58,7 +58,7 @@ const saliency = {
   map: "map M: 0 ",
   over: "overlay, map over grey photo",
   pictures: "Photo, map and overlay: arrow keys move one cursor in all three, with Shift by ten",
-  scale: (brightest) => `black for 0, by way of red to yellow for ${brightest} and more`,
+  scale: (brightest) => `black for 0, through red to yellow for ${brightest} and more`,
   mapOf: (label, ten, brightest, most, spot) =>
     `Saliency map of ${label}, ${ten ? "averaged over ten crops" : "of one crop"}, black for 0, ` +
     `yellow for ${brightest} and more; the largest M, ${most}, is in ${spot}`,
@@ -97,7 +97,7 @@ const taylor = {
     "another number.",
   caption: (s, beyond, cut) =>
     `I₀ + s·d, s = ${inLevels(s)}${beyond}` +
-    (cut ? `; ${cut} % of its values lie outside 0 to 255 and are drawn cut off` : ""),
+    (cut ? `; ${cut} % of its values lie outside 0 to 255 and are clipped in the picture` : ""),
   beyond: (direction, far) =>
     `; beyond ${directions[direction].replace("towards ", "")}, which is at ${inLevels(far)}: ` +
     (direction === "grey" ? "its colours are those of a negative" : "more than the whole difference is added"),
@@ -133,9 +133,9 @@ const sanity = {
   now: (method, random) => `${method} map, ${random}`,
   alike: (rank, ssim) => `rank correlation ${rank}, SSIM ${ssim}`,
   curve: (method, known) =>
-    `${method}, how like the trained network's map, over the number of random layers; rank correlation and SSIM: ` +
+    `${method}: similarity to the trained network's map at each number of random layers, rank correlation and SSIM: ` +
     known.map(([depth, rank, ssim]) => `${depth}: ${rank} and ${ssim}`).join("; "),
-  like: "How like the map above?",
+  like: "How similar to the map above?",
   keys: { rank: "rank correlation", ssim: "SSIM" },
   says: "This network says ",
   chance: (p) => `P_c ${p}`,
@@ -300,7 +300,7 @@ const classModel = {
     failed: () => "Stopped.",
   },
   stepOf: (n, total) => `step ${n} of ${total}`,
-  rate: (rate) => ` · ${rate} steps a second`,
+  rate: (rate) => ` · ${rate} steps per second`,
   left: (seconds) => ` · ${seconds} s left`,
   films: { gif: "Film as GIF", webp: "Film as WebP" },
   making: (type) => `Making the ${type} …`,
@@ -326,7 +326,7 @@ const classModel = {
   ],
 };
 
-/** The words of this language: another one is a file beside this one, with the same names. */
+/** All texts of this language. Another language is a file beside this one, with the same names. */
 export const texts = {
   kernel,
   photo,

@@ -1,5 +1,5 @@
-// The browser's half of the class-model studio: it keeps every picture and score that came, so that scrubbing, contrast
-// and curves ask the kernel for nothing. Messages from the kernel: "state" and "steps", each with its run, and "film".
+// The browser half of the class-model studio. It keeps every picture and score, so it scrubs, stretches and draws
+// curves without the kernel. Messages from the kernel: "state" and "steps", each with its run, and "film".
 
 import { classSearch } from "../kit/classes.js";
 import { button, options, select, traitNumber } from "../kit/controls.js";
@@ -17,9 +17,9 @@ import { texts } from "../texts/en.js";
 const T = texts.classModel;
 const RIVALS = 3;
 const COLOURS = ["#0072b2", "#c85a00", "#008a63", "#b0508a"]; // 3:1 and more on white and on black
-const DASHES = [[], [6, 3], [2, 3], [9, 3, 2, 3]]; // told apart without colours too
+const DASHES = [[], [6, 3], [2, 3], [9, 3, 2, 3]]; // distinct without colours too
 
-/** What has been sent, shared by every view of one widget. */
+/** All that the kernel has sent, shared by every view of one widget. */
 class Film extends Kernel {
   progress = { run: 0, about: {}, state: "ready", message: "", rate: 0, begun: "" };
   values = [];
@@ -34,7 +34,7 @@ class Film extends Kernel {
   get settled() {
     return this.progress.kind === "state";
   }
-  /** The number of the step that is looked at: what was scrubbed to, else the latest with a picture. */
+  /** The number of the step on show: the chosen one, otherwise the latest with a picture. */
   get number() {
     return this.looked || this.numbers.at(-1) || 0;
   }
@@ -123,7 +123,7 @@ function build(tools) {
   return { parts, draws: { film: draw } };
 }
 
-/** A drop-down of a trait that the kernel has nothing to answer to. */
+/** A drop-down of a trait that the kernel does not answer. */
 function keptSelect({ model, kernel, follow }, trait, pairs) {
   const field = select(pairs, (value) => kernel.keep({ [trait]: value }));
   follow([trait], () => {
@@ -153,7 +153,7 @@ function settings(tools) {
   ];
 }
 
-/** A button that says that it cannot be pressed now, and keeps the focus. */
+/** A button that keeps the focus while it is disabled. */
 function ableButton(text, action) {
   const each = button(text, () => {
     if (each.getAttribute("aria-disabled") !== "true") action();
@@ -163,7 +163,7 @@ function ableButton(text, action) {
 
 const able = (control, yes) => control.setAttribute("aria-disabled", String(!yes));
 
-/** Run, pause, step and reset, and how far the run is. */
+/** Run, pause, step and reset, and the progress of the run. */
 function runButtons(film) {
   const ask = (what) => {
     film.looked = 0;
@@ -205,7 +205,7 @@ function scrubber(film) {
   return { part: h("label", { class: "scrub" }, back, range), draw };
 }
 
-/** The picture of the step that is looked at, and the curves of all of them. */
+/** The picture of the step on show, and the curves of all steps. */
 function pictureAndCurves(model, film) {
   const labels = model.get("labels");
   const picture = canvas({ class: "picture", width: 224, height: 224 });
@@ -247,8 +247,7 @@ function drawPicture(picture, shown, stretched) {
   paintRgb(picture, shown.size, stretched ? stretch(shown.rgb) : shown.rgb);
 }
 
-/** What is written of a last step that multiplies the image, which is no step of the ascent; nothing before it is
- * done. */
+/** The note on a last step that multiplies the image and is no step of the ascent; empty before that step. */
 function leap(film) {
   const { total, contrast, target } = film.progress.about;
   const last = film.scores[total - 1];
@@ -266,7 +265,7 @@ function drawCurves(curves, film, classes) {
   pen.font = "11px system-ui, sans-serif";
   const total = film.progress.about.total || 1;
   const x = (i) => LEFT + ((RIGHT - LEFT) * i) / Math.max(total - 1, 1);
-  // A last step that multiplies the image by a constant leaps: its score is written, and the curve keeps its scale.
+  // The score leaps in a last step that multiplies the image: it is written, so that the curve keeps its scale.
   const apart = leap(film);
   const steps = film.values.map((_, i) => i);
   const climb = apart ? steps.slice(0, -1) : steps;
@@ -287,7 +286,7 @@ function write(pen, ink, textAlign, text, x, y) {
   pen.fillText(text, x, y);
 }
 
-/** A frame with the ends of its scale, its curves, and a line at the step that is looked at. */
+/** A frame with the ends of its scale, its curves, and a line at the step on show. */
 function drawPanel(pen, ink, { top, bottom, name, low, high, here }, curves) {
   const y = (value) => bottom - ((bottom - top) * (value - low)) / (high - low || 1);
   const stroke = (points, strokeStyle, lineWidth, dashes) => {
@@ -319,7 +318,7 @@ function drawPanel(pen, ink, { top, bottom, name, low, high, here }, curves) {
     );
 }
 
-/** The classes' lines are made once for each set of classes, the scores change in place. */
+/** One line per class, made once for each set of classes; the scores change in place. */
 function legendTable() {
   const table = h("table");
   let names = "";

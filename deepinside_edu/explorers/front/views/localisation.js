@@ -1,6 +1,6 @@
-// The browser's half of the localisation lab: it paints all pictures from values, reads them at the cursor and draws
-// strokes at once; the kernel cuts. Messages from the kernel: "classes", "scene", "map", "seeds", "models", "strokes"
-// and, last, "cut": then all that is new is drawn.
+// The browser half of the localisation lab. It paints all pictures from values, reads them at the cursor and draws
+// strokes at once; the kernel computes the cut. Messages from the kernel: "classes", "scene", "map", "seeds", "models",
+// "strokes" and, last, "cut", which draws all that is new.
 
 import { classControls } from "../kit/classes.js";
 import { button, radios, slider, traitRadios, traitSlider } from "../kit/controls.js";
@@ -18,7 +18,7 @@ const T = texts.localisation;
 // As figures.seed_picture and figures.cut_out.
 const TINTED = { 1: tinted([0, 40, 200], 0.8), "-1": tinted([90, 235, 235], 0.8), 0: tinted([225, 55, 45], 0.8) };
 const PALE = tinted([255, 255, 255], 0.85);
-// Two colours each: seen on any ground.
+// Two colours each, so that they are visible on any ground.
 const STRIPES = {
   1: [
     [255, 215, 0],
@@ -41,7 +41,7 @@ function build(tools) {
   const readout = h("p", { class: "readout", "aria-live": "polite" }, T.point);
   const brush = brushControls(kernel, lab, pictures, () => lab.place && read());
 
-  /** What is at the cursor, in numbers. */
+  /** The readings at the cursor. */
   function read() {
     const { map, seeds, models, cut, width, height } = lab.shown;
     const [column, line] = lab.place;
@@ -92,7 +92,7 @@ function build(tools) {
   return { parts, draws: { classes: classes.draw, strokes: brush.drawTold, cut: drawCut } };
 }
 
-/** The steps' settings. */
+/** The settings of the steps. */
 function settings(tools) {
   const quantile = { step: 0.005, says: (value) => value.toFixed(3) };
   const ranges = {
@@ -114,7 +114,7 @@ function settings(tools) {
   return [...sliders, crops, hard];
 }
 
-/** All that is drawn of a cut: what came with it is unpacked once. */
+/** All values that a cut draws, unpacked once. */
 function unpack(lab, before, kernel, cut) {
   const { scene, map, seeds, models } = kernel;
   const [width, height] = scene.size;
@@ -191,7 +191,7 @@ function fivePictures({ model }, lab) {
   return { plates, boards, part, draw, drawStrokes };
 }
 
-/** What stands over the pictures and what a screen reader says of them. */
+/** The captions of the pictures and their descriptions for a screen reader. */
 function inWords({ scene, map, seeds, models, cut, width, height }) {
   const part = (n) => percent(n / (width * height));
   const boxes = scene.boxes.length;
@@ -215,7 +215,7 @@ function cutOut(rgb, i, rgba, at, inside) {
   for (let c = 0; c < 3; c++) rgba[at + c] = inside ? rgb[3 * i + c] : PALE[3 * rgb[3 * i + c]];
 }
 
-/** The two mixtures: their mean colours as wide as their weights, and in numbers. */
+/** The two mixtures: bars of their mean colours, as wide as their weights, and a table of numbers. */
 function mixtureTable() {
   const swatches = h("div", { class: "swatches" });
   const table = h("table", { class: "numbers" });
@@ -248,8 +248,8 @@ function mixtureTable() {
   return { swatches, table, draw };
 }
 
-/** Strokes on their way. They are drawn here and sent at once, once a frame while a pen moves. What was sent and is not
- * yet in what the kernel told is kept, so that no answer takes back a stroke that has gone on meanwhile. */
+/** The strokes that the kernel has not confirmed. They are drawn at once, and sent once per frame while a pen moves.
+ * They are kept until the kernel has them, so that an older answer does not remove a newer stroke. */
 function strokeSender(kernel, lab, drawStrokes) {
   const page = unique("page");
   const sent = [];
@@ -271,7 +271,7 @@ function strokeSender(kernel, lab, drawStrokes) {
   return { send, take };
 }
 
-/** The brush: which side it paints, how large it is, and the pen that moves over the seeds and the cut. */
+/** The brush: its side, its size, and the pen that moves over the seeds and the cut. */
 function brushControls(kernel, lab, { plates, boards, drawStrokes }, read) {
   const painted = h("span", { class: "bound" });
   const strokes = strokeSender(kernel, lab, drawStrokes);
@@ -285,7 +285,7 @@ function brushControls(kernel, lab, { plates, boards, drawStrokes }, read) {
   const size = slider(T.size, { min: 1, max: 40, step: 1, value: 9 }, () => ring());
   const ring = ringsAround(lab, [plates.seeds, plates.cut], () => (side === "none" ? 0 : size.input.valueAsNumber));
   const clear = button(T.clear, () => lab.shown && strokes.send({ clear: true }));
-  /** Go on to a pixel, which may lie outside. */
+  /** Move to a pixel, which may lie outside. */
   function paintTo(to) {
     const d = size.input.valueAsNumber;
     strokes.send({ discs: discsBetween(pen || to, to, d), size: d, side: Number(side) });

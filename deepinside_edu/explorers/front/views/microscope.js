@@ -1,5 +1,5 @@
-// The browser's half of the ReLU microscope: it keeps the planes under the microscope as they are in the network, so
-// that hover, marks and colours ask the kernel for nothing. Messages from the kernel: "photo", "maps", "map",
+// The browser half of the ReLU microscope. It keeps the planes under the microscope as they are in the network, so it
+// reads, marks and colours them without the kernel. Messages from the kernel: "photo", "maps", "map",
 // "ladder", "view" and "distances".
 
 import { classSearch } from "../kit/classes.js";
@@ -18,12 +18,12 @@ import { texts } from "../texts/en.js";
 
 const T = texts.microscope;
 const NAMES = texts.rules;
-const MARKS = [null, [0, 114, 178], [230, 159, 0], [204, 121, 167]]; // told apart with any colour vision
+const MARKS = [null, [0, 114, 178], [230, 159, 0], [204, 121, 167]]; // distinct with any colour vision
 const PEAK = 0.995; // the quantile of figures.PEAK, and one for planes of few entries
 const SPARSE = 0.97;
 const [TILE, GAP, COLUMNS] = [28, 2, 10];
 
-/** Values of both signs as figures.signed_picture draws them, one channel or three; what differs is marked on grey. */
+/** Signed values as figures.signed_picture draws them, one channel or three; differences are marked on grey. */
 function paintSigned(picture, size, values, signed, causes) {
   const entries = size[0] * size[1];
   const colours = values.length === 3 * entries ? 3 : 1;
@@ -161,7 +161,7 @@ function mapGrid({ model, kernel, redraw }, { heat }) {
 
   function mark() {
     const place = order.indexOf(model.get("channel"));
-    if (place < 0 || kernel.maps.layer !== model.get("layer")) return; // the maps of a new layer are still on their way
+    if (place < 0 || kernel.maps.layer !== model.get("layer")) return; // the maps of the new layer have not arrived
     const line = Math.floor(place / size[0]);
     grid.mark(place % size[0], line, size);
     intoSight(box, (line * grid.canvas.clientHeight) / size[1], TILE);
@@ -170,8 +170,8 @@ function mapGrid({ model, kernel, redraw }, { heat }) {
   return { parts: [h("label", { class: "line" }, T.featureMaps, sort), box, says], draw, mark };
 }
 
-/** For each pixel of the grid its tile and the entry of the map in it, −1 between the tiles. Every map fills its tile,
- * whatever its shape. */
+/** For each pixel of the grid its tile and the map's entry there, −1 between the tiles. A map of any shape fills its
+ * tile. */
 function tileEntries(wide, width, height) {
   const cell = TILE + GAP;
   return (i) => {
@@ -190,7 +190,7 @@ function intoSight(box, top, high, head = 0) {
   if (top < scrollTop + head || top + high > scrollTop + clientHeight) box.scrollTop = top - clientHeight / 2;
 }
 
-/** The chosen map, over whose units a cursor moves; one of them, the strongest or their sum is the neuron. */
+/** The chosen map with a cursor over its units; one unit, the strongest or the sum of all is the neuron. */
 function mapChart({ model, kernel }, { signed }) {
   const labels = model.get("labels");
   const chart = plate("chart");
@@ -248,7 +248,7 @@ function mapChart({ model, kernel }, { signed }) {
   return { parts: [row(...wholes), box, none, says], draw, home };
 }
 
-/** The ladder: a line for each layer on the way down, a picture for each rule, and how far the rules are apart. */
+/** The ladder: a line per layer on the way down, a picture per rule, and the distances between the rules. */
 function ladderTable({ kernel }, { heat }) {
   const neuron = h("p", { class: "neuron" });
   const head = h("thead");
@@ -349,7 +349,7 @@ function unpack(view, photo) {
   view.open = view.x.map((x) => isOpen(x, ceiling)); // 1(X_n > 0)
 }
 
-/** X_n, the R_n of each rule and what lies between them, pixel by pixel under one cursor. */
+/** X_n, R_n of each rule and R_n+1 above it, pixel by pixel under one cursor. */
 function microscopeStage(tools, { signed }) {
   const { kernel, redraw } = tools;
   const marks = select(T.marks, () => redraw("view"));
@@ -402,7 +402,7 @@ function microscopeStage(tools, { signed }) {
   return { part: h("div", { class: "stage" }, title, controls, plates, readout, table, legend), draw };
 }
 
-/** Which channel is under the microscope. */
+/** The choice of the channel under the microscope. */
 function planeControls({ model, kernel, follow }) {
   const planes = select(T.planes, (value) =>
     kernel.set({ plane: value === "one" ? (kernel.view?.channels?.[0] ?? 0) : value }),
@@ -417,7 +417,7 @@ function planeControls({ model, kernel, follow }) {
   return { parts: [labelled(T.channelLabel, planes), labelled(T.channelNumber, plane)], show };
 }
 
-/** What is drawn of a view: who, what, the values, and by rule the causes that are marked. */
+/** The plates of a view: rule, caption, values, and the marked causes of each rule. */
 function planesOf({ relu, rules, channels, ceiling, x, open, above, below, cause }, marked) {
   const mask = { who: maskOf(ceiling), what: maskOf(ceiling), values: open, causes: null, bit: true };
   const arrives = (rule) => ({ who: NAMES[rule], what: T.arrives, values: above[rule], causes: null });
@@ -459,7 +459,7 @@ function strongest({ size: [width, height], above, rules }) {
   return [best % width, Math.floor(best / width)];
 }
 
-/** What is at the cursor, in numbers and in words. */
+/** The readings at the cursor, in numbers and in words. */
 function readOut(view, place, readout, table) {
   const { size, x, above, rules, relu, ceiling, channels } = view;
   const at = place[1] * size[0] + place[0];
@@ -477,7 +477,7 @@ function readOut(view, place, readout, table) {
   if (relu) table.replaceChildren(...reluTable(view, at));
 }
 
-/** What a ReLU does to R at one place under one rule, in words. */
+/** The effect of a ReLU on R at one place under one rule, in words. */
 function verdict(rule, x, r, ceiling) {
   const bound = x > 0 && !isOpen(x, ceiling) ? `≥ ${ceiling}` : x > 0 ? "> 0" : "≤ 0";
   const [up, down] = [`X_n = ${number(x)} ${bound}`, `R_n+1 = ${number(r)}`];
@@ -491,7 +491,7 @@ function verdict(rule, x, r, ceiling) {
   return says[fate(rule, x, r, ceiling)]();
 }
 
-/** One line for each rule: how the ReLU's R_n comes about at one entry. */
+/** One line per rule: how the ReLU makes R_n at one entry. */
 function reluTable({ x, open, above, below, cause, rules, ceiling }, at) {
   const bit = (yes) => (yes ? "1" : "0");
   const because = (rule, k) => (k ? (cause[rule][at] ? T.causes[cause[rule][at]] : T.same) : "–");

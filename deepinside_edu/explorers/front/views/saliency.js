@@ -1,5 +1,5 @@
-// The browser's half of the saliency explorer: it keeps the photo, M and w as they are, so that the cursor and the
-// overlay's strength ask the kernel for nothing. Messages from the kernel: "classes", "photo" and "map", which is of
+// The browser half of the saliency explorer. It keeps the photo, M and w as they are, so it reads them at the cursor
+// and draws the overlay without the kernel. Messages from the kernel: "classes", "photo" and "map", which belongs to
 // the last photo.
 
 import { classControls } from "../kit/classes.js";
@@ -66,7 +66,7 @@ function build(tools) {
   return { parts, draws: { classes: classes.draw, map: drawMap } };
 }
 
-/** All that is drawn and read of a map. */
+/** All values of a map that the view draws and reads. */
 function unpacked({ size, brightest, crops, prediction, buffers }, photo) {
   const [m, w] = buffers.map((each) => bytes(each, Float32Array));
   const rgb = bytes(photo.buffers[0], Uint8Array);
@@ -131,7 +131,7 @@ function threePictures({ model }, { point, move }) {
   return { part, draw, drawOverlay, mark };
 }
 
-/** What is at the cursor: M, and channel by channel the photo, w and |w|. */
+/** The readings at the cursor: M, and for each channel the photo, w and |w|. */
 function readout() {
   const says = h("p");
   const table = h("table", { class: "numbers" });

@@ -1,5 +1,5 @@
-// The browser's half of the sanity explorer: the slider says how many layers are random, the kernel answers with maps
-// and then with how alike they are. Messages from the kernel: "classes", "photo", "trained", "maps", and "likeness",
+// The browser half of the sanity explorer. The slider sets how many layers are random; the kernel answers with maps and
+// then with their similarities. Messages from the kernel: "classes", "photo", "trained", "maps", and "likeness",
 // which has all depths visited so far.
 
 import { classControls } from "../kit/classes.js";
@@ -15,7 +15,7 @@ import { texts } from "../texts/en.js";
 
 const T = texts.sanity;
 const [WIDE, HIGH, LEFT, RIGHT, TOP, BOTTOM] = [224, 96, 20, 218, 8, 76]; // of a chart and of the frame in it
-const LEAST = -0.25; // of the axis: a rank correlation is seldom below 0; the number says what the curve cuts off here
+const LEAST = -0.25; // the least value on the axis; a number beside the curve shows lower ones too
 const down = (value) => BOTTOM - ((Math.max(LEAST, value) - LEAST) / (1 - LEAST)) * (BOTTOM - TOP);
 const CHART = `<svg class="chart" role="img" viewBox="0 0 ${WIDE} ${HIGH}">
   <path class="frame" d="M${LEFT} ${TOP}H${RIGHT}V${BOTTOM}H${LEFT}ZM${LEFT} ${down(0)}H${RIGHT}" />
@@ -82,7 +82,7 @@ function build(tools) {
   return { parts, draws: { ...draws, likeness: drawLikeness } };
 }
 
-/** How many layers are random: a slider, and a button that goes on by one as soon as an answer has come. */
+/** The number of random layers: a slider, and a button that adds one layer after each answer. */
 function depthControls({ model, kernel, follow }) {
   const layers = model.get("layers");
   const most = layers.length;
@@ -110,7 +110,7 @@ function depthControls({ model, kernel, follow }) {
   return { parts: [depth.label, player], go, arrived };
 }
 
-/** One method's maps, and how alike they are, in numbers and as a curve that a click walks along. */
+/** The maps of one method, and their similarity in numbers and as a curve; a click on it sets the slider. */
 function methodColumn(name, most, go) {
   const [before, now] = [canvas(), canvas()];
   const which = h("figcaption");
@@ -123,7 +123,7 @@ function methodColumn(name, most, go) {
   });
   const across = (k) => LEFT + (k / most) * (RIGHT - LEFT);
   const at = ([k, y]) => `${across(k).toFixed(1)} ${down(y).toFixed(1)}`;
-  /** Neighbours are joined; a depth not yet visited leaves a gap. */
+  /** Neighbouring depths are joined; a depth that was not visited leaves a gap. */
   const line = (points) =>
     points.map((point, i) => `${points[i - 1]?.[0] === point[0] - 1 ? "L" : "M"}${at(point)}`).join("");
   const dots = (points) => points.map((point) => `M${at(point)}h0`).join("");
@@ -146,7 +146,7 @@ function methodColumn(name, most, go) {
   return { name, part, before, now, which, drawLikeness };
 }
 
-/** What the network with random layers says of the photo. */
+/** The class that the network with random layers puts first. */
 function judged({ now, top }) {
   const bar = h("i", { "aria-hidden": "true" });
   bar.style.width = `${100 * top.probability}%`;

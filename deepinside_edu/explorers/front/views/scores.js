@@ -1,5 +1,5 @@
-// The browser's half of the scores explorer: it has all scores of the photo, so that sorting them, how many are
-// listed and what the bars show ask the kernel for nothing. Message from the kernel: "scores".
+// The browser half of the scores explorer. It has all scores of the photo, so it sorts, lists and draws them without
+// the kernel. Message from the kernel: "scores".
 
 import { classSearch } from "../kit/classes.js";
 import { button, radios, slider } from "../kit/controls.js";
@@ -25,7 +25,7 @@ function build(tools) {
   const field = search.querySelector("input");
   const none = button(T.clear, () => {
     kernel.keep({ class_index: null });
-    field.focus(); // there is nothing more to do for this button
+    field.focus(); // this button is about to vanish
   });
   const list = classTable(tools, field);
   const photo = canvas();
@@ -55,7 +55,7 @@ function build(tools) {
   return { parts, draws: { scores: drawPhoto } };
 }
 
-/** The best classes and the one that was searched, each with a bar. */
+/** The best classes and the class of the search, each with a bar. */
 function classTable({ model, kernel }, field) {
   const labels = model.get("labels");
   const told = h("p", { "aria-live": "polite", class: "told" });
@@ -74,7 +74,7 @@ function classTable({ model, kernel }, field) {
     if (searched !== null && !listed.includes(searched)) listed.push(searched);
     const values = listed.map((c) => (model.get("shown") === "score" ? seen.scores : seen.probabilities)[c]);
     const low = Math.min(0, ...values);
-    const scale = { low, span: Math.max(0, ...values) - low || 1 }; // of other networks some lie below 0
+    const scale = { low, span: Math.max(0, ...values) - low || 1 }; // scores of other networks may be negative
     const digits = decimals(listed.map((c) => seen.scores[c]));
     listed.forEach((c, i) => {
       if (!lines[i]) body.append((lines[i] = classLine(choose)).row);
@@ -98,7 +98,7 @@ function classTable({ model, kernel }, field) {
   return { parts: [h("table", {}, h("thead", {}, head), body), told], draw };
 }
 
-/** A line of the table; the bar is for the eye, the numbers beside it say the same to a screen reader. */
+/** A line of the table; a screen reader reads the numbers beside the bar. */
 function classLine(choose) {
   let shown;
   const bar = h("div");

@@ -1,5 +1,5 @@
-// The browser's half of the Taylor explorer: it has the photo, the direction and the scores, so that the walk itself,
-// picture and numbers, asks the kernel for nothing. Messages from the kernel: "classes", "photo", "way" and "walk".
+// The browser half of the Taylor explorer. It has the photo, the direction and the scores, so it draws the picture and
+// the numbers of a walk without the kernel. Messages from the kernel: "classes", "photo", "way" and "walk".
 
 import { classControls } from "../kit/classes.js";
 import { button, select, slider, traitSelect } from "../kit/controls.js";
@@ -13,7 +13,7 @@ import { ticks } from "../pure/ticks.js";
 import { texts } from "../texts/en.js";
 
 const T = texts.taylor;
-const SLOW = 200; // milliseconds: the kernel hears where a walk stopped
+const SLOW = 200; // milliseconds, after which the kernel learns where a walk stopped
 const [WIDE, HIGH, LEFT, RIGHT, TOP, BOTTOM] = [460, 272, 56, 448, 10, 226]; // of the chart and of the frame in it
 const MIDDLE = (LEFT + RIGHT) / 2;
 const CHART = `<svg class="chart" role="img" viewBox="0 0 ${WIDE} ${HIGH}">
@@ -44,7 +44,7 @@ function build(tools) {
     picture.draw(places[i]);
     chart.draw(i);
   };
-  /** The page follows at once; the kernel hears where it stopped. */
+  /** The page follows at once; the kernel learns where the walk stopped. */
   function go(to) {
     i = to;
     clearTimeout(saved);
@@ -97,7 +97,7 @@ function walkingPicture({ model, kernel }) {
     paint(picture, seen.size, (k, rgba, at) => {
       for (let c = 0; c < 3; c++) {
         const level = seen.values[3 * k + c] + s * moves[3 * k + c];
-        rgba[at + c] = level; // rounded, and what lies outside 0 to 255 is cut off
+        rgba[at + c] = level; // rounded and clipped to 0 to 255
         out += level < -0.5 || level > 255.5;
       }
     });
@@ -112,7 +112,7 @@ function walkingPicture({ model, kernel }) {
     draw,
     start: ({ size, buffers }) => {
       seen = { size, values: bytes(buffers[0], Float32Array) };
-      moves = null; // that of the photo before
+      moves = null; // the moves belong to the last photo
     },
     turn: (to, s) => {
       moves = to;
@@ -121,7 +121,7 @@ function walkingPicture({ model, kernel }) {
   };
 }
 
-/** The score along the walk and its straight line; `stroll(k)` is called with the place under a dragged pointer. */
+/** The score along the walk and its straight line; a dragged pointer calls `stroll(k)` with its place. */
 function walkChart({ places, reaches, reach }, stroll) {
   const part = svg(CHART);
   const inner = (name) => part.querySelector(`.${name}`);
