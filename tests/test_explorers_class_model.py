@@ -228,7 +228,7 @@ def test_an_unknown_class_is_said_and_the_last_state_stays(studio, text, words):
         ("start", 3, "no start is called 3"),
         ("start", None, "no start is called"),
         ("length", 0, "at least 1"),
-        ("length", MOST_STEPS + 1, "use a loop"),
+        ("length", MOST_STEPS + 1, "write a loop"),
         ("start", "koalla", "no start is called"),
         ("preset", "best", "preset"),
     ],

@@ -35,7 +35,7 @@ def shown(monkeypatch):
 def test_three_outputs_that_do_not_depend_on_each_other(shown, classifier):
     one, two = di.explore.scores(None, classifier), di.explore.saliency(di.photo("duck"), classifier)
     (sentence, _), (picture, about), (view, _) = shown(one)
-    assert "Run this cell to bring the explorer alive." in sentence["text/html"]
+    assert "Run this cell to start the explorer." in sentence["text/html"]
     assert sentence["text/plain"] in sentence["text/html"]
     assert set(picture) == {"image/png", "text/plain"}
     assert picture["text/plain"] == repr(one)

@@ -28,7 +28,7 @@ from ..names import ClassLike
 from ..opening import ImageLike
 from .joined import browser_half
 from .language import say
-from .settings import Choice, ClassIndex, Number, ReadOnly, Refused, Validated, Whole, quoted
+from .settings import Choice, ClassIndex, Number, ReadOnly, Refused, Validated, Whole, known_name
 from .stills import panels, titled
 from .widget import YOURS, Widget, error_in_words, open_widgets, share
 
@@ -99,7 +99,6 @@ class ClassModelExplorer(Widget):
         regularisation: λ; a new preset or objective sets it to its own.
         length: the number of steps, 1 to 300; a new preset sets it to its own.
         start: "zero", "noise", the name of a shipped photo, or "your photo" where there is one.
-        photo: the photo that the climb starts from, empty if it starts from none; `show` takes any photo.
         contrast: "plain", or "stretched" as `figures.stretch_contrast` does it.
         shown: the number of the step on show; 0 is always the latest.
     """
@@ -124,7 +123,6 @@ class ClassModelExplorer(Widget):
         classifier: Classifier | None = None,
         class_index: ClassLike | None = None,
     ) -> None:
-        """Prepare the first run; a photo that cannot be shown is an ordinary error of this call."""
         super().__init__(image, classifier)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._count = 0
@@ -202,13 +200,6 @@ class ClassModelExplorer(Widget):
             pictures = [figures.stretch_contrast(each, like=pictures[-1]) for each in pictures]
         figures.save_film(pictures, file, kind=kind)
 
-    @traitlets.validate("regularisation")
-    def _possible_weight(self, proposal: dict[str, Any]) -> float:
-        try:
-            return Recipe(regularisation=proposal["value"]).penalty
-        except (ValueError, TypeError) as error:
-            raise Refused(str(error)) from None
-
     @traitlets.validate("length")
     def _possible_length(self, proposal: dict[str, Any]) -> int:
         steps = int(proposal["value"])
@@ -218,11 +209,7 @@ class ClassModelExplorer(Widget):
 
     @traitlets.validate("start")
     def _known_start(self, proposal: dict[str, Any]) -> str:
-        start = proposal["value"].name if isinstance(proposal["value"], Photo) else proposal["value"]
-        starts = "zero", "noise", *self.photos
-        if not isinstance(start, str) or start not in starts:
-            raise Refused(say("class_model.no_start", got=quoted(start), starts=", ".join(starts)))
-        return start
+        return known_name(proposal["value"], ["zero", "noise", *self.photos], "class_model.no_start")
 
     @traitlets.validate("shown")
     def _possible_step(self, proposal: dict[str, Any]) -> int:
@@ -409,17 +396,14 @@ class ClassModelExplorer(Widget):
 def _in_words(recipe: Recipe, way: str) -> str:
     """A recipe in one sentence, so that the two presets differ in more than their names."""
     value = "S_c(I)" if recipe.objective == "score" else "P_c(I)"
-    last_blur = recipe.blur if recipe.last_blur is None else recipe.last_blur
-    later = [
-        say("class_model.jitter", jitter=recipe.jitter) if recipe.jitter else "",
-        say("class_model.mirror") if recipe.mirror else "",
-        say("class_model.samples", samples=recipe.samples) if recipe.samples > 1 else "",
-        say("class_model.exponent", exponent=recipe.exponent) if recipe.exponent != 1 else "",
-        say("class_model.blur", blur=recipe.blur, last=last_blur) if recipe.blur else "",
-        say("class_model.last_contrast", contrast=recipe.contrast) if recipe.contrast != 1 else "",
-    ]
-    name = "class_model.later_recipe" if any(later) else "class_model.recipe"
-    return say(name, way=f"{way[0].upper()}{way[1:]}", value=value, later=", ".join(filter(None, later)))
+    values = {**vars(recipe), "last_blur": recipe.blur if recipe.last_blur is None else recipe.last_blur}
+    active = {
+        "jitter": recipe.jitter, "mirror": recipe.mirror, "samples": recipe.samples > 1,
+        "exponent": recipe.exponent != 1, "blur": recipe.blur, "last_contrast": recipe.contrast != 1,
+    }  # fmt: skip
+    later = ", ".join(say(f"class_model.{each}", **values) for each, is_active in active.items() if is_active)
+    name = "class_model.later_recipe" if later else "class_model.recipe"
+    return say(name, way=f"{way[0].upper()}{way[1:]}", value=value, later=later)
 
 
 def _begun(steps: list[Step]) -> str:

@@ -16,7 +16,7 @@ from ..classifier import Classifier, Prediction, ranked
 from ..opening import ImageLike
 from ..saliency import ForwardPass, Linearisation, forward_pass
 from .language import say
-from .settings import ClassIndex, ReadOnly, Refused, Validated, quoted
+from .settings import ClassIndex, ReadOnly, Validated, known_name
 from .widget import YOURS, Source, Widget, error_in_words
 
 FIRST = "red_panda"
@@ -56,7 +56,6 @@ class Explorer(Widget, Generic[R]):
     palettes = ReadOnly().tag(sync=True)
 
     def __init__(self, image: ImageLike | Tensor | None, classifier: Classifier | None) -> None:
-        """Start no work before `_begin`, so that a photo that cannot be shown is an ordinary error of this call."""
         self._result: Any = None
         self._wanted: Any = None
         self._done: dict[str, tuple[Any, ...]] = {}
@@ -96,10 +95,7 @@ class Explorer(Widget, Generic[R]):
 
     @traitlets.validate("photo")
     def _known_photo(self, proposal: dict[str, Any]) -> str:
-        name = proposal["value"].name if isinstance(proposal["value"], images.Photo) else proposal["value"]
-        if not isinstance(name, str) or name not in self.photos:
-            raise Refused(say("photo.unknown", got=quoted(name), photos=", ".join(self.photos)))
-        return name
+        return known_name(proposal["value"], self.photos, "photo.unknown")
 
     @traitlets.observe("photo")
     def _on_photo(self, _: object = None) -> None:
@@ -210,13 +206,12 @@ class ClassExplorer(Explorer[R]):
     """An explorer of one class's score: the network's first class of each new photo, until the learner chooses one.
 
     Its wish begins with the fields `source` and `class_index` (None until a class is chosen). Its first stage is
-    "rank", which depends on "source".
+    "rank", which depends on "source"; a subclass runs it with `_do_now`.
     """
 
     class_index = ClassIndex(0).tag(sync=True)
 
     def __init__(self, image: ImageLike | Tensor | None, classifier: Classifier | None) -> None:
-        """Prepare the ranking; a subclass runs it at once: `_do_now("rank")`."""
         super().__init__(image, classifier)
         self._chosen: int | None = None
         self._prepared: tuple[Source, Tensor] | None = None

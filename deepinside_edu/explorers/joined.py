@@ -1,7 +1,7 @@
-"""An explorer's browser half in one text: anywidget takes one module, so what a view imports stands before it.
+"""An explorer's browser half in one text: anywidget takes one module, so a view follows all modules that it imports.
 
 Every file under `front/` is a module that a page could load as it is. Joined they share one scope, so no two of them
-may have the same name at the top; tests/test_front.py reads what comes out as a browser does.
+may have the same name at the top; tests/test_front.py reads the result as a browser does.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ EXPORT = re.compile(r"^export (?=const|function|class|async)", re.MULTILINE)
 
 
 def browser_half(name: str) -> tuple[str, str]:
-    """An explorer's module and its style sheet, each behind what all explorers share."""
+    """An explorer's module and its style sheet, each after the parts that all explorers share."""
     styles = [FRONT / "kit" / "kit.css", FRONT / "views" / f"{name}.css"]
     return joined(FRONT / "views" / f"{name}.js"), "\n".join(each.read_text(encoding="utf-8") for each in styles)
 
 
 def joined(module: Path) -> str:
-    """A module behind all that it imports, each once and behind its own imports, with the words of the language."""
+    """A module after all that it imports, each once and after its own imports, with the texts of the language."""
     texts: dict[Path, str] = {}
 
     def add(path: Path) -> None:

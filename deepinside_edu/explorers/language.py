@@ -1,7 +1,8 @@
 """What explorers say: each text by its name, from the table of one language, `texts/en.json`.
 
-A second language is a second file with the same names and the same fields in braces, and `front/texts` has a table for
-the browser half. The environment variable DEEPINSIDE_LANGUAGE chooses it by the file's name before Python starts.
+A second language is two files: `texts/NAME.json` with the same names and the same fields in braces, and
+`front/texts/NAME.js` for the browser half. The environment variable DEEPINSIDE_LANGUAGE holds its NAME before Python
+starts.
 """
 
 from __future__ import annotations

@@ -66,14 +66,7 @@ class _Wish(NamedTuple):
 
 
 class _Scene(NamedTuple):
-    """A photo and what follows from it alone.
-
-    Attributes:
-        image: the photo, upright RGB, in its own size.
-        picture: the photo resized to the map.
-        boxes: the boxes by hand, in the photo's pixels; only shipped photos have them.
-        digest: equal for equal pixels.
-    """
+    """A photo in its own size and in that of the map, its boxes by hand in its pixels, and a digest of these pixels."""
 
     source: Source
     image: Image.Image

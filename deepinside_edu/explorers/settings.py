@@ -14,6 +14,7 @@ from typing import Any
 import traitlets
 
 from ..classifier import Classifier
+from ..images import Photo
 from .language import say
 
 
@@ -40,6 +41,14 @@ def find_class(classifier: Classifier, wanted: Any) -> int:
         return classifier.find(wanted)
     except (ValueError, TypeError) as error:
         raise Refused(str(error)) from None
+
+
+def known_name(value: Any, names: Sequence[str], refusal: str) -> str:
+    """The name of a photo, which may be given itself, or another of these names; `Refused` for an unknown one."""
+    name = value.name if isinstance(value, Photo) else value
+    if not isinstance(name, str) or name not in names:
+        raise Refused(say(refusal, got=quoted(name), names=", ".join(names)))
+    return name
 
 
 class Setting(traitlets.TraitType[Any, Any]):

@@ -17,7 +17,7 @@ EXPLORERS = {
     "localisation": "di.explore.localisation()", "class-model": "di.explore.class_model()",
     "microscope": "di.explore.microscope()", "sanity": "di.explore.sanity()",
 }  # fmt: skip
-SENTENCE = "Still picture. Run this cell to bring the explorer alive."
+SENTENCE = "This is a still picture. Run this cell to start the explorer."
 STATE, VIEW = "application/vnd.jupyter.widget-state+json", "application/vnd.jupyter.widget-view+json"
 
 # Does what html-manager does with a view whose state is stored: it has a model, and nobody answers.
