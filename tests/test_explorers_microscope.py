@@ -218,7 +218,7 @@ def test_an_unknown_class_is_said_and_the_last_neuron_stays(scope, text, words):
         ("channel", 6, "has channels 0 to 5"),
         ("channel", -1, "out of range"),
         ("channel", None, "whole number"),
-        ("position", [7, 0], r"units \(row, column\) in 7×7"),
+        ("position", [7, 0], "'sum' and 7×7 units"),
         ("position", [0], "out of range"),
         ("position", [0.5, 1], "out of range"),
         ("position", "middle", "'max', 'sum'"),
