@@ -66,7 +66,7 @@ class _Wish(NamedTuple):
 
 
 class _Scene(NamedTuple):
-    """A photo in its own size and in that of the map, its boxes by hand in its pixels, and a digest of these pixels."""
+    """A photo in its own size and in that of the map, its hand-drawn boxes in its pixels, and a digest of these pixels."""
 
     source: Source
     image: Image.Image
@@ -119,7 +119,7 @@ class LocalisationExplorer(ClassExplorer[Localisation | None]):
 
     @property
     def true_boxes(self) -> tuple[Box, ...]:
-        """The boxes by hand of the photo in the result, in its pixels; only shipped photos have them."""
+        """The hand-drawn boxes of the photo in the result, in its pixels; only shipped photos have them."""
         self.wait()
         return self._shown.boxes if self._shown else ()
 

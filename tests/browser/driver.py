@@ -46,7 +46,7 @@ FLAGS = [
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 ]  # fmt: skip
 PATIENCE = 30
-"""Seconds for whatever is awaited; a busy machine takes a tenth of it."""
+"""The time limit of each wait, in seconds; a busy machine needs a tenth of it."""
 NAME = "explorers.ipynb"
 SHOWN = ".jp-OutputArea-output .deepinside"
 TOLD = {"saliency": ".title", "sanity": ".says", "localisation": ".summary", "scores": ".told", "taylor": ".readout"}

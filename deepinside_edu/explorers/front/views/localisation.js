@@ -89,7 +89,7 @@ function build(tools) {
     summary,
     h("details", {}, h("summary", { tabindex: 0 }, T.inNumbers), mixtures.table),
   ];
-  return { parts, draws: { classes: classes.draw, strokes: brush.drawTold, cut: drawCut } };
+  return { parts, draws: { classes: classes.draw, strokes: brush.drawMessage, cut: drawCut } };
 }
 
 /** The settings of the steps. */
@@ -220,14 +220,14 @@ function mixtureTable() {
   const swatches = h("div", { class: "swatches" });
   const table = h("table", { class: "numbers" });
   let drawn;
-  const told = ([weight, rgb]) => `${percent(weight)} ${colour(rgb)}`;
+  const listed = ([weight, rgb]) => `${percent(weight)} ${colour(rgb)}`;
   const swatch = (part) => {
-    const each = h("div", { title: told(part) });
+    const each = h("div", { title: listed(part) });
     Object.assign(each.style, { flexGrow: part[0], background: colour(part[1]) });
     return each;
   };
   const bar = (parts, side) => {
-    const label = T.bar(T.mixtures[side], parts.map(told).join("; "));
+    const label = T.bar(T.mixtures[side], parts.map(listed).join("; "));
     return [
       h("span", {}, T.mixtures[side]),
       h("div", { class: "bar", role: "img", "aria-label": label }, ...parts.map(swatch)),
@@ -291,9 +291,9 @@ function brushControls(kernel, lab, { plates, boards, drawStrokes }, read) {
     strokes.send({ discs: discsBetween(pen || to, to, d), size: d, side: Number(side) });
     pen = to;
   }
-  function drawTold(told) {
-    strokes.take(told);
-    painted.textContent = T.bound(...told.counts);
+  function drawMessage(message) {
+    strokes.take(message);
+    painted.textContent = T.bound(...message.counts);
     read();
   }
   function dab(move) {
@@ -321,7 +321,7 @@ function brushControls(kernel, lab, { plates, boards, drawStrokes }, read) {
       keys(boards[name], move, () => dab(move));
     }
   }
-  return { parts: [brush.field, size.label, clear, h("p", {}, T.howToPaint, painted)], ring, drawTold, listen };
+  return { parts: [brush.field, size.label, clear, h("p", {}, T.howToPaint, painted)], ring, drawMessage, listen };
 }
 
 /** A ring in each picture as large as the brush; `diameter()` is 0 without one. */

@@ -68,21 +68,21 @@ function build(tools) {
     h("div", { class: "row top" }, h("div", { class: "rungs" }, ...ladder.parts), stage.part),
   ];
   const draws = {
-    maps: (told) => {
-      maps.draw(told);
+    maps: (message) => {
+      maps.draw(message);
       maps.mark();
     },
-    map: (told) => {
-      map.draw(told);
+    map: (message) => {
+      map.draw(message);
       map.home();
     },
-    ladder: (told) => {
-      ladder.draw(told);
+    ladder: (message) => {
+      ladder.draw(message);
       map.home();
       ladder.mark();
     },
-    view: (told) => {
-      stage.draw(told);
+    view: (message) => {
+      stage.draw(message);
       ladder.mark();
     },
     distances: ladder.drawDistances,

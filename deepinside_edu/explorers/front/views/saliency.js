@@ -34,10 +34,10 @@ function build(tools) {
   });
   const toStrongest = () => read([shown.strongest % shown.size[0], Math.floor(shown.strongest / shown.size[0])]);
 
-  function drawMap(told) {
+  function drawMap(message) {
     const before = shown?.size.join();
-    shown = unpacked(told, kernel.photo);
-    const { class_index: c, label, score, probability: p } = told.prediction;
+    shown = unpacked(message, kernel.photo);
+    const { class_index: c, label, score, probability: p } = message.prediction;
     title.textContent = T.title(label, c, number(score), probability(p));
     pictures.draw(shown);
     numbers.fill(shown);

@@ -37,33 +37,33 @@ function build(tools) {
   const subject = h("p", { class: "subject" });
   const verdict = h("div", { class: "verdict", "aria-live": "polite" });
   const columns = model.get("methods").map((method) => methodColumn(texts.rules[method], most, depth.go));
-  const each = (told, use) =>
-    columns.forEach((column, i) => use(column, (place) => paintMap(place, told.size, told.buffers[i])));
+  const each = (message, use) =>
+    columns.forEach((column, i) => use(column, (place) => paintMap(place, message.size, message.buffers[i])));
   const paintMap = (place, size, buffer) => paintLevels(place, size, bytes(buffer, Uint8Array), heat);
 
   function drawPhoto({ size, buffers }) {
     paintRgb(picture, size, bytes(buffers[0], Uint8Array));
     describe(picture, texts.seenBy(size));
   }
-  function drawTrained(told) {
-    const { label, class_index: c, probability: p } = told.prediction;
+  function drawTrained(message) {
+    const { label, class_index: c, probability: p } = message.prediction;
     subject.textContent = T.subject(label, c, probability(p));
-    each(told, ({ before, name }, draw) => {
+    each(message, ({ before, name }, draw) => {
       draw(before);
       describe(before, T.before(name, label));
     });
   }
-  function drawMaps(told) {
-    each(told, ({ now, which, name }, draw) => {
+  function drawMaps(message) {
+    each(message, ({ now, which, name }, draw) => {
       draw(now);
-      which.textContent = T.random(told.down_to);
-      describe(now, T.now(name, T.random(told.down_to)));
+      which.textContent = T.random(message.down_to);
+      describe(now, T.now(name, T.random(message.down_to)));
     });
   }
-  function drawLikeness(told) {
-    columns.forEach((column, i) => column.drawLikeness(told, i));
-    verdict.replaceChildren(...judged(told));
-    depth.arrived(told.down_to);
+  function drawLikeness(message) {
+    columns.forEach((column, i) => column.drawLikeness(message, i));
+    verdict.replaceChildren(...judged(message));
+    depth.arrived(message.down_to);
   }
   const key = ([name, text]) => h("span", { class: `key ${name}` }, text);
   const seen = h("figcaption", {}, T.seen);

@@ -80,7 +80,7 @@ function build(tools) {
     classes: classes.draw,
     photo: picture.start,
     way: ({ buffers }) => picture.turn(bytes(buffers[0], Float32Array), places[i]),
-    walk: (told) => chart.draw(i, { ...told, scores: bytes(told.buffers[0], Float64Array) }),
+    walk: (message) => chart.draw(i, { ...message, scores: bytes(message.buffers[0], Float64Array) }),
   };
   return { parts, draws };
 }
@@ -134,9 +134,9 @@ function walkChart({ places, reaches, reach }, stroll) {
   let i = 0;
   let most = 1;
 
-  function draw(at = i, told = walk) {
+  function draw(at = i, message = walk) {
     i = at;
-    walk = told;
+    walk = message;
     if (!walk) return;
     const s = places[i];
     const chosen = reach.value === "auto" ? walk.reach : Number(reach.value);
