@@ -92,14 +92,14 @@ const taylor = {
   shows: "the chart shows",
   keys: { score: "score S_c(I₀ + s·d)", line: "line S_c(I₀) + s·wᵀd", holds: "they are at most 1 apart" },
   note:
-    "A level of s is the root mean square over all values of the photo: along w a few pixels move by far more than " +
-    "one level and most by less. Along the sign of w, as in “one level up or down in every value”, the slope is " +
-    "another number.",
+    "One level of s is a root mean square over all values of the photo: along w a few pixels move by far more than " +
+    "one level and most by less. Along the sign of w (“one level up or down in every value”) the slope is another " +
+    "number.",
   caption: (s, beyond, cut) =>
     `I₀ + s·d, s = ${inLevels(s)}${beyond}` +
     (cut ? `; ${cut} % of its values lie outside 0 to 255 and are clipped in the picture` : ""),
   beyond: (direction, far) =>
-    `; beyond ${directions[direction].replace("towards ", "")}, which is at ${inLevels(far)}: ` +
+    `; beyond ${directions[direction].replace("towards ", "")} (at ${inLevels(far)}): ` +
     (direction === "grey" ? "its colours are those of a negative" : "more than the whole difference is added"),
   picture: (name, s, direction) => `${name}, ${inLevels(s)} ${directions[direction]}`,
   holds: (from, to) => `the line is within 1 of the score from ${from} to ${to} levels`,
@@ -141,7 +141,7 @@ const sanity = {
   chance: (p) => `P_c ${p}`,
   note:
     "Each map is drawn from black for 0 to yellow for its own 99.5 % quantile: " +
-    "only its pattern counts, not its size.",
+    "only its pattern counts, not the size of its values.",
 };
 
 const localisation = {
@@ -224,19 +224,21 @@ const microscope = {
   channel: (c) => `channel ${c}`,
   mapsAre: (count, layer, sorted, each, strongest, most) =>
     `${count} feature maps of ${layer}, ${sorted}, from black for 0 or less to yellow for ` +
-    `${each ? "each one's own" : "the layer's"} largest; the strongest, ${strongest}, reaches ${most}`,
+    `${each ? "its own" : "the layer's"} largest value; the strongest, ${strongest}, reaches ${most}`,
   largest: (name, value) => `${name}: largest ${value}`,
   units: "The chosen map: arrow keys move over its units, Enter chooses one",
   wholes: { max: "strongest unit", sum: "whole map (sum)" },
-  single: (name, value) => `${name}: ${value}, one value and no map. The squares are as bright as their values.`,
+  single: (name, value) => `${name}: ${value}, a single value. The squares are as bright as their values.`,
   map: (name, layer, size, most) =>
     `Map of ${name} of ${layer}, ${rows(size)}, white for 0, blue above it and red below, full at ±${most}`,
   summed: "the whole map, summed",
   layerHead: "layer",
   distances: (first) =>
-    `Each beside the ${first}'s R: cos, of the angle between them, from 1 (the same direction) by 0 (nothing in ` +
-    "common) to −1 (opposite), – where one is all 0; L2, the length of their difference by that of the " +
-    `${first}'s, without a unit, 0 for the same, ∞ where the ${first}'s is all 0; and how many entries differ.`,
+    `Each R is compared with the ${first}'s R. cos is the cosine of the angle between them: ` +
+    "1 for the same direction, 0 for nothing in common, −1 for opposite, – if one is all 0. " +
+    "L2 is the length of their difference, divided by " +
+    `the length of the ${first}'s R: 0 for equal, ∞ if the ${first}'s R is all 0. ` +
+    "The last is the share of entries that differ.",
   distance: (cosine, relative, differing) => `cos ${cosine}\nL2 ${relative}\n${differing} differ`,
   rung: (rule, name, colours) =>
     `${rule} at ${name}: ${colours ? "its picture in colours" : "the largest |R| over the channels"}`,
@@ -250,7 +252,7 @@ const microscope = {
   causes: ["the same", "forward mask", "backward mask", "from above"],
   same: "it is the same",
   because: "differs because of",
-  notAs: (first) => `not as the ${first}:`,
+  notAs: (first) => `unlike the ${first}:`,
   channelLabel: "channel",
   channelNumber: "its number",
   planes: [
