@@ -335,7 +335,7 @@ def test_photos_classes_and_errors(notebook, lab):
     for file, words in (
         (TEXT, "not a picture"),
         (TEXT | {"buffer": b""}, "is empty"),
-        (TEXT | {"buffer": bytes(9_500_000)}, "Save it smaller"),
+        (TEXT | {"buffer": bytes(9_500_000)}, "Save a smaller copy"),
     ):
         upload.set_input_files(file)
         expect(status(lab)).to_contain_text(words)
