@@ -66,7 +66,7 @@ class _Wish(NamedTuple):
 
 
 class _Scene(NamedTuple):
-    """A photo in its own size and in that of the map, its hand-drawn boxes in its pixels, and a digest of these pixels."""
+    """A photo in its own size and in that of the map, its hand-drawn boxes, and a digest of its pixels."""
 
     source: Source
     image: Image.Image

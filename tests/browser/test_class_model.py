@@ -120,7 +120,7 @@ def test_the_last_step_of_readable_is_written_and_leaves_the_curve_its_scale(not
 
 
 def test_go_back_says_which_steps_it_can_reach(notebook, studio):
-    pace = "__import__('sys').modules['deepinside_edu.explorers.class_model'].PICTURES_A_SECOND"
+    pace = "__import__('sys').modules['deepinside_edu.explorers.class_model'].PICTURES_PER_SECOND"
     usual = notebook.python(pace)
     notebook.python(f"{pace} = 1e-3", print_it=False)  # so slow that most steps have none
     try:
