@@ -210,7 +210,7 @@ def test_continuous_integration_types_what_a_contributor_types(tmp_path):
         check=True,
     )
     here = str(ROOT.resolve())
-    assert run.stdout.splitlines() == [here, "make test", here, "make test-everywhere ARGS=--minutes 20"]
+    assert run.stdout.splitlines() == [here, "make test", here, "make test-everywhere ARGS=--minutes 15"]
 
 
 @pytest.mark.parametrize("bad", [(), ("ruff",), ("mypy", "--nbval")])
