@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
 from . import accept
-from .classifier import CUT_OFF, Classifier, NotFiniteError
+from .classifier import CUT_OFF, Classifier, NotFiniteError, explain_checkpoint
 
 OBJECTIVES = ("score", "probability")
 STEP_RULES = ("rising", "fixed", "unit")
@@ -162,15 +162,8 @@ class Evaluation(NamedTuple):
         """∂S_c/∂I. Each image's score depends on that image alone, so one sum serves them all."""
         g = None
         if self.value.requires_grad:
-            try:
+            with explain_checkpoint():
                 (g,) = torch.autograd.grad(self.value.sum(), self.leaf, allow_unused=True)
-            except RuntimeError as error:
-                if "use_reentrant" not in str(error):
-                    raise
-                raise ValueError(
-                    "a reentrant checkpoint in the network's forward gives no gradient for the image alone. Call "
-                    "torch.utils.checkpoint.checkpoint(…, use_reentrant=False) there."
-                ) from error
         if g is None:
             raise ValueError(CUT_OFF)
         return g

@@ -35,6 +35,20 @@ CUT_OFF = (
 )
 
 
+@contextmanager
+def explain_checkpoint() -> Iterator[None]:
+    """Say what to do about a checkpoint through which torch gives no gradient of an image alone."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "use_reentrant" not in str(error):
+            raise
+        raise ValueError(
+            "a reentrant checkpoint in the network's forward gives no gradient for the image alone. Call "
+            "torch.utils.checkpoint.checkpoint(…, use_reentrant=False) there."
+        ) from error
+
+
 class NotFiniteError(ValueError):
     """NaN or infinite values, in the image or in the network's scores."""
 
@@ -354,7 +368,7 @@ class Classifier:
                 "the network anew."
             )
         if change.scores:
-            self._try_out(without_listeners(self.network, lambda network: self._run(network, batch)), batch)
+            self._try_out(without_listeners(self.network, lambda network: self._run(network, batch), scores), batch)
             warnings.warn(
                 f"a hook on {name_modules(hooks)} changes the network's scores: all that follows is of the network "
                 "with the hook. If it was left by mistake, take it off with its handle's remove().",

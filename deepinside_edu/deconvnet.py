@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .backward_by_hand import RULES, check_rule, forward_mask, relu_backward
-from .classifier import CUT_OFF, Classifier, NotFiniteError
+from .classifier import CUT_OFF, Classifier, NotFiniteError, explain_checkpoint
 from .images import all_finite
 from .names import unwrapped, whole_number
 from .opening import ImageLike
@@ -306,7 +306,7 @@ def _descend(
     down: dict[str, tuple[Tensor | None, ...]] = {}
     with own_mode(start.device):
         for rule in wanted:
-            with recording.rule.set_to(rule):
+            with recording.rule.set_to(rule), explain_checkpoint():
                 begin = [recording.layers[top].edge]
                 retain = again or rule != wanted[-1]
                 down[rule] = torch.autograd.grad(begin, edges, [start], retain_graph=retain, allow_unused=True)

@@ -54,7 +54,7 @@ def without_foreign_hooks(network: nn.Module) -> nn.Module:
     return twin(network, strip)
 
 
-def without_listeners(network: nn.Module, run: Callable[[nn.Module], Tensor]) -> nn.Module:
+def without_listeners(network: nn.Module, run: Callable[[nn.Module], Tensor], scores: Tensor) -> nn.Module:
     """Make a twin of the network on which hooks of others that only listen do not run.
 
     They do not hear a trial's pictures: a hook that keeps a layer's output is meant for the caller's images.
@@ -62,9 +62,10 @@ def without_listeners(network: nn.Module, run: Callable[[nn.Module], Tensor]) ->
     Args:
         network: with its hooks, none of which is changed.
         run: gives the scores of a twin for the images; it shows which hooks answer or write into what they are given.
+        scores: those of the network itself for the same images.
 
     Returns:
-        The twin, or the network itself if its scores need one of the hooks that seem only to listen.
+        The twin, or the network itself if the twin's scores differ, because a hook that seems to listen does more.
     """
     active: set[int] = set()
 
@@ -80,9 +81,9 @@ def without_listeners(network: nn.Module, run: Callable[[nn.Module], Tensor]) ->
             kept = ((key, hook) for key, hook in hooks if not _is_foreign(hook) or id(hook) in active)
             copy.__dict__[kind] = OrderedDict(kept)
 
-    with_all = run(twin(network, watch))
+    run(twin(network, watch))
     quiet = twin(network, strip)
-    return quiet if agree(run(quiet).detach(), with_all.detach()) else network
+    return quiet if agree(run(quiet).detach(), scores.detach()) else network
 
 
 class _Watched(NamedTuple):

@@ -210,7 +210,10 @@ def _open_stream(source: object, name: str) -> Iterator[tuple[BinaryIO, str]]:
                 f"{getattr(source, 'name', 'the file object')} is closed; expected an open file. Pass it within its "
                 '"with" block, or open it again with open(path, "rb").'
             )
-        stream, name = nullcontext(source), str(getattr(source, "name", "the file object"))
+        name = str(getattr(source, "name", "the file object"))
+        if isinstance(source, io.IOBase) and not source.readable():
+            raise ValueError(f'{name} is open for writing only. Close it, and open it again with open(path, "rb").')
+        stream = nullcontext(source)
     else:
         raise TypeError(
             "expected a path, bytes, a file object, an array, a PIL image or an upload, got "

@@ -237,6 +237,8 @@ class _Watch(TorchFunctionMode):
             self._done |= not self._running
             if self._done or call.noted or not isinstance(output, Tensor) or not output.requires_grad:
                 return
+            if output.grad_fn is None and not torch.is_grad_enabled():
+                return  # the image, handed on where nothing is recorded, such as inside a reentrant checkpoint
             _, version = self._noted.get(id(output), (None, None))
             if version == output._version and next(call.module.children(), None) is not None:
                 return  # a block that only hands on the output of its last layer does not count as a layer

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from . import accept
-from .classifier import CUT_OFF, Classifier, check_classifier
+from .classifier import CUT_OFF, Classifier, check_classifier, explain_checkpoint
 from .images import Crop, ten_crops
 from .names import ClassLike
 from .opening import ImageLike
@@ -125,7 +125,7 @@ class ForwardPass:
     def gradient(self, class_index: int | Tensor, keep: bool = True) -> Tensor:
         """Give w = ∂S_c/∂I at I₀, `(N, C, H, W)`, of one class for all images, or of one per image, int64 `(N,)`."""
         chosen = torch.as_tensor(class_index, device=self.scores.device).expand(len(self.scores))
-        with own_mode(self.x.device):
+        with own_mode(self.x.device), explain_checkpoint():
             # Each image's score depends on that image alone, so one pass gives the gradients of all.
             ones = torch.zeros_like(self.scores).scatter_(1, chosen[:, None], 1.0)
             w: Tensor | None

@@ -15,7 +15,6 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from small_networks import kinked_network, smooth_network
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from deepinside_edu import Classifier, Step, class_model, photo
 from deepinside_edu.class_model import PRESETS, Recipe
@@ -682,24 +681,6 @@ def test_scores_that_noise_does_not_make_finite_are_told_with_what_to_begin_with
     steps = class_model(on_paper(), 0, start=torch.full((1, 1, 1, 2), 1e30), steps=3)
     with pytest.raises(ValueError, match=r"at the start .* not finite.* Begin with start='noise', or with a picture"):
         next(steps)
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
-def test_a_reentrant_checkpoint_is_told() -> None:
-    class Checkpointed(nn.Module):
-        def __init__(self, reentrant: bool) -> None:
-            super().__init__()
-            self.body, self.reentrant = nn.Sequential(nn.Flatten(), nn.Linear(16, 2)), reentrant
-
-        def forward(self, x: Tensor) -> Tensor:
-            scores: Tensor = checkpoint(self.body, x, use_reentrant=self.reentrant)
-            return scores
-
-    wrapped = [Classifier(Checkpointed(r).eval(), ["one", "other"], (), (4, 4), (0.4,), (0.25,)) for r in (True, False)]
-    with pytest.raises(ValueError, match=r"reentrant checkpoint.*use_reentrant=False"):
-        climb(wrapped[0], 0, steps=1)
-    assert climb(wrapped[1], 0, steps=1)[0].number == 1
 
 
 class Deaf(nn.Module):

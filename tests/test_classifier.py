@@ -14,6 +14,7 @@ from hypothesis.extra import numpy as hnp
 from no_trace import no_trace
 from PIL import Image
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 import deepinside_edu as di
 from deepinside_edu import Classifier
@@ -611,3 +612,30 @@ def test_a_parametrised_layer_is_listed_as_the_layer_that_it_is():
     torch.nn.utils.parametrizations.weight_norm(mine.network[0]).eval()
     assert mine.layers() == plain
     assert [layer.kind for layer in plain] == ["Conv2d", "ReLU", "Conv2d", "Head"]
+
+
+@pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad")
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda classifier, x: di.saliency_map(classifier, x, 0),
+        lambda classifier, x: di.linearise(classifier, x, 0),
+        lambda classifier, x: next(di.class_model(classifier, 0, start=x, steps=1)),
+        lambda classifier, x: di.backward_ladder(classifier, x, 0, rules=("gradient",)),
+    ],
+    ids=["a map", "a line", "a class model", "a ladder"],
+)
+def test_a_reentrant_checkpoint_is_named_with_the_remedy(ask):
+    class Checkpointed(nn.Module):
+        def __init__(self, reentrant):
+            super().__init__()
+            self.body, self.reentrant = nn.Sequential(nn.Flatten(), nn.Linear(16, 2)), reentrant
+
+        def forward(self, x):
+            return checkpoint(self.body, x, use_reentrant=self.reentrant)
+
+    made = [Classifier(Checkpointed(r).eval(), ["one", "other"], (), (4, 4), (0.4,), (0.25,)) for r in (True, False)]
+    x = torch.ones(1, 1, 4, 4)
+    with pytest.raises(ValueError, match=r"reentrant checkpoint.*use_reentrant=False"):
+        ask(made[0], x)
+    assert ask(made[1], x) is not None

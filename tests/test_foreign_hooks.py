@@ -209,10 +209,16 @@ def test_a_later_hook_that_listens_hears_one_pass(ask):
         torch.testing.assert_close(heard[-1], network()(IMAGE).detach())
 
 
-def test_a_later_hook_that_makes_images_depend_on_each_other_is_met():
+@pytest.mark.parametrize("anywhere", [True, False])
+def test_a_later_hook_that_makes_images_depend_on_each_other_is_met(anywhere):
+    """Also one that looks whether it runs on the module that it was made for, which a twin's is not."""
     made = network()
     classifier = wrap(made)
-    made[2].register_forward_hook(lambda module, inputs, output: output - output.mean(0, keepdim=True) / 2)
+
+    def couple(module, inputs, output):
+        return output - output.mean(0, keepdim=True) / 2 if anywhere or module is made[2] else None
+
+    made[2].register_forward_hook(couple)
     batch = torch.cat([IMAGE, -IMAGE])
     with pytest.warns(UserWarning, match="changes the network's scores"):
         found = classifier.scores(batch)
@@ -255,4 +261,4 @@ def test_a_hook_that_writes_where_nobody_sees_it_takes_part_in_the_trial():
     made[2].register_forward_hook(doubled_behind_the_graph)
     with pytest.warns(UserWarning, match="2 changes the network's scores"):
         classifier.scores(IMAGE)
-    assert without_listeners(made, lambda one: one(IMAGE.clone())) is made
+    assert without_listeners(made, lambda one: one(IMAGE.clone()), made(IMAGE.clone())) is made

@@ -750,6 +750,11 @@ def test_a_file_that_was_closed(tmp_path):
             open_image(closed)
 
 
+def test_a_file_that_is_open_for_writing_only(tmp_path):
+    with (tmp_path / "new.png").open("wb") as file, pytest.raises(ValueError, match=r"new\.png is open for writing"):
+        open_image(file)
+
+
 @pytest.mark.parametrize("encode", [base64.b64encode, base64.encodebytes])
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, lambda text: {"name": "a.png", "content": text}])
 @pytest.mark.parametrize("file", ["PNG", "JPEG", "GIF", "WEBP"])
